@@ -1,0 +1,60 @@
+package channels
+
+import "context"
+
+// InboundType says what a channel hands up.
+type InboundType string
+
+const (
+	Words       InboundType = "words"        // the customer wrote or said something
+	Wish        InboundType = "wish"         // the customer asked for a person by a button, a key, a reply word
+	NoWish      InboundType = "no_wish"      // "I no longer need a person", by a button
+	CallStarted InboundType = "call_started" // a phone call was answered
+	CallMoved   InboundType = "call_moved"   // the call's state changed: bridged, connecting
+	CallEndedIn InboundType = "call_ended"   // the call is over, with Result and Reason
+	AgentLost   InboundType = "agent_lost"   // the agent's leg did not come back: the caller goes to the front of the line
+	Left        InboundType = "left"         // a visitor closed the conversation by its own button
+)
+
+// Inbound is what a channel hands to switchboard.Receive. The channel fills what it knows.
+type Inbound struct {
+	Type    InboundType
+	Channel Kind
+	From    Address // names the contact; needed when ConversationID is 0
+	Name    string  // display name: a claim, used only for a contact without a name
+	To      string  // dialled number, mailbox
+
+	// ConversationID is set when the channel already knows it by its own right (a visitor's token, a mail thread whose
+	// sender belongs to it, a running call). 0: by contact.
+	ConversationID int64
+
+	Body     string // Words: the customer's own visible words
+	Full     string // a mail's whole text with quotes, when it differs; shown in the desk, never read for a wish
+	Subject  string
+	ClientID string // the sender's id of this message; receiving it twice stores it once
+	Source   string // of a Wish: button, key, mail, silence
+
+	Automatic bool // a mail that must not get an automatic answer (RFC 3834)
+	MailInID  int64
+
+	CallID    int64  // CallMoved, CallEnded, AgentLost, and Wish from a call
+	SIPCallID string // CallStarted
+	CallState string // CallMoved
+	Result    string // CallEnded: completed, abandoned, lost, failed
+	Reason    string
+	Stats     any // CallEnded: JSON
+}
+
+// Receipt says what became of an Inbound; by then it is committed.
+type Receipt struct {
+	ContactID      int64
+	ConversationID int64
+	CallID         int64 // CallStarted
+	State          State
+	Message        *Message // the stored message, nil when the Inbound stores none
+	Duplicate      bool     // ClientID was stored before; Message is the first one
+}
+
+// Receive is the one call that goes up: main hands switchboard.Receive to every channel. It returns after the commit.
+// Errors are *Error where the customer may be told why.
+type Receive func(ctx context.Context, in Inbound) (Receipt, error)

@@ -1,0 +1,225 @@
+package channels
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The rows. Every function that writes takes the caller's transaction: see the package comment.
+
+// columns of conversations in the order of the struct's db tags do not matter: rows are collected by name.
+const conversationColumns = `id, contact_id, queue_id, state, channel, agent_id, subject, summary, last_words, last_author, created_at,
+	state_at, changed_at, waiting_since, front, return_call, wrapup_until, disposition, last_seq, customer_seq,
+	answered_seq, bot_turns, failed_turns, owner_id`
+
+const messageColumns = `id, conversation_id, seq, author, agent_id, channel, kind, body, private, client_id, data, at`
+
+const callColumns = `id, conversation_id, direction, from_address, to_address, sip_call_id, node_id, agent_id, state,
+	started_at, bridged_at, ended_at, result, reason, stats`
+
+// Querier is what a read needs: a pool or a transaction.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func one[T any](ctx context.Context, q Querier, sql string, args ...any) (*T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	v, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[T])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	return v, err
+}
+
+// Get reads a conversation; nil when there is none.
+func Get(ctx context.Context, q Querier, id int64) (*Conversation, error) {
+	return one[Conversation](ctx, q, `select `+conversationColumns+` from conversations where id = $1`, id)
+}
+
+// Lock reads a conversation and holds its row until tx ends: whoever appends or decides by what it read does this
+// first. nil when there is none.
+func Lock(ctx context.Context, tx pgx.Tx, id int64) (*Conversation, error) {
+	return one[Conversation](ctx, tx, `select `+conversationColumns+` from conversations where id = $1 for update`, id)
+}
+
+// Latest locks the contact's newest conversation, an open one before closed ones; nil when it has none. The contact
+// must be locked by OpenContact, else two first messages could open two conversations.
+func Latest(ctx context.Context, tx pgx.Tx, contactID int64) (*Conversation, error) {
+	return one[Conversation](ctx, tx, `select `+conversationColumns+` from conversations
+		where contact_id = $1 order by (state <> 'closed') desc, changed_at desc limit 1 for update`, contactID)
+}
+
+// Begin opens a conversation in state new.
+func Begin(ctx context.Context, tx pgx.Tx, contactID, queueID int64, channel Kind, subject string) (*Conversation, error) {
+	return one[Conversation](ctx, tx, `insert into conversations (contact_id, queue_id, channel, subject)
+		values ($1, $2, $3, $4) returning `+conversationColumns, contactID, queueID, channel, subject)
+}
+
+// Move changes the state by one guarded UPDATE (only from states that the table allows). nil: somebody was faster, or
+// the move is not allowed. waiting keeps the place in line of a conversation that comes back; bot and closed clear it.
+func Move(ctx context.Context, tx pgx.Tx, id int64, to State) (*Conversation, error) {
+	return one[Conversation](ctx, tx, `update conversations set
+		state = $2, state_at = clock_timestamp(), changed_at = clock_timestamp(),
+		waiting_since = case when $2 = 'waiting' then coalesce(waiting_since, clock_timestamp())
+		                     when $2 = 'offered' then waiting_since end,
+		front = front and $2 in ('waiting', 'offered'),
+		return_call = return_call and $2 in ('waiting', 'offered', 'agent', 'wrapup'),
+		agent_id = case when $2 in ('new', 'bot', 'waiting') then null else agent_id end,
+		wrapup_until = null,
+		bot_turns = case when $2 = 'bot' then 0 else bot_turns end,
+		failed_turns = case when $2 = 'bot' then 0 else failed_turns end
+		where id = $1 and state = any($3) returning `+conversationColumns, id, to, Sources(to))
+}
+
+// Append stores a message at the end of its conversation's timeline and fills ID, Seq and At. The caller has locked
+// the conversation in tx. A ClientID that the conversation knows already stores nothing: dup is true and m becomes the
+// first one.
+func Append(ctx context.Context, tx pgx.Tx, m *Message) (dup bool, err error) {
+	data, err := json.Marshal(m.Data)
+	if err != nil {
+		return false, fmt.Errorf("message data: %w", err)
+	}
+	if m.Kind == "" {
+		m.Kind = Text
+	}
+	spoken := m.Kind == Text
+	heard := spoken && m.Author == ByContact && !m.Data.Automatic
+	got, err := one[Message](ctx, tx, `with moved as (
+			update conversations set last_seq = last_seq + 1, changed_at = clock_timestamp(),
+				last_words = case when $9 then $10 else last_words end,
+				last_author = case when $9 then $2 else last_author end,
+				customer_seq = case when $11 then last_seq + 1 else customer_seq end,
+				channel = case when $2 = 'contact' then $4 else channel end
+			where id = $1 and not exists (
+				select from messages where conversation_id = $1 and client_id = $7)
+			returning last_seq)
+		insert into messages (conversation_id, seq, author, agent_id, channel, kind, body, client_id, data, private)
+		select $1, last_seq, $2, $3, $4, $5, $6, $7, $8, $12 from moved
+		returning `+messageColumns,
+		m.ConversationID, m.Author, m.AgentID, m.Channel, m.Kind, m.Body, m.ClientID, data,
+		spoken, preview(m.Body), heard, m.Private)
+	if err != nil {
+		return false, fmt.Errorf("append message: %w", err)
+	}
+	if got == nil {
+		if m.ClientID == nil {
+			return false, fmt.Errorf("append message: conversation %d does not exist", m.ConversationID)
+		}
+		if got, err = one[Message](ctx, tx, `select `+messageColumns+` from messages
+			where conversation_id = $1 and client_id = $2`, m.ConversationID, *m.ClientID); err != nil || got == nil {
+			return false, fmt.Errorf("append message: conversation %d: %w", m.ConversationID, err)
+		}
+		dup = true
+	}
+	*m = *got
+	return dup, nil
+}
+
+// preview is what a list shows of a message: one line, at most 200 characters.
+func preview(body string) string {
+	s := strings.Join(strings.Fields(body), " ")
+	if utf8.RuneCountInString(s) > 200 {
+		s = string([]rune(s)[:199]) + "…"
+	}
+	return s
+}
+
+// History reads the newest limit messages with seq <= upTo (0: all), oldest first.
+func History(ctx context.Context, q Querier, conversationID, upTo int64, limit int) ([]Message, error) {
+	rows, err := q.Query(ctx, `select * from (select `+messageColumns+` from messages
+		where conversation_id = $1 and ($2::bigint = 0 or seq <= $2) order by seq desc limit $3) m order by seq`, conversationID, upTo, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[Message])
+}
+
+// OpenContact finds the contact with that address or makes one, and locks it until tx ends. name is a claim: it is
+// kept only for a contact that has none.
+func OpenContact(ctx context.Context, tx pgx.Tx, a Address, name string) (*Contact, error) {
+	if a.Kind == "" || a.Value == "" {
+		return nil, errors.New("open contact: no address")
+	}
+	find := func() (*Contact, error) {
+		return one[Contact](ctx, tx, `select c.id, c.name, c.created_at from contacts c join addresses a on a.contact_id = c.id
+			where a.kind = $1 and a.value = $2 for update of c`, a.Kind, a.Value)
+	}
+	c, err := find()
+	if err != nil {
+		return nil, fmt.Errorf("find contact: %w", err)
+	}
+	if c == nil {
+		c, err = one[Contact](ctx, tx, `insert into contacts (name) values ($1) returning id, name, created_at`, name)
+		if err != nil {
+			return nil, fmt.Errorf("make contact: %w", err)
+		}
+		added, err := AddAddress(ctx, tx, c.ID, a)
+		if err != nil {
+			return nil, err
+		}
+		if !added { // another transaction made it meanwhile: theirs counts
+			if _, err := tx.Exec(ctx, `delete from contacts where id = $1`, c.ID); err != nil {
+				return nil, fmt.Errorf("drop twin contact: %w", err)
+			}
+			if c, err = find(); err != nil || c == nil {
+				return nil, fmt.Errorf("find contact: %w", err)
+			}
+		}
+		return c, nil
+	}
+	if c.Name == "" && name != "" {
+		c.Name = name
+		if _, err := tx.Exec(ctx, `update contacts set name = $2 where id = $1`, c.ID, name); err != nil {
+			return nil, fmt.Errorf("name contact: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// AddAddress gives the contact one more address; false when the address belongs to a contact already.
+func AddAddress(ctx context.Context, tx pgx.Tx, contactID int64, a Address) (bool, error) {
+	tag, err := tx.Exec(ctx, `insert into addresses (contact_id, kind, value) values ($1, $2, $3)
+		on conflict (kind, value) do nothing`, contactID, a.Kind, a.Value)
+	if err != nil {
+		return false, fmt.Errorf("add address: %w", err)
+	}
+	return tag.RowsAffected() == 1, nil
+}
+
+// OpenCall stores a call that node has answered.
+func OpenCall(ctx context.Context, tx pgx.Tx, c Call) (*Call, error) {
+	return one[Call](ctx, tx, `insert into calls (conversation_id, direction, from_address, to_address, sip_call_id, node_id)
+		values ($1, $2, $3, $4, $5, $6) returning `+callColumns, c.ConversationID, c.Direction, c.From, c.To, c.SIPCallID, c.NodeID)
+}
+
+// MoveCall changes the state of a call that has not ended; nil when it has.
+func MoveCall(ctx context.Context, tx pgx.Tx, id int64, state string, agentID *int64) (*Call, error) {
+	return one[Call](ctx, tx, `update calls set state = $2, agent_id = coalesce($3, agent_id),
+		bridged_at = case when $2 = 'bridged' then coalesce(bridged_at, clock_timestamp()) else bridged_at end
+		where id = $1 and state <> 'ended' returning `+callColumns, id, state, agentID)
+}
+
+// EndCall ends a call once; nil when it has ended before.
+func EndCall(ctx context.Context, tx pgx.Tx, id int64, result, reason string, stats any) (*Call, error) {
+	raw, err := json.Marshal(stats)
+	if err != nil || stats == nil {
+		raw = []byte("{}")
+	}
+	return one[Call](ctx, tx, `update calls set state = 'ended', ended_at = clock_timestamp(), result = $2, reason = $3, stats = $4
+		where id = $1 and state <> 'ended' returning `+callColumns, id, result, reason, raw)
+}
+
+// LiveCall reads the conversation's running call; nil when there is none.
+func LiveCall(ctx context.Context, q Querier, conversationID int64) (*Call, error) {
+	return one[Call](ctx, q, `select `+callColumns+` from calls where conversation_id = $1 and state <> 'ended'
+		order by id desc limit 1`, conversationID)
+}
