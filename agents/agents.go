@@ -1,0 +1,118 @@
+// Package agents is the human side: who may sign in, who is at the desk, which conversation rings at whom, and what a
+// customer who asked for a person has been promised.
+//
+//	waiting ──router──▶ offered ──Accept──▶ agent        login.go     passwords, sessions, sign-in links
+//	   ▲                  │                              presence.go  available, away, offline; open tabs
+//	   └─ missed, declined, withdrawn ◀┘                 queue.go     the waiting line and who is free
+//	                                                     pick.go      the rule, pure
+//	                                                     router.go    Run: what ran out, then who gets what
+//	                                                     offer.go     accept, decline, withdraw
+//	                                                     promise.go   opened by a wish, kept by a person's first word
+//
+// Locks are always taken in the order conversation, offer, agent, so that no two transactions wait for each other.
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"patchbay/channels"
+)
+
+// Querier is what a read needs: a pool or a transaction.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// Agent is a person who answers.
+type Agent struct {
+	Login  string
+	Name   string
+	Role   string  // agent, supervisor, admin
+	Queues []int64 // where this agent answers
+}
+
+// EnsureQueue returns the queue of that name and makes it when there is none.
+func EnsureQueue(ctx context.Context, q Querier, name string) (int64, error) {
+	// The update changes nothing; without it a conflict returns no row.
+	return scalar[int64](ctx, q, "ensure queue", `insert into queues (name) values ($1)
+		on conflict (name) do update set name = excluded.name returning id`, name)
+}
+
+// EnsureAgent returns the agent with that login and makes it when there is none; queues are added, never taken away.
+func EnsureAgent(ctx context.Context, q Querier, a Agent) (int64, error) {
+	if a.Role == "" {
+		a.Role = "agent"
+	}
+	return scalar[int64](ctx, q, "ensure agent", `with a as (
+			insert into agents (login, name, role) values ($1, $2, $3)
+			on conflict (login) do update set login = excluded.login returning id
+		), joined as (
+			insert into agent_queues (agent_id, queue_id) select a.id, queue_id from a, unnest($4::bigint[]) queue_id
+			on conflict do nothing)
+		select id from a`, login(a.Login), a.Name, a.Role, a.Queues)
+}
+
+// Name returns the agent's full name.
+func Name(ctx context.Context, q Querier, agentID int64) (string, error) {
+	return name(ctx, q, `select name from agents where id = $1`, agentID, noSuchAgent())
+}
+
+// QueueName returns the queue's name.
+func QueueName(ctx context.Context, q Querier, queueID int64) (string, error) {
+	return name(ctx, q, `select name from queues where id = $1`, queueID,
+		channels.FailField(channels.NotFound, "queue_id", "There is no such queue."))
+}
+
+func name(ctx context.Context, q Querier, sql string, id int64, none error) (string, error) {
+	row, err := one[struct{ Name string }](ctx, q, "read name", sql, id)
+	if err == nil && row == nil {
+		err = none
+	}
+	if err != nil {
+		return "", err
+	}
+	return row.Name, nil
+}
+
+func scalar[T any](ctx context.Context, q Querier, what, sql string, args ...any) (v T, err error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err == nil {
+		v, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[T])
+	}
+	if err != nil {
+		return v, fmt.Errorf("%s: %w", what, err)
+	}
+	return v, nil
+}
+
+func all[T any](ctx context.Context, q Querier, what, sql string, args ...any) ([]T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err == nil {
+		var list []T
+		if list, err = pgx.CollectRows(rows, pgx.RowToStructByName[T]); err == nil {
+			return list, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", what, err)
+}
+
+// one returns nil when there is no row.
+func one[T any](ctx context.Context, q Querier, what, sql string, args ...any) (*T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err == nil {
+		var v *T
+		if v, err = pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[T]); err == nil {
+			return v, nil
+		}
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", what, err)
+}
+
+func noSuchAgent() error { return channels.Fail(channels.NotFound, "There is no such agent.") }

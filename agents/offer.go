@@ -1,0 +1,172 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"patchbay/channels"
+	"patchbay/server/bus"
+)
+
+// Offer is a conversation shown to one agent with a deadline. It is a lease in the database: it ends even if every
+// server dies meanwhile.
+type Offer struct {
+	ID             int64         `json:"id" db:"id"`
+	ConversationID int64         `json:"conversation_id" db:"conversation_id"`
+	Channel        channels.Kind `json:"channel" db:"channel"`
+	QueueName      string        `json:"queue_name" db:"queue_name"`
+	ContactName    string        `json:"contact_name" db:"contact_name"`
+	Subject        string        `json:"subject" db:"subject"`
+	Summary        string        `json:"summary" db:"summary"`
+	LastWords      string        `json:"last_words" db:"last_words"`
+	WaitingSince   time.Time     `json:"waiting_since" db:"waiting_since"`
+	OfferedAt      time.Time     `json:"offered_at" db:"offered_at"`
+	ExpiresAt      time.Time     `json:"expires_at" db:"expires_at"`
+	Seconds        int           `json:"seconds" db:"seconds"` // the whole countdown
+	Why            string        `json:"why" db:"why"`
+	ReturnCall     bool          `json:"return_call" db:"return_call"`
+}
+
+// How an offer ends.
+const (
+	Accepted  = "accepted"
+	Declined  = "declined"
+	Missed    = "missed"
+	Withdrawn = "withdrawn" // the customer left, or somebody took the conversation
+)
+
+const offerSQL = `select o.id, o.conversation_id, c.channel, q.name as queue_name,
+		coalesce(nullif(ct.name, ''), (select a.value from addresses a where a.contact_id = ct.id and a.kind in ('phone', 'email')
+			order by a.kind desc, a.id limit 1), 'Visitor ' || ct.id) as contact_name,
+		c.subject, c.summary, c.last_words, coalesce(c.waiting_since, o.offered_at) as waiting_since, o.offered_at, o.expires_at,
+		round(extract(epoch from o.expires_at - o.offered_at))::int as seconds, o.why, c.return_call
+	from offers o join conversations c on c.id = o.conversation_id join queues q on q.id = c.queue_id
+	join contacts ct on ct.id = c.contact_id where o.outcome is null`
+
+// OpenOffer reads what rings at the agent now; nil when nothing does.
+func OpenOffer(ctx context.Context, q Querier, agentID int64) (*Offer, error) {
+	return one[Offer](ctx, q, "open offer", offerSQL+` and o.agent_id = $1 and o.expires_at > clock_timestamp()`, agentID)
+}
+
+// Accept ends the agent's own open offer as accepted and holds the conversation's row until tx ends; the caller moves
+// it to agent. Refused with not_found for a foreign offer and with conflict for one that has ended. after tells the
+// agent's other tabs; it runs after the commit.
+func Accept(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64) (conversationID int64, after func(), err error) {
+	if conversationID, err = end(ctx, tx, offerID, agentID, Accepted); err != nil {
+		return 0, nil, err
+	}
+	return conversationID, ended(b, agentID, offerID, Accepted), Idle(ctx, tx, agentID)
+}
+
+// Decline ends the agent's own open offer as declined; the caller moves the conversation to waiting. Otherwise as
+// Accept.
+func Decline(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64) (conversationID int64, after func(), err error) {
+	if conversationID, err = end(ctx, tx, offerID, agentID, Declined); err != nil {
+		return 0, nil, err
+	}
+	return conversationID, ended(b, agentID, offerID, Declined), nil
+}
+
+// OfferedTo returns the conversation's open offer when it is the agent's own; conflict when it rings at a colleague, 0
+// when it rings nowhere.
+func OfferedTo(ctx context.Context, q Querier, conversationID, agentID int64) (offerID int64, err error) {
+	o, err := one[struct {
+		ID      int64
+		AgentID int64
+		Name    string
+	}](ctx, q, "open offer", `select o.id, o.agent_id, a.name from offers o join agents a on a.id = o.agent_id
+		where o.conversation_id = $1 and o.outcome is null`, conversationID)
+	switch {
+	case err != nil || o == nil:
+		return 0, err
+	case o.AgentID != agentID:
+		return 0, channels.Fail(channels.Conflict, "It rings at "+o.Name+" right now.")
+	}
+	return o.ID, nil
+}
+
+// TakenByHand notes that the agent took the conversation without being asked, so that the list of offers tells how
+// each conversation came to its agent.
+func TakenByHand(ctx context.Context, tx pgx.Tx, conversationID, agentID int64) error {
+	_, err := tx.Exec(ctx, `insert into offers (conversation_id, agent_id, expires_at, why, outcome, ended_at)
+		values ($1, $2, clock_timestamp(), 'Taken by hand', 'accepted', clock_timestamp())`, conversationID, agentID)
+	if err != nil {
+		return fmt.Errorf("note taking: %w", err)
+	}
+	return Idle(ctx, tx, agentID)
+}
+
+// Withdraw ends the conversation's open offer, if there is one: the customer has left, or somebody takes it. The
+// caller has locked the conversation and moves it. after, if any, tells the agent's tabs; it runs after the commit.
+func Withdraw(ctx context.Context, tx pgx.Tx, b *bus.Bus, conversationID int64) (after func(), err error) {
+	o, err := one[struct{ ID, AgentID int64 }](ctx, tx, "withdraw offer", `update offers set outcome = 'withdrawn',
+		ended_at = clock_timestamp() where conversation_id = $1 and outcome is null returning id, agent_id`, conversationID)
+	if err != nil || o == nil {
+		return nil, err
+	}
+	return ended(b, o.AgentID, o.ID, Withdrawn), nil
+}
+
+// ended lets the agent's tabs put the offer away and the routers look again. News that cannot be sent is not worth a
+// word: a tab sees the offer end by its own countdown, the routers by their sweep.
+func ended(b *bus.Bus, agentID, offerID int64, outcome string) func() {
+	return func() {
+		_ = b.Publish(channels.AgentSubject(agentID), frame{Type: "offer_ended", OfferID: offerID, Outcome: outcome})
+		_ = b.Publish(channels.RouteSubject, nil)
+	}
+}
+
+func end(ctx context.Context, tx pgx.Tx, offerID, agentID int64, outcome string) (int64, error) {
+	var conversationID int64
+	err := tx.QueryRow(ctx, `select conversation_id from offers where id = $1 and agent_id = $2`, offerID, agentID).Scan(&conversationID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, channels.Fail(channels.NotFound, "There is no such offer.")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read offer: %w", err)
+	}
+	if _, err := channels.Lock(ctx, tx, conversationID); err != nil {
+		return 0, fmt.Errorf("lock conversation: %w", err)
+	}
+	tag, err := tx.Exec(ctx, `update offers set outcome = $2, ended_at = clock_timestamp()
+		where id = $1 and outcome is null and expires_at > clock_timestamp()`, offerID, outcome)
+	if err != nil {
+		return 0, fmt.Errorf("end offer: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return 0, tooLate(ctx, tx, offerID)
+	}
+	return conversationID, nil
+}
+
+// tooLate says why an offer can no longer be answered.
+func tooLate(ctx context.Context, q Querier, offerID int64) error {
+	o, err := one[struct {
+		Outcome string
+		TakenBy string
+	}](ctx, q, "ended offer", `select coalesce(o.outcome, '') as outcome,
+		coalesce((select a.name from conversations c join agents a on a.id = c.agent_id
+			where c.id = o.conversation_id and c.state = 'agent'), '') as taken_by
+		from offers o where o.id = $1`, offerID)
+	if err != nil {
+		return err
+	}
+	text := "The offer has run out."
+	switch {
+	case o == nil:
+		text = "The offer is gone."
+	case o.Outcome == Accepted:
+		text = "You have accepted this offer already."
+	case o.Outcome == Declined:
+		text = "You have declined this offer."
+	case o.TakenBy != "":
+		text = "Taken by " + o.TakenBy + "."
+	case o.Outcome == Withdrawn:
+		text = "The customer has left the line."
+	}
+	return channels.Fail(channels.Conflict, text)
+}

@@ -1,0 +1,268 @@
+package agents
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"patchbay/channels"
+)
+
+func TestOfferRingsAtOnce(t *testing.T) {
+	h := newHouse(t)
+	mira := h.agent("Mira")
+	frames := h.frames(mira)
+	h.routes()
+	start := time.Now()
+	id := h.waits(channels.Voice)
+	o := h.next(frames, "offer").Offer
+	if took := time.Since(start); took > 900*time.Millisecond {
+		t.Errorf("the offer took %s: the wake-up was lost and the sweep found it", took)
+	}
+	if o.ConversationID != id || o.Channel != channels.Voice || o.QueueName != "Service" || o.ContactName != "+4930000001" ||
+		o.Subject != "Broken kettle" || o.Seconds != 20 || o.Why != "Idle longest (0 s), queue Service" {
+		t.Errorf("offer: %+v", o)
+	}
+	if s := ask[string](h, `select state from conversations where id = $1`, id); s != "offered" {
+		t.Errorf("state %s", s)
+	}
+	open, err := OpenOffer(h.ctx, h.pool, mira)
+	if err != nil || open == nil || open.ID != o.ID {
+		t.Errorf("open offer %+v, %v", open, err)
+	}
+	h.ok(h.accept(o.ID, mira))
+	if f := h.next(frames, "offer_ended"); f.OfferID != o.ID || f.Outcome != Accepted {
+		t.Errorf("%+v", f)
+	}
+	refusedWith(t, h.accept(o.ID, mira), channels.Conflict, "You have accepted this offer already.")
+	refusedWith(t, h.accept(o.ID, mira+1), channels.NotFound, "There is no such offer.")
+}
+
+func TestMissedOfferGoesToTheFrontAndTheAgentAway(t *testing.T) {
+	h := newHouse(t)
+	mira := h.agent("Mira")
+	frames := h.frames(mira)
+	events := make(chan string, 16)
+	id := h.waits(channels.Chat)
+	cancel, err := h.bus.Subscribe(channels.ConversationSubject(id), func(_ string, data []byte) { events <- string(data) })
+	h.ok(err)
+	defer cancel()
+	since := ask[time.Time](h, `select waiting_since from conversations where id = $1`, id)
+	h.routes()
+	o := h.next(frames, "offer").Offer
+	h.exec(`update offers set expires_at = clock_timestamp() + interval '30 milliseconds' where id = $1`, o.ID)
+	h.ok(h.bus.Publish(channels.RouteSubject, nil)) // the router reads the new deadline
+	start := time.Now()
+	if f := h.next(frames, "offer_ended"); f.OfferID != o.ID || f.Outcome != Missed {
+		t.Fatalf("%+v", f)
+	}
+	if took := time.Since(start); took > 700*time.Millisecond {
+		t.Errorf("the end took %s: not the offer's own timer", took)
+	}
+	h.next(frames, "presence")
+	row := ask[string](h, `select format('%s %s %s %s', c.state, c.front, a.presence, a.presence_reason)
+		from conversations c, agents a where c.id = $1 and a.id = $2`, id, mira)
+	if row != "waiting t away missed" {
+		t.Errorf("rows: %s", row)
+	}
+	if again := ask[time.Time](h, `select waiting_since from conversations where id = $1`, id); !again.Equal(since) {
+		t.Errorf("waiting since %s, was %s", again, since)
+	}
+	if n := ask[int64](h, `select count(*) from messages where conversation_id = $1 and private and data->>'code' = 'missed'`, id); n != 1 {
+		t.Errorf("%d lines say that it was missed", n)
+	}
+	refusedWith(t, h.accept(o.ID, mira), channels.Conflict, "The offer has run out.")
+
+	// one click back, and it rings again after a while: nobody else is there
+	h.exec(`update offers set ended_at = ended_at - interval '5 seconds'`)
+	h.ok(SetPresence(h.ctx, h.pool, h.bus, mira, Available, ""))
+	if o := h.next(frames, "offer").Offer; o.ConversationID != id {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestDeclinedGoesToTheNextAgentAndNotBack(t *testing.T) {
+	h := newHouse(t)
+	mira, ana := h.agent("Mira"), h.agent("Ana")
+	toMira, toAna := h.frames(mira), h.frames(ana)
+	h.routes()
+	id := h.waits(channels.Chat)
+	o := h.next(toMira, "offer").Offer // has been idle for longer
+	h.ok(h.decline(o.ID, mira))
+	refusedWith(t, h.decline(o.ID, mira), channels.Conflict, "You have declined this offer.")
+	o = h.next(toAna, "offer").Offer
+	if o.ConversationID != id {
+		t.Fatalf("%+v", o)
+	}
+	h.ok(h.decline(o.ID, ana))
+	// Nobody is left to ask. A second conversation shows that Mira is asked for that one and not for the first.
+	second := h.waits(channels.Chat)
+	if o := h.next(toMira, "offer").Offer; o.ConversationID != second {
+		t.Errorf("offered %d, want %d", o.ConversationID, second)
+	}
+	if s := ask[string](h, `select state from conversations where id = $1`, id); s != "waiting" {
+		t.Errorf("the declined one is %s", s)
+	}
+}
+
+func TestWithdrawnAndTaken(t *testing.T) {
+	h := newHouse(t)
+	mira := h.agent("Mira")
+	frames := h.frames(mira)
+	h.routes()
+	id := h.waits(channels.Chat)
+	o := h.next(frames, "offer").Offer
+	ana, err := EnsureAgent(h.ctx, h.pool, Agent{Login: "ana", Name: "Ana"})
+	h.ok(err)
+	var after func()
+	h.ok(pgx.BeginFunc(h.ctx, h.pool, func(tx pgx.Tx) (err error) {
+		if _, err = channels.Lock(h.ctx, tx, id); err != nil {
+			return err
+		}
+		if _, err := OfferedTo(h.ctx, tx, id, ana); channels.CodeOf(err) != channels.Conflict {
+			t.Errorf("offered to a colleague: %v", err)
+		}
+		if got, err := OfferedTo(h.ctx, tx, id, mira); got != o.ID || err != nil {
+			t.Errorf("offered to Mira: %d, %v", got, err)
+		}
+		if after, err = Withdraw(h.ctx, tx, h.bus, id); err != nil {
+			return err
+		}
+		if err := TakenByHand(h.ctx, tx, id, ana); err != nil {
+			return err
+		}
+		if _, err := channels.Move(h.ctx, tx, id, channels.Agent); err != nil {
+			return err
+		}
+		_, err = tx.Exec(h.ctx, `update conversations set agent_id = $2 where id = $1`, id, ana)
+		return err
+	}))
+	after()
+	if f := h.next(frames, "offer_ended"); f.Outcome != Withdrawn {
+		t.Errorf("%+v", f)
+	}
+	refusedWith(t, h.accept(o.ID, mira), channels.Conflict, "Taken by Ana.")
+	h.ok(pgx.BeginFunc(h.ctx, h.pool, func(tx pgx.Tx) error {
+		after, err := Withdraw(h.ctx, tx, h.bus, id)
+		if after != nil {
+			t.Error("withdrawn twice")
+		}
+		return err
+	}))
+}
+
+func TestWhoIsFree(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		setup string // $1 agent, $2 conversation, $3 queue
+		free  bool
+		there bool
+	}{
+		{"idle", `select 1 where $1::bigint + $2::bigint + $3::bigint > 0`, true, true},
+		{"two chats of three", `update conversations set state = 'agent', agent_id = $1 where queue_id = $3 and id <> $2 and id < $2 + 3`, true, true},
+		{"full", `update conversations set state = 'agent', agent_id = $1 where queue_id = $3 and id <> $2`, false, true},
+		{"a live call", `with c as (update conversations set state = 'agent', agent_id = $1 where id = $2 and queue_id = $3 returning id)
+			insert into calls (conversation_id, direction, from_address, to_address) select id, 'in', '', '' from c`, false, true},
+		{"a call to return", `update conversations set state = 'agent', agent_id = $1, return_call = true where id = $2 and queue_id = $3`, true, true},
+		{"wrap-up of a call", `update conversations set state = 'wrapup', channel = 'voice', agent_id = $1 where id = $2 and queue_id = $3`, false, true},
+		{"wrap-up of a chat", `update conversations set state = 'wrapup', channel = 'chat', agent_id = $1 where id = $2 and queue_id = $3`, true, true},
+		{"an open offer", `insert into offers (agent_id, conversation_id, expires_at) select $1::bigint, $2::bigint, now() + interval '9 s' where $3::bigint > 0`, false, true},
+		{"away", `update agents set presence = 'away' where id = $1 and $2::bigint + $3::bigint > 0`, false, false},
+		{"no tab", `delete from agent_sockets where agent_id = $1 and $2::bigint + $3::bigint > 0`, false, false},
+		{"a tab on a dead node", `update agent_sockets set node_id = 'dead' where agent_id = $1 and $2::bigint + $3::bigint > 0`, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHouse(t)
+			mira := h.agent("Mira")
+			first := h.waits(channels.Chat)
+			for range 3 {
+				h.waits(channels.Chat)
+			}
+			h.exec(c.setup, mira, first, h.queue)
+			desk, err := atTheDesk(h.ctx, h.pool, nil)
+			h.ok(err)
+			if len(desk) == 1 != c.there {
+				t.Fatalf("desk: %+v", desk)
+			}
+			if c.there && desk[0].Free != c.free {
+				t.Errorf("free: %v", desk[0].Free)
+			}
+			if there, err := Present(h.ctx, h.pool, mira); there != c.there || err != nil {
+				t.Errorf("present: %v, %v", there, err)
+			}
+		})
+	}
+}
+
+// Two routers on one database, agents who accept, decline and end as fast as they can: no agent ever has two open
+// offers or more than its capacity, no conversation two agents, and every one is served.
+func TestTwoRoutersDoubleNothing(t *testing.T) {
+	h := newHouse(t)
+	const conversations = 40
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel()
+	for i, name := range []string{"Mira", "Ana", "Jo", "Kim"} {
+		id := h.agent(name)
+		h.exec(`update agents set capacity = 2 where id = $1`, id)
+		frames := h.frames(id)
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-ctx.Done():
+					return
+				case f := <-frames:
+					if f.Type != "offer" {
+						continue
+					}
+					if (n+i)%5 == 4 {
+						if err := h.decline(f.Offer.ID, id); err != nil {
+							t.Error(err)
+						}
+						continue
+					}
+					if err := h.accept(f.Offer.ID, id); err != nil {
+						t.Error(err)
+						continue
+					}
+					if load := ask[int64](h, `select count(*) from conversations where agent_id = $1 and state = 'agent'`, id); load > 2 {
+						t.Errorf("agent %d has %d conversations", id, load)
+					}
+					if n%2 == 1 { // ends all it has
+						h.exec(`update conversations set state = 'closed' where agent_id = $1 and state = 'agent'`, id)
+						h.ok(h.bus.Publish(channels.RouteSubject, nil))
+					}
+				}
+			}
+		})
+	}
+	h.routes()
+	h.routes()
+	for range conversations {
+		h.waits(channels.Chat)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	// Who declined is not asked again for a minute: refusals age while the test looks on.
+	for ask[int64](h, `select count(*) from conversations where state in ('waiting', 'offered')`) > 0 {
+		select {
+		case <-tick.C:
+			h.exec(`update offers set ended_at = ended_at - interval '10 seconds' where outcome = 'declined'`)
+			h.exec(`update conversations set state = 'closed' where state = 'agent' and state_at < clock_timestamp() - interval '200 milliseconds'`)
+			h.ok(h.bus.Publish(channels.RouteSubject, nil))
+		case <-h.ctx.Done():
+			t.Fatalf("%d still wait", ask[int64](&house{T: t, ctx: context.Background(), pool: h.pool}, `select count(*) from conversations where state = 'waiting'`))
+		}
+	}
+	cancel()
+	wg.Wait()
+	if n := ask[int64](h, `select count(*) from conversations c where (select count(*) from offers o where o.conversation_id = c.id and o.outcome = 'accepted') <> 1`); n > 0 {
+		t.Errorf("%d conversations were not accepted exactly once", n)
+	}
+	if n := ask[int64](h, `select count(*) from offers where outcome is null`); n > 0 {
+		t.Errorf("%d offers are still open", n)
+	}
+}

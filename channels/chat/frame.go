@@ -1,0 +1,247 @@
+package chat
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"patchbay/channels"
+)
+
+const (
+	maxFrame = 64 << 10 // bytes of one frame from a page
+	maxBody  = 4000     // characters of one message
+	maxName  = 100
+	maxID    = 64
+)
+
+// Frames that come in, one JSON object each. Every type has its own fields; any other field is an error that names
+// it. No frame carries a conversation's id: the token alone says which one is meant.
+type (
+	// hello is the first frame. An empty token asks for a new one. After is the last sequence number that was seen.
+	hello struct {
+		Token string `json:"token"`
+		After int64  `json:"after"`
+	}
+	// say is a message. The same client_id again is the same message.
+	say struct {
+		ClientID string `json:"client_id"`
+		Body     string `json:"body"`
+	}
+	// person is the button: a person, please. It works with the model stopped and before the first message.
+	person struct {
+		ClientID string `json:"client_id"`
+	}
+	// identify says who somebody claims to be; nothing is shown or opened because of it.
+	identify struct {
+		Name string `json:"name"`
+	}
+	noPerson struct{} // "I no longer need a person"
+	typing   struct{}
+	end      struct{} // the visitor closes the conversation
+	ping     struct{}
+)
+
+// outFrame is a frame that goes out. Type says which fields count:
+//
+//	welcome  token (only when it is new), conversation_id (0: none yet), seq, state, company, agent_name, waiting
+//	message  message; every visible one after the hello's After, in order, then live
+//	ack      client_id, seq and message of what is stored now (a person's wish may store none), conversation_id
+//	draft    text (all of it so far), done; a stored message follows and replaces it
+//	state    state, agent_name, conversation_id and, while waiting, position, ahead, since, due_at
+//	typing   the agent types
+//	error    code, field, message, client_id
+//	resync   forget all messages: what follows is a whole conversation
+//	pong
+type outFrame struct {
+	Type           string         `json:"type"`
+	Token          string         `json:"token,omitempty"`
+	ConversationID int64          `json:"conversation_id,omitempty"`
+	ClientID       string         `json:"client_id,omitempty"`
+	Seq            int64          `json:"seq,omitempty"`
+	State          channels.State `json:"state,omitempty"`
+	Company        string         `json:"company,omitempty"`
+	AgentName      string         `json:"agent_name,omitempty"`
+	Waiting        *place         `json:"waiting,omitempty"`
+	*place                        // of a state frame
+	Message        any            `json:"message,omitempty"` // *message, or an error's sentence
+	Text           *string        `json:"text,omitempty"`
+	Done           bool           `json:"done,omitempty"`
+	Code           channels.Code  `json:"code,omitempty"`
+	Field          string         `json:"field,omitempty"`
+}
+
+// place is where a waiting visitor stands in line, and what was promised.
+type place struct {
+	Position int        `json:"position"`
+	Ahead    int        `json:"ahead"`
+	Since    *time.Time `json:"since,omitempty"`
+	DueAt    *time.Time `json:"due_at,omitempty"`
+}
+
+// message is what a visitor may know of a channels.Message.
+type message struct {
+	Seq       int64           `json:"seq"`
+	Author    channels.Author `json:"author"`
+	Kind      string          `json:"kind"`
+	Body      string          `json:"body"`
+	At        time.Time       `json:"at"`
+	ClientID  *string         `json:"client_id,omitempty"` // of the visitor's own
+	Code      string          `json:"code,omitempty"`
+	AgentName string          `json:"agent_name,omitempty"`
+	Sources   []source        `json:"sources,omitempty"`
+	Mode      string          `json:"mode,omitempty"`
+	Cut       bool            `json:"cut,omitempty"`
+	DueAt     *time.Time      `json:"due_at,omitempty"`
+}
+
+type source struct {
+	Title string `json:"title"`
+	URL   string `json:"url,omitempty"`
+}
+
+// visible is the one rule for what may leave towards a visitor; page says the same in SQL.
+func visible(m *channels.Message) bool {
+	return m.Channel == channels.Chat && !m.Private && m.Kind != channels.Note
+}
+
+func forVisitor(m *channels.Message) *message {
+	out := &message{
+		Seq: m.Seq, Author: m.Author, Kind: m.Kind, Body: m.Body, At: m.At,
+		Code: m.Data.Code, AgentName: m.Data.AgentName, Mode: m.Data.Mode, Cut: m.Data.Cut, DueAt: m.Data.DueAt,
+	}
+	if m.Author == channels.ByContact {
+		out.ClientID = m.ClientID
+	}
+	for _, s := range m.Data.Sources {
+		out.Sources = append(out.Sources, source{Title: s.Title, URL: s.URL})
+	}
+	return out
+}
+
+// parse reads one frame. The error is for the page; id is the frame's client_id as far as it could be read, so that
+// the page knows which of its messages was refused.
+func parse(data []byte) (in any, id string, err *channels.Error) {
+	if !utf8.Valid(data) { // RFC 6455 8.1 wants it, our WebSocket library does not look, encoding/json would repair it
+		return nil, "", channels.Fail(channels.Invalid, "The frame is not valid UTF-8.")
+	}
+	var head struct {
+		Type     string `json:"type"`
+		ClientID string `json:"client_id"`
+	}
+	if e := json.Unmarshal(data, &head); e != nil {
+		return nil, "", jsonError(e)
+	}
+	if in = blank(head.Type); in == nil {
+		return nil, head.ClientID, channels.FailField(channels.Invalid, "type", "There is no frame of this type.")
+	}
+	if e := strict(data, in); e != nil {
+		return nil, head.ClientID, jsonError(e)
+	}
+	return in, head.ClientID, check(in)
+}
+
+func blank(kind string) any {
+	switch kind {
+	case "hello":
+		return &hello{}
+	case "say":
+		return &say{}
+	case "person":
+		return &person{}
+	case "identify":
+		return &identify{}
+	case "no_person":
+		return &noPerson{}
+	case "typing":
+		return &typing{}
+	case "end":
+		return &end{}
+	case "ping":
+		return &ping{}
+	}
+	return nil
+}
+
+// strict decodes into in and refuses unknown fields.
+func strict(data []byte, in any) error {
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	delete(fields, "type")
+	rest, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(rest))
+	dec.DisallowUnknownFields()
+	return dec.Decode(in)
+}
+
+func jsonError(err error) *channels.Error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return channels.FailField(channels.Invalid, wrong.Field, "This is not a "+wrong.Type.String()+".")
+	}
+	// encoding/json has no type for it, only this text.
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return channels.FailField(channels.Invalid, strings.Trim(field, `"`), "A frame of this type has no such field.")
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return channels.Fail(channels.Invalid, "The frame is not whole.")
+	}
+	return channels.Fail(channels.Invalid, "The frame is not a JSON object.")
+}
+
+func check(in any) *channels.Error {
+	switch f := in.(type) {
+	case *hello:
+		if f.After < 0 {
+			return channels.FailField(channels.Invalid, "after", "This cannot be negative.")
+		}
+		if f.Token != "" && !wellFormed(f.Token) {
+			return unknownToken()
+		}
+	case *say:
+		if strings.TrimSpace(f.Body) == "" {
+			return channels.FailField(channels.Invalid, "body", "The message is empty.")
+		}
+		if utf8.RuneCountInString(f.Body) > maxBody {
+			return channels.FailField(channels.TooLarge, "body", "A message has at most 4,000 characters.")
+		}
+		if strings.ContainsRune(f.Body, 0) { // Postgres keeps none
+			return channels.FailField(channels.Invalid, "body", "A message cannot hold the character NUL.")
+		}
+		return checkID(f.ClientID)
+	case *person:
+		return checkID(f.ClientID)
+	case *identify:
+		if utf8.RuneCountInString(f.Name) > maxName {
+			return channels.FailField(channels.TooLarge, "name", "A name has at most 100 characters.")
+		}
+		if strings.ContainsFunc(f.Name, func(r rune) bool { return r < ' ' }) {
+			return channels.FailField(channels.Invalid, "name", "A name is one line.")
+		}
+	}
+	return nil
+}
+
+// checkID wants the page's own id of its message, without which sending twice would be two messages.
+func checkID(id string) *channels.Error {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+	}
+	if id == "" || len(id) > maxID || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
+		return channels.FailField(channels.Invalid, "client_id", "This must have 1 to 64 letters, digits, - or _.")
+	}
+	return nil
+}
+
+func unknownToken() *channels.Error {
+	return channels.FailField(channels.Unauthorized, "token", "We do not know this token. Say hello without one.")
+}

@@ -1,0 +1,176 @@
+package chat
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"patchbay/channels"
+)
+
+const queryLimit = 5 * time.Second
+
+// visitor is whom a token stands for. Without a row yet, contact and conversation are 0.
+type visitor struct {
+	token        string
+	contact      int64
+	conversation int64
+}
+
+func newToken() string {
+	key := make([]byte, 32)
+	rand.Read(key) // never fails since Go 1.24
+	return base64.RawURLEncoding.EncodeToString(key)
+}
+
+func wellFormed(token string) bool {
+	key, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	return err == nil && len(key) == 32
+}
+
+func (v *visitor) hash() []byte {
+	sum := sha256.Sum256([]byte(v.token))
+	return sum[:]
+}
+
+// address is the contact's address. It is made of the token, so that the commit of the first message alone is enough
+// to find its visitor again; and by another hash than the key's, so that an agent who sees it learns nothing.
+func (v *visitor) address() channels.Address {
+	sum := sha256.Sum256([]byte("visitor address\x00" + v.token))
+	return channels.Address{Kind: channels.Visitor, Value: hex.EncodeToString(sum[:16])}
+}
+
+// subject tells the visitor's other tabs which conversation the first message has opened.
+func (v *visitor) subject() string { return "chat.visitor." + v.address().Value }
+
+// find reads whom the token stands for. A token without any row is one that was handed out and not used yet: that
+// is nobody else's, so it may begin.
+func (c *Chat) find(ctx context.Context, v *visitor) error {
+	ctx, cancel := context.WithTimeout(ctx, queryLimit)
+	defer cancel()
+	var conversation *int64
+	err := c.pool.QueryRow(ctx, `update visitors set seen_at = now() where token_hash = $1
+		returning contact_id, conversation_id`, v.hash()).Scan(&v.contact, &conversation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c.findByAddress(ctx, v)
+	}
+	if err != nil {
+		return fmt.Errorf("find visitor: %w", err)
+	}
+	if conversation != nil {
+		v.conversation = *conversation
+	}
+	return nil
+}
+
+// findByAddress repairs what a process has left that died between the commit of a first message and remember.
+func (c *Chat) findByAddress(ctx context.Context, v *visitor) error {
+	err := c.pool.QueryRow(ctx, `select a.contact_id, c.id from addresses a
+		join conversations c on c.contact_id = a.contact_id
+		where a.kind = $1 and a.value = $2 order by (c.state <> 'closed') desc, c.changed_at desc limit 1`,
+		channels.Visitor, v.address().Value).Scan(&v.contact, &v.conversation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find visitor's address: %w", err)
+	}
+	return c.remember(ctx, v)
+}
+
+// remember stores the token's row.
+func (c *Chat) remember(ctx context.Context, v *visitor) error {
+	ctx, cancel := context.WithTimeout(ctx, queryLimit)
+	defer cancel()
+	_, err := c.pool.Exec(ctx, `insert into visitors (token_hash, contact_id, conversation_id) values ($1, $2, $3)
+		on conflict (token_hash) do update set contact_id = $2, conversation_id = $3, seen_at = now()`,
+		v.hash(), v.contact, v.conversation)
+	if err != nil {
+		return fmt.Errorf("remember visitor: %w", err)
+	}
+	return nil
+}
+
+// standing is what a visitor may know of a conversation beside its messages.
+type standing struct {
+	State     channels.State `db:"state"`
+	Channel   channels.Kind  `db:"channel"`
+	LastSeq   int64          `db:"last_seq"`
+	AgentName string         `db:"agent_name"`
+	Since     *time.Time     `db:"waiting_since"`
+	DueAt     *time.Time     `db:"due_at"`
+	Ahead     int            `db:"ahead"`
+}
+
+// stand reads where a conversation stands; nil when there is none any more. Ahead counts the line in the order in
+// which the router takes from it.
+func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error) {
+	rows, err := c.pool.Query(ctx, `select c.state, c.channel, c.last_seq, coalesce(a.name, '') as agent_name,
+			c.waiting_since, p.due_at,
+			case when c.state <> 'waiting' then 0 else (select count(*) from conversations o
+				where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
+				and (not o.front, o.waiting_since, o.id) < (not c.front, c.waiting_since, c.id)) end as ahead
+		from conversations c
+		left join agents a on a.id = c.agent_id and c.state in ('agent', 'wrapup')
+		left join promises p on p.conversation_id = c.id and p.closed_at is null
+		where c.id = $1`, conversation)
+	if err != nil {
+		return nil, fmt.Errorf("read standing: %w", err)
+	}
+	s, err := pgx.CollectExactlyOneRow(rows, pgx.RowToAddrOfStructByName[standing])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read standing: %w", err)
+	}
+	s.AgentName, _, _ = strings.Cut(s.AgentName, " ") // the visitor sees the first name
+	return s, nil
+}
+
+// place is nil when nobody waits. Who rings at an agent is next.
+func (s *standing) place() *place {
+	if s.State != channels.Waiting && s.State != channels.Offered {
+		return nil
+	}
+	return &place{Position: s.Ahead + 1, Ahead: s.Ahead, Since: s.Since, DueAt: s.DueAt}
+}
+
+// same tells whether a visitor would see a difference.
+func (s *standing) same(o *standing) bool {
+	at := func(t *time.Time) int64 {
+		if t == nil {
+			return 0
+		}
+		return t.UnixMicro()
+	}
+	return o != nil && s.State == o.State && s.AgentName == o.AgentName && s.Ahead == o.Ahead &&
+		at(s.Since) == at(o.Since) && at(s.DueAt) == at(o.DueAt)
+}
+
+const pageSize = 200
+
+// page reads the next visible messages with after < seq <= upTo; upTo is a last_seq that was read before, so nothing
+// below it can be committed later.
+func (c *Chat) page(ctx context.Context, conversation, after, upTo int64) ([]channels.Message, error) {
+	rows, err := c.pool.Query(ctx, `select id, conversation_id, seq, author, agent_id, channel, kind, body, private, client_id, data, at
+		from messages where conversation_id = $1 and seq > $2 and seq <= $3
+		and channel = 'chat' and not private and kind <> 'note' order by seq limit $4`,
+		conversation, after, upTo, pageSize)
+	if err != nil {
+		return nil, fmt.Errorf("read messages: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[channels.Message])
+	if err != nil {
+		return nil, fmt.Errorf("read messages: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,194 @@
+package voice
+
+import (
+	"bytes"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+	"golang.org/x/time/rate"
+
+	"patchbay/channels/voice/voicetest"
+)
+
+// FuzzSDP: no description breaks us; what we answer can be read again and accepts no more than was offered.
+func FuzzSDP(f *testing.F) {
+	f.Add([]byte(voicetest.Offer(netip.MustParseAddrPort("192.0.2.1:4000"), 1, "sendrecv")))
+	f.Add([]byte("v=0\r\nc=IN IP6 ::1\r\nm=audio 1 RTP/AVP 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\na=inactive\r\nm=x 0 y\r\n"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		d, err := parseSDP(body)
+		if err != nil {
+			return
+		}
+		agreed, err := d.agree()
+		if err != nil {
+			return
+		}
+		l := local{ip: "192.0.2.1", port: 4000}
+		answer := l.answer(d, agreed)
+		back, err := parseSDP(answer)
+		if len(answer) <= maxSDP && err != nil {
+			t.Fatalf("our answer cannot be read: %v\n%s", err, answer)
+		}
+		if err == nil && len(back.streams) != len(d.streams) {
+			t.Fatalf("%d streams answered with %d", len(d.streams), len(back.streams))
+		}
+		if agreed.codec != 0 && agreed.codec != 8 {
+			t.Fatalf("codec %d", agreed.codec)
+		}
+	})
+}
+
+// FuzzGate: no datagram breaks the way from the socket to the handlers: straightening, refusing, parsing, validating,
+// and what a call reads of it. A refusal of ours is one SIP response, whatever the request held.
+func FuzzGate(f *testing.F) {
+	files, err := filepath.Glob("testdata/rfc4475/*.dat")
+	if err != nil || len(files) != 50 {
+		f.Fatalf("%d messages: %v", len(files), err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	src := netip.MustParseAddrPort("192.0.2.1:5060")
+	g := &gate{parser: sip.NewParser(), log: slog.New(slog.DiscardHandler), shout: rate.NewLimiter(0, 0)}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if len(p) > maxDatagram || firstToken(p) != tokenMethod {
+			return
+		}
+		straight := straighten(bytes.Clone(p), src)
+		if again := straighten(bytes.Clone(straight), src); !bytes.Equal(again, straight) {
+			t.Fatalf("straightened twice:\n%q\n%q", straight, again)
+		}
+		if bytes.Contains(unlend(straight), []byte(lentTag)) && !bytes.Contains(p, []byte(lentTag[1:])) {
+			t.Fatalf("a lent tag stays: %q", unlend(straight))
+		}
+		if !g.parses(straight) {
+			answer := refuseUnread(straight, src)
+			if answer == nil {
+				return
+			}
+			if !bytes.HasPrefix(answer, []byte("SIP/2.0 ")) || bytes.Count(answer, []byte("\r\n\r\n")) != 1 || !bytes.HasSuffix(answer, []byte("\r\n\r\n")) {
+				t.Fatalf("refusal %q", answer)
+			}
+			return
+		}
+		msg, err := sip.ParseMessage(straight)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, ok := msg.(*sip.Request)
+		if !ok {
+			return
+		}
+		req.SetSource(src.String())
+		if validate(req) != nil {
+			return
+		}
+		number, name := caller(req)
+		if !clean(number) || !clean(name) {
+			t.Fatalf("caller %q %q", number, name)
+		}
+		d := newDialog(req, src)
+		if bye, err := d.request(sip.BYE); err == nil {
+			if n := strings.Count(bye.String(), "\r\n\r\n"); n != 1 {
+				t.Fatalf("BYE of %d messages: %q", n, bye)
+			}
+		}
+		offered(req)
+		dialled(req)
+	})
+}
+
+// TestGarbage: noise, half messages and mutilated good ones beside a good peer, who is answered all the time.
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	bad, good := h.phone(), h.phone()
+	c := h.dial(ctx, voicetest.Invite{})
+	files, err := filepath.Glob("testdata/rfc4475/*.dat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(2 * time.Millisecond) // 500 a second
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			b, err := os.ReadFile(files[r.IntN(len(files))])
+			if err != nil || len(b) == 0 {
+				continue
+			}
+			switch r.IntN(4) {
+			case 0:
+				b = b[:r.IntN(len(b))]
+			case 1:
+				for range 1 + r.IntN(20) {
+					b[r.IntN(len(b))] = byte(r.Uint32())
+				}
+			case 2:
+				b = make([]byte, r.IntN(2000))
+				for i := range b {
+					b[i] = byte(r.Uint32())
+				}
+			}
+			bad.SendRaw(h.voice.Addr(), b)
+		}
+	}()
+	for range 200 {
+		if code, err := good.Options(ctx, h.voice.Addr()); err != nil || code != 200 {
+			t.Fatalf("OPTIONS: %d %v", code, err)
+		}
+	}
+	if l := voicetest.RMS(hear(t, ctx, c.RTP, 3*time.Second)); l < 200 {
+		t.Errorf("the caller hears level %.0f", l)
+	}
+	close(stop)
+	<-done
+	if err := c.Bye(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGateFlood: one trunk address over its rate is cut; others are not touched; the buckets stay few.
+func TestGateFlood(t *testing.T) {
+	g := &gate{buckets: make(map[netip.Addr]*bucket)}
+	now := time.Unix(0, 0)
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	passed := 0
+	for range 2 * perIPBurst {
+		if g.spend(a, now) {
+			passed++
+		}
+	}
+	if passed != perIPBurst || !g.spend(b, now) {
+		t.Errorf("%d passed, want %d", passed, perIPBurst)
+	}
+	if !g.spend(a, now.Add(time.Second)) {
+		t.Error("a second later it is still closed")
+	}
+	for i := range 3 * maxGateStates {
+		g.spend(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Duration(i)*time.Millisecond))
+	}
+	if n := len(g.buckets); n > maxGateStates {
+		t.Errorf("%d buckets", n)
+	}
+}

@@ -1,0 +1,161 @@
+package media
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// LegConfig says what a leg negotiated. voice's WebRTC leg uses it directly; a SIP leg comes from NewUDPLeg.
+type LegConfig struct {
+	PayloadType uint8 // PCMU or PCMA: what we send; both are understood when they arrive
+	EventType   uint8 // telephone-event's payload type, 0 = not negotiated
+	Pacer       *Pacer
+	// OnDTMF gets each key the other side presses, once, when its first packet arrives ('0'-'9', '*', '#', 'A'-'D').
+	// It runs on the reader's goroutine and must not block. Digits may be card numbers: do not log them.
+	OnDTMF func(digit byte)
+	// Send puts one whole RTP packet (12 byte header, payload) on the wire. It is called with the output locked, must
+	// not keep b and must not call the leg.
+	Send func(b []byte) error
+}
+
+// Leg is one side of a conversation: a sink for what it hears, an output for what it is told, and the counts of both.
+type Leg struct {
+	sink   atomic.Pointer[Sink]
+	out    *Output
+	onDTMF func(byte)
+
+	mu    sync.Mutex // the reception's: reader goroutine against Stats and SetCodec
+	in    reception
+	keys  keypad
+	event uint8
+}
+
+// NewLeg makes a leg that hears nothing until its owner calls Deliver; its sink is Discard.
+func NewLeg(cfg LegConfig) *Leg {
+	l := &Leg{out: newOutput(cfg), onDTMF: cfg.OnDTMF, event: cfg.EventType}
+	l.Swap(Discard)
+	return l
+}
+
+// Swap points what the leg hears to sink and returns the one before. It may be called from any goroutine; at most the
+// packet being handled at this moment still goes to the old sink.
+func (l *Leg) Swap(sink Sink) Sink {
+	if sink == nil {
+		sink = Discard
+	}
+	if old := l.sink.Swap(&sink); old != nil {
+		return *old
+	}
+	return Discard
+}
+
+// Out is the leg's one output. It is a Sink: another leg's packets may be swapped to it.
+func (l *Leg) Out() *Output { return l.out }
+
+// Play lets p speak through the output and silences whoever spoke before; see Output.Play.
+func (l *Leg) Play(p *Player) *Player { return l.out.Play(p) }
+
+// Stop ends the player, if one is speaking; packets written to the output pass again.
+func (l *Leg) Stop() { l.out.Play(nil) }
+
+// SendDTMF presses a key towards the other side; see Output.SendDTMF.
+func (l *Leg) SendDTMF(digit byte, d time.Duration) error { return l.out.SendDTMF(digit, d) }
+
+// SetCodec changes the payload types after a new negotiation.
+func (l *Leg) SetCodec(payloadType, eventType uint8) {
+	l.mu.Lock()
+	l.event = eventType
+	l.mu.Unlock()
+	l.out.setCodec(payloadType, eventType)
+}
+
+// Deliver takes a packet from the leg's reader, which has parsed it, set Arrived, and trusts its source.
+func (l *Leg) Deliver(p *Packet) {
+	l.mu.Lock()
+	l.in.count(p)
+	var digit byte
+	switch {
+	case p.PayloadType == PCMU || p.PayloadType == PCMA:
+	case l.event != 0 && p.PayloadType == l.event:
+		p.Event = true
+		digit = l.keys.hear(p)
+	default: // comfort noise (13) and what nobody negotiated
+		l.in.foreign++
+		l.mu.Unlock()
+		return
+	}
+	l.mu.Unlock()
+	if digit != 0 && l.onDTMF != nil {
+		l.onDTMF(digit)
+	}
+	(*l.sink.Load()).Write(p)
+}
+
+// Stats is what a leg has carried so far.
+type Stats struct {
+	PacketsIn, BytesIn   uint64 // accepted; bytes of payload
+	PacketsOut, BytesOut uint64
+	Lost                 int64         // of the packets we should have heard (RFC 3550 A.3); duplicates count against it
+	Jitter               time.Duration // interarrival jitter (RFC 3550 A.8)
+	Strangers            uint64        // dropped by the latch: not from this call's peer
+	Malformed            uint64        // dropped: not RTP
+	Foreign              uint64        // dropped: a payload type nobody negotiated
+	LastPacket           time.Time     // zero: never heard
+	// From the other side's RTCP reports, zero without any.
+	RemoteLost   uint32
+	RemoteJitter time.Duration
+	RoundTrip    time.Duration
+}
+
+// Stats returns the counts of a Leg; a UDPLeg adds its own.
+func (l *Leg) Stats() Stats {
+	l.mu.Lock()
+	s := Stats{
+		PacketsIn: l.in.packets, BytesIn: l.in.bytes, Lost: l.in.lost(), Jitter: l.in.jitterTime(),
+		Foreign: l.in.foreign, LastPacket: l.in.last,
+	}
+	l.mu.Unlock()
+	s.PacketsOut, s.BytesOut = l.out.sent()
+	return s
+}
+
+// CloseOutput ends the leg's output for good: its player ends, later writes are dropped. The leg's owner calls it.
+func (l *Leg) CloseOutput() { l.out.close() }
+
+// Bridge joins two legs: each hears the other, and whatever was playing to either ends.
+func Bridge(a, b *Leg) {
+	a.Swap(b.Out())
+	b.Swap(a.Out())
+	a.Stop()
+	b.Stop()
+}
+
+// Part takes two legs from each other: neither hears anything.
+func Part(a, b *Leg) {
+	a.Swap(Discard)
+	b.Swap(Discard)
+}
+
+// Hold parts the two and lets held hear music (nil: silence); the other side hears silence, which keeps its network
+// path and its own silence timers alive. Bridge takes both back.
+func Hold(held, other *Leg, music *Player) {
+	Part(held, other)
+	if music == nil {
+		music = Loop(Silence())
+	}
+	held.Play(music)
+	other.Play(Loop(Silence()))
+}
+
+// Mute makes to hear silence instead of from; from still hears to. Unmute or Bridge takes it back.
+func Mute(from, to *Leg) {
+	from.Swap(Discard)
+	to.Play(Loop(Silence()))
+}
+
+// Unmute undoes Mute.
+func Unmute(from, to *Leg) {
+	from.Swap(to.Out())
+	to.Stop()
+}

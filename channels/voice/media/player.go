@@ -1,0 +1,91 @@
+package media
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Prompt is sound ready to be sent: µ-law, 8 kHz, mono. It is shared by everybody who plays it and never changed.
+type Prompt []byte
+
+// Length is how long the prompt speaks.
+func (p Prompt) Length() time.Duration { return time.Duration(len(p)) * time.Second / Rate }
+
+// Silence is one frame of nothing, for Loop.
+func Silence() Prompt { return silentFrame }
+
+var silentFrame = func() Prompt {
+	p := make(Prompt, FrameSamples)
+	for i := range p {
+		p[i] = ULawSilence
+	}
+	return p
+}()
+
+// Player speaks prompts through one output, once. Play hands it to an output; Done tells the end, by itself or because
+// somebody else took the output.
+type Player struct {
+	parts    []Prompt
+	loop     bool
+	part     int // of parts, being spoken; the output's lock guards these
+	pos      int
+	used     bool
+	played   atomic.Int64 // samples
+	finished atomic.Bool
+	done     chan struct{}
+}
+
+// NewPlayer speaks the prompts one after the other.
+func NewPlayer(parts ...Prompt) *Player { return &Player{parts: parts, done: make(chan struct{})} }
+
+// Loop speaks the prompts again and again until it is stopped: music, silence.
+func Loop(parts ...Prompt) *Player {
+	p := NewPlayer(parts...)
+	n := 0
+	for _, part := range parts {
+		n += len(part)
+	}
+	p.loop = n > 0
+	return p
+}
+
+// Done is closed when the last sample has had its time, or when the player was interrupted.
+func (p *Player) Done() <-chan struct{} { return p.done }
+
+// Finished says, once Done is closed, whether everything was spoken; false means interrupted.
+func (p *Player) Finished() bool { return p.finished.Load() }
+
+// Played is how much was sent so far: after an interruption, what the other side has heard.
+func (p *Player) Played() time.Duration { return time.Duration(p.played.Load()) * time.Second / Rate }
+
+// frame fills dst with the next samples and pads the last frame with silence. 0 means nothing is left.
+func (p *Player) frame(dst []byte) int {
+	n := 0
+	for n < len(dst) {
+		if p.part == len(p.parts) {
+			if !p.loop {
+				break
+			}
+			p.part = 0
+		}
+		c := copy(dst[n:], p.parts[p.part][p.pos:])
+		n += c
+		p.pos += c
+		if p.pos == len(p.parts[p.part]) {
+			p.part, p.pos = p.part+1, 0
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	p.played.Add(int64(n))
+	for i := n; i < len(dst); i++ {
+		dst[i] = ULawSilence
+	}
+	return n
+}
+
+func (p *Player) end(finished bool) {
+	p.finished.Store(finished)
+	close(p.done)
+}

@@ -1,0 +1,180 @@
+package media
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/pion/rtcp"
+)
+
+// reportEvery is the interval of our reports; with two members RFC 3550 section 6.2 allows the least, 5 s.
+const reportEvery = 5 * time.Second
+
+// remoteReport is what the other side says about the stream it hears from us.
+type remoteReport struct {
+	lost      uint32
+	jitter    time.Duration
+	roundTrip time.Duration
+
+	lastSR   uint32    // middle 32 bits of the NTP time of their last sender report
+	lastSRAt time.Time // and when it came
+}
+
+// ntpEpoch is the NTP time of the Unix epoch, in seconds.
+const ntpEpoch = 2208988800
+
+func ntpTime(t time.Time) uint64 {
+	return uint64(t.Unix()+ntpEpoch)<<32 | uint64(t.Nanosecond())<<32/uint64(time.Second)
+}
+
+// control reads RTCP from the odd port and sends a report every 5 s.
+func (l *UDPLeg) control() {
+	defer l.done.Done()
+	defer l.caught("rtcp")
+	b := make([]byte, MaxPacket)
+	due := time.Now().Add(reportEvery)
+	for {
+		_ = l.pair.RTCP.SetReadDeadline(due)
+		if l.closing.Load() { // asked after setting the deadline: Close's own cannot be overwritten unseen
+			return
+		}
+		n, src, err := l.pair.RTCP.ReadFromUDPAddrPort(b)
+		now := time.Now()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err == nil && isRTCP(b[:n]):
+			l.takeRTCP(b[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()), now)
+		}
+		if !now.Before(due) {
+			l.sendReport(now)
+			due = now.Add(reportEvery)
+		}
+	}
+}
+
+// takeRTCP reads reports that come from the peer's address; any port will do, for nothing but figures follows from it.
+func (l *UDPLeg) takeRTCP(b []byte, src netip.AddrPort, now time.Time) {
+	l.mu.Lock()
+	known := src.Addr() == l.latch.source.Addr() || src.Addr() == l.rtcp.Addr()
+	known = known && l.latch.open
+	if !known {
+		l.strangers++
+	}
+	l.mu.Unlock()
+	if !known {
+		return
+	}
+	packets, err := rtcp.Unmarshal(b)
+	if err != nil {
+		l.malformed.Add(1)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range packets {
+		switch r := p.(type) {
+		case *rtcp.SenderReport:
+			l.report.lastSR, l.report.lastSRAt = uint32(r.NTPTime>>16), now
+			l.takeReports(r.Reports, now)
+		case *rtcp.ReceiverReport:
+			l.takeReports(r.Reports, now)
+		}
+	}
+}
+
+func (l *UDPLeg) takeReports(reports []rtcp.ReceptionReport, now time.Time) {
+	for _, r := range reports {
+		if r.SSRC != l.Out().SSRC() {
+			continue
+		}
+		l.report.lost = r.TotalLost
+		l.report.jitter = time.Duration(r.Jitter) * (time.Second / Rate)
+		if r.LastSenderReport != 0 {
+			// RFC 3550 section 6.4.1, in 1/65536 s
+			trip := uint32(ntpTime(now)>>16) - r.LastSenderReport - r.Delay
+			if trip < 60<<16 {
+				l.report.roundTrip = time.Duration(trip) * time.Second >> 16
+			}
+		}
+	}
+}
+
+// sendReport sends a sender report when we have sent since the last one, else a receiver report, with our name.
+func (l *UDPLeg) sendReport(now time.Time) {
+	l.mu.Lock()
+	to, lastSR, lastSRAt := l.rtcp, l.report.lastSR, l.report.lastSRAt
+	if s := l.latch.source; s.IsValid() && s != l.latch.announced { // behind a NAT
+		to = netip.AddrPortFrom(s.Addr(), s.Port()+1)
+	}
+	open := l.latch.open && l.latch.target().IsValid()
+	l.mu.Unlock()
+	if !open || to.Port() == 0 || to.Addr().IsUnspecified() {
+		return
+	}
+	var reports []rtcp.ReceptionReport
+	if r, ok := l.receptionReport(); ok {
+		if lastSR != 0 {
+			r.LastSenderReport, r.Delay = lastSR, uint32(now.Sub(lastSRAt)<<16/time.Second)
+		}
+		reports = []rtcp.ReceptionReport{r}
+	}
+	b, err := rtcp.Marshal([]rtcp.Packet{l.out.report(now, reports), rtcp.NewCNAMESourceDescription(l.out.ssrc, l.cname())})
+	if err != nil {
+		l.log.Error("rtcp", "err", err)
+		return
+	}
+	_, _ = l.pair.RTCP.WriteToUDPAddrPort(b, to)
+}
+
+// cname names the source for its life without telling anything (RFC 7022).
+func (l *UDPLeg) cname() string {
+	const hex = "0123456789abcdef"
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], l.out.ssrc)
+	s := make([]byte, 0, 8)
+	for _, c := range b {
+		s = append(s, hex[c>>4], hex[c&15])
+	}
+	return string(s)
+}
+
+// receptionReport is our view of the peer's stream (RFC 3550 A.3).
+func (l *Leg) receptionReport() (rtcp.ReceptionReport, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := &l.in
+	if !r.heard {
+		return rtcp.ReceptionReport{}, false
+	}
+	expected := r.max - r.base + 1
+	lost := min(max(int64(expected)-int64(r.received), 0), 0x7fffff)
+	expectedNow, receivedNow := expected-r.prevExpected, r.received-r.prevReceived
+	r.prevExpected, r.prevReceived = expected, r.received
+	var fraction uint8
+	if expectedNow > receivedNow {
+		fraction = uint8(min(uint64(expectedNow-receivedNow)<<8/uint64(expectedNow), 255))
+	}
+	return rtcp.ReceptionReport{
+		SSRC: r.ssrc, FractionLost: fraction, TotalLost: uint32(lost),
+		LastSequenceNumber: r.max, Jitter: uint32(r.jitter >> 4),
+	}, true
+}
+
+// report is the head of a compound packet for this output.
+func (o *Output) report(now time.Time, reports []rtcp.ReceptionReport) rtcp.Packet {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.at.IsZero() || now.Sub(o.at) > 2*reportEvery {
+		return &rtcp.ReceiverReport{SSRC: o.ssrc, Reports: reports}
+	}
+	return &rtcp.SenderReport{
+		SSRC: o.ssrc, NTPTime: ntpTime(now),
+		RTPTime:     o.ts + uint32(int64(now.Sub(o.at))/int64(time.Second/Rate)),
+		PacketCount: uint32(o.packets), OctetCount: uint32(o.bytes),
+		Reports: reports,
+	}
+}

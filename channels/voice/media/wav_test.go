@@ -1,0 +1,55 @@
+package media
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+func TestWAV(t *testing.T) {
+	w := &WAV{Rate: 8000, Channels: 1, Samples: []int16{0, 1000, -1000, 32767, -32768}}
+	b := w.Encode()
+	got, err := ReadWAV(b)
+	if err != nil || got.Rate != 8000 || got.Channels != 1 || !slices.Equal(got.Samples, w.Samples) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if cut, err := ReadWAV(b[:len(b)-4]); err != nil || len(cut.Samples) != 3 {
+		t.Errorf("a cut file ends where it ends: %+v, %v", cut, err)
+	}
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	p, err := LoadPrompt(write("a.wav", b))
+	if err != nil || len(p) != 5 || p[1] != EncodeULaw(1000) {
+		t.Errorf("%v, %v", p, err)
+	}
+	if p, err := LoadPrompt(write("a.ul", []byte{1, 2, 3})); err != nil || p.Length() != 375*1000 {
+		t.Errorf("%v, %v", p.Length(), err)
+	}
+	for name, c := range map[string][]byte{
+		"stereo": (&WAV{Rate: 8000, Channels: 2}).Encode(), "16k": (&WAV{Rate: 16000, Channels: 1}).Encode(),
+		"none": nil, "text": []byte("RIFF....WAVEhello"), "no rate": (&WAV{Channels: 1}).Encode(),
+	} {
+		if _, err := LoadPrompt(write("bad.wav", c)); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if _, err := LoadPrompt(filepath.Join(dir, "nothing.wav")); err == nil {
+		t.Error("no file: taken")
+	}
+}
+
+func FuzzWAV(f *testing.F) {
+	f.Add((&WAV{Rate: 8000, Channels: 1, Samples: []int16{1, 2, 3}}).Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if w, err := ReadWAV(b); err == nil && len(w.Samples) > len(b) {
+			t.Fatal("more samples than bytes")
+		}
+	})
+}

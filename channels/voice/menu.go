@@ -1,0 +1,173 @@
+package voice
+
+import (
+	"strings"
+	"time"
+
+	"patchbay/channels"
+	"patchbay/channels/voice/media"
+)
+
+// menu is the caller's side: what is played to them and what their keys mean.
+type menu struct {
+	playing   <-chan struct{} // the prompt being spoken; nil for music and silence
+	player    *media.Player
+	then      func() // when it was spoken to its end
+	greeted   bool
+	misses    int // prompts without an answer
+	wrong     int // keys without a meaning
+	inputAt   time.Time
+	lastKey   key
+	lastKeyAt time.Time
+
+	callerHeld bool      // they have put us on hold: nothing is played
+	resumedAt  time.Time // and taken us back
+}
+
+const (
+	maxMisses = 2
+	maxWrong  = 3
+	keyTwice  = 500 * time.Millisecond // the same key by RTP and by INFO is one
+)
+
+// say speaks a prompt; what was spoken before is cut off.
+func (c *call) say(name string, then func()) {
+	c.inputAt = time.Time{}
+	if c.callerHeld {
+		c.playing = nil
+		return // onResume speaks again
+	}
+	c.player = c.leg.Play(media.NewPlayer(c.v.prompts[name]))
+	c.playing, c.then = c.player.Done(), then
+}
+
+// music plays until something else does.
+func (c *call) music() {
+	c.playing = nil
+	if !c.callerHeld {
+		c.leg.Play(media.Loop(c.v.prompts[promptMusic]))
+	}
+}
+
+func (c *call) onPlayed() {
+	c.playing = nil
+	if c.player.Finished() && c.then != nil {
+		c.then()
+	}
+}
+
+// greet begins when the caller has acknowledged the answer: before that its phone may not play yet.
+func (c *call) greet() {
+	if c.state != channels.CallAnswered || c.greeted {
+		return
+	}
+	c.greeted = true
+	c.say(promptGreeting, c.listen)
+}
+
+// listen gives the caller time to press a key.
+func (c *call) listen() {
+	if c.state == channels.CallAnswered {
+		c.inputAt = time.Now().Add(c.v.times.NoInput)
+	}
+}
+
+func (c *call) onNoInput() {
+	if c.state != channels.CallAnswered {
+		return
+	}
+	if c.misses++; c.misses >= maxMisses {
+		c.wish("silence")
+		return
+	}
+	c.say(promptAgain, c.listen)
+}
+
+// onKey is one key of the caller.
+func (c *call) onKey(k key) {
+	now := time.Now()
+	twin := c.lastKey.digit == k.digit && c.lastKey.info != k.info && now.Sub(c.lastKeyAt) < keyTwice
+	c.lastKey, c.lastKeyAt = k, now
+	if twin {
+		return
+	}
+	switch c.state {
+	case channels.CallAnswered:
+		c.choose(k.digit)
+	case channels.CallBridged:
+		c.v.publish(c.agentID, keyNews{Type: "call_dtmf", CallID: c.id, ConversationID: c.conversation, Digit: string(k.digit)})
+	}
+}
+
+// keyNews tells the agent which key the caller pressed.
+type keyNews struct {
+	Type           string `json:"type"`
+	CallID         int64  `json:"call_id"`
+	ConversationID int64  `json:"conversation_id"`
+	Digit          string `json:"digit"`
+}
+
+// choose is the menu.
+func (c *call) choose(digit byte) {
+	c.greeted = true // whoever presses a key before the greeting needs none
+	switch prompt := c.v.cfg.Keys[string(digit)]; {
+	case digit == '0':
+		c.wish("key")
+	case digit == '*':
+		c.misses = 0
+		c.say(promptGreeting, c.listen)
+	case prompt != "":
+		c.misses = 0
+		c.say(prompt, c.listen)
+	default:
+		if c.wrong++; c.wrong >= maxWrong {
+			c.wish("no_match")
+			return
+		}
+		c.say(promptUnknown, c.listen)
+	}
+}
+
+// wish: the caller gets a person. The words of it are tried until the house has heard them; meanwhile there is music.
+func (c *call) wish(source string) {
+	c.inputAt = time.Time{}
+	c.state = channels.CallWaiting
+	c.log.Info("caller asks for a person", "source", source)
+	c.say(promptWaiting, c.music)
+	c.tell(c.about(channels.Inbound{Type: channels.Wish, Source: source}))
+}
+
+// onHold and its end: the caller's own hold, by re-INVITE or UPDATE.
+func (c *call) onHold(held bool) {
+	if held == c.callerHeld {
+		return
+	}
+	c.callerHeld = held
+	if held {
+		c.playing, c.inputAt = nil, time.Time{}
+	} else {
+		c.resumedAt = time.Now()
+	}
+	switch c.state {
+	case channels.CallBridged:
+		c.patch()
+	case channels.CallAnswered:
+		if held {
+			c.leg.Stop()
+		} else {
+			c.say(promptGreeting, c.listen)
+		}
+	default:
+		if held {
+			c.leg.Stop()
+		} else {
+			c.music()
+		}
+	}
+	c.news("")
+}
+
+// validDigit tells whether an agent may send s as a key.
+func validDigit(s string) bool {
+	return len(s) == 1 && strings.Contains("0123456789*#ABCD", s)
+}

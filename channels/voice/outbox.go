@@ -1,0 +1,113 @@
+package voice
+
+import (
+	"context"
+	"time"
+
+	"patchbay/channels"
+)
+
+// outbox is what the house is still to be told, in order. One is on its way at a time; a failed one is tried again, and
+// nothing overtakes it.
+type outbox struct {
+	queue   []channels.Inbound
+	sending bool
+	pause   time.Duration
+	retryAt time.Time
+}
+
+// told is what became of the first in the queue.
+type told struct {
+	receipt channels.Receipt
+	unbus   func() // of CallStarted: the call's commands are answered
+	err     error
+}
+
+const maxPause = 5 * time.Second
+
+func (o *outbox) unsent() bool { return len(o.queue) > 0 }
+
+func (c *call) tell(in channels.Inbound) {
+	c.queue = append(c.queue, in)
+	if len(c.queue) == 1 {
+		c.pump()
+	}
+}
+
+// pump sends the first of the queue on a goroutine of its own: a slow database must not keep the caller's BYE waiting.
+func (c *call) pump() {
+	if c.sending || len(c.queue) == 0 {
+		return
+	}
+	c.sending = true
+	in := c.queue[0]
+	c.v.running.Add(1) // the call itself is one of v.running
+	go func() {
+		defer c.v.running.Done()
+		m := c.handUp(in)
+		if !c.post(m) && m.unbus != nil {
+			m.unbus()
+		}
+	}()
+}
+
+// handUp runs one Receive.
+func (c *call) handUp(in channels.Inbound) (m told) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.v.panics.Add(1)
+			c.log.Error("receive panic", "panic", r)
+			m.err = channels.Fail(channels.Unavailable, "internal error")
+		}
+	}()
+	ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
+	defer cancel()
+	m.receipt, m.err = c.v.cfg.Receive(ctx, in)
+	if m.err == nil && in.Type == channels.CallStarted {
+		m.unbus, m.err = c.v.cfg.Bus.Respond(channels.CallSubject(m.receipt.CallID), c.obey)
+	}
+	return m
+}
+
+func (c *call) onTold(m told) {
+	c.sending = false
+	in := c.queue[0]
+	if in.Type == channels.CallStarted {
+		c.queue = c.queue[1:]
+		switch {
+		case m.err == nil:
+			c.started(m.receipt, m.unbus)
+		case c.ended: // cancelled, and the house never knew
+		default:
+			c.log.Error("call refused", "err", m.err)
+			c.refuse(503, "not received")
+		}
+		c.pump()
+		return
+	}
+	if m.err != nil && !hopeless(in, m.err) {
+		if c.pause == 0 {
+			c.log.Warn("call: receive, trying again", "type", in.Type, "err", m.err)
+		}
+		c.pause = min(max(2*c.pause, c.v.times.Retry), maxPause)
+		c.retryAt = time.Now().Add(c.pause)
+		return
+	}
+	if m.err != nil {
+		c.log.Error("call: receive", "type", in.Type, "err", m.err)
+	}
+	c.pause = 0
+	c.queue = c.queue[1:]
+	c.pump()
+}
+
+// hopeless: trying again cannot help. A wish is given up only when it is granted already.
+func hopeless(in channels.Inbound, err error) bool {
+	switch channels.CodeOf(err) {
+	case channels.Conflict:
+		return true
+	case channels.Invalid, channels.NotFound, channels.Forbidden:
+		return in.Type != channels.Wish
+	}
+	return false
+}

@@ -1,0 +1,96 @@
+package voice
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"patchbay/channels"
+	"patchbay/channels/voice/voicetest"
+)
+
+// TestBaresip: a real telephone calls, presses 0, and talks to the agent's browser; then it holds and comes back.
+func TestBaresip(t *testing.T) {
+	t.Parallel()
+	for _, codec := range []string{"PCMU", "PCMA"} {
+		t.Run(codec, func(t *testing.T) {
+			h := newHouse(t, nil)
+			ctx := testCtx(t)
+			phoneWords := voicetest.Speech(71, 35*time.Second, voicetest.Rate)
+			agentWords, agentULaw := speech(72)
+			phone := voicetest.StartBaresip(t, voicetest.BaresipConfig{Says: phoneWords, Codecs: codec + "/8000/1"})
+			phone.Dial(ctx, "sip:"+number+"@"+h.voice.Addr().String())
+			h.expect(ctx, channels.CallStarted)
+			phone.Press(ctx, "0")
+			if in := h.expect(ctx, channels.Wish); in.Source != "key" {
+				t.Errorf("wish: %+v", in)
+			}
+			b := h.join(ctx, 1, 7)
+			go b.play(ctx, agentULaw)
+			heard := b.hear(ctx, 11*time.Second)
+			voicetest.Check(t, "agent hears", heard, phoneWords, agentWords)
+			phone.Hangup(ctx)
+			if in := h.expect(ctx, channels.CallEndedIn); in.Result != completed || in.Stats.(callStats).Codec != codec {
+				t.Errorf("ended: %+v", in)
+			}
+			phone.Close()
+			all := phone.Heard()
+			if len(all) < 9*voicetest.Rate {
+				t.Fatalf("the phone heard %d samples", len(all))
+			}
+			voicetest.Check(t, "phone hears", all[len(all)-9*voicetest.Rate:], agentWords, phoneWords, promptSamples(t, promptMusic))
+		})
+	}
+}
+
+// TestBaresipHangup: the agent hangs up on a real telephone.
+func TestBaresipHangup(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	phone := voicetest.StartBaresip(t, voicetest.BaresipConfig{})
+	phone.Dial(ctx, "sip:"+number+"@"+h.voice.Addr().String())
+	h.expect(ctx, channels.CallStarted)
+	phone.Command(ctx, "hold", "")
+	phone.Command(ctx, "resume", "")
+	phone.Press(ctx, "0")
+	h.expect(ctx, channels.Wish)
+	h.join(ctx, 1, 7)
+	h.must(ctx, channels.CallSignal{Type: "hangup", CallID: 1, AgentID: 7})
+	phone.Wait(ctx, "CALL_CLOSED")
+	h.expect(ctx, channels.CallEndedIn)
+}
+
+// TestSIPp: a flock of calls set up, acknowledged and hung up by sipp's own caller.
+func TestSIPp(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	res := voicetest.RunSIPp(ctx, t, voicetest.SIPpConfig{Builtin: "uac", Target: h.voice.Addr(), Service: number,
+		Args: []string{"-m", "200", "-r", "100", "-l", "100", "-d", "200"}})
+	if res.Code != 0 {
+		t.Fatalf("sipp: %d\n%s", res.Code, last(res.Output, 4000))
+	}
+	ended := 0
+	for range 400 {
+		select {
+		case in := <-h.inbound:
+			if in.Type == channels.CallEndedIn {
+				ended++
+			}
+		case <-ctx.Done():
+			t.Fatal(ctx.Err())
+		}
+	}
+	if ended != 200 {
+		t.Errorf("%d calls ended", ended)
+	}
+}
+
+func last(s string, n int) string {
+	s = strings.TrimSpace(s)
+	if len(s) > n {
+		return s[len(s)-n:]
+	}
+	return s
+}

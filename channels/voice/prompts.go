@@ -1,0 +1,47 @@
+package voice
+
+import (
+	"embed"
+	"fmt"
+
+	"patchbay/channels/voice/media"
+)
+
+//go:embed prompts/*.wav
+var promptFiles embed.FS
+
+// Prompts by name; the words are in prompts/make.sh.
+const (
+	promptGreeting = "greeting"
+	promptHours    = "hours"
+	promptReturns  = "returns"
+	promptAgain    = "again"
+	promptUnknown  = "unknown"
+	promptWaiting  = "waiting"
+	promptBack     = "back_in_line"
+	promptMusic    = "music"
+)
+
+type prompts map[string]media.Prompt
+
+// loadPrompts reads what calls need, and the ones that keys name.
+func loadPrompts(keys map[string]string) (prompts, error) {
+	names := []string{promptGreeting, promptAgain, promptUnknown, promptWaiting, promptBack, promptMusic}
+	for key, name := range keys {
+		if len(key) != 1 || key < "1" || key > "9" {
+			return nil, fmt.Errorf("key %q: must be 1 to 9", key)
+		}
+		names = append(names, name)
+	}
+	p := make(prompts, len(names))
+	for _, name := range names {
+		wav, err := promptFiles.ReadFile("prompts/" + name + ".wav")
+		if err != nil {
+			return nil, fmt.Errorf("prompt: %w", err)
+		}
+		if p[name], err = media.ParsePrompt(wav); err != nil {
+			return nil, fmt.Errorf("prompt %s: %w", name, err)
+		}
+	}
+	return p, nil
+}

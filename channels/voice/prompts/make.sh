@@ -1,0 +1,46 @@
+#!/bin/sh
+# Makes the prompts beside this file again: flite speaks the words, sox trims, brings to -18 dBFS RMS and 8 kHz mu-law.
+# The music is eight bars of plucked chords, 2.5 s each; every bar fades out, so the loop has no click.
+set -eu
+cd "$(dirname "$0")"
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+say() { # name, words
+	flite -voice slt -t "$2" -o "$tmp/$1.wav"
+	sox "$tmp/$1.wav" -r 8000 -c 1 "$tmp/$1-8k.wav" silence 1 0.02 0.5% reverse silence 1 0.02 0.5% reverse highpass 120
+	level "$tmp/$1-8k.wav" "$1.wav"
+}
+
+level() { # in, out: RMS to -18 dBFS, never above full scale
+	rms=$(sox "$1" -n stats 2>&1 | awk '/^RMS lev dB/ {print $4}')
+	peak=$(sox "$1" -n stats 2>&1 | awk '/^Pk lev dB/ {print $4}')
+	gain=$(awk -v r="$rms" -v p="$peak" 'BEGIN {g = -18 - r; if (p + g > -0.5) g = -0.5 - p; printf "%.2f", g}')
+	sox -R "$1" -e mu-law -r 8000 -c 1 "$2" gain "$gain"
+}
+
+bar() { # number, bass, chord notes and a falling figure
+	sox -R -n -r 8000 -c 1 "$tmp/bar$1.wav" synth 2.5 sine "$2" synth 2.5 sine mix "$3" fade q 0.05 2.5 1.2 gain -14
+	sox -R -r 48000 -c 2 -n -r 8000 -c 1 "$tmp/one$1.wav" synth 2.5 pluck "$3" pluck "$4" delay 0 0.625 remix - fade q 0 2.5 0.4 gain -6
+	sox -R -r 48000 -c 2 -n -r 8000 -c 1 "$tmp/two$1.wav" synth 1.25 pluck "$5" pluck "$4" delay 1.25 1.875 remix - trim 0 2.5 fade q 0 2.5 0.4 gain -8
+	sox -R -m "$tmp/bar$1.wav" "$tmp/one$1.wav" "$tmp/two$1.wav" "$tmp/b$1.wav" trim 0 2.5
+}
+
+say greeting "Hello, and thank you for calling. I am an automatic assistant, not a person. Press 0 at any time to speak to a person. For our opening hours, press 1. For returns, press 2. To hear this again, press star."
+say hours "We are open from Monday to Friday, from nine in the morning to six in the evening, and on Saturday from ten to two. To hear the choices again, press star. To speak to a person, press 0."
+say returns "You can return anything that you bought from us within thirty days. Please keep your order number at hand; our web page explains each step. To hear the choices again, press star. To speak to a person, press 0."
+say again "Are you still there? Press 0 to speak to a person, or star to hear the choices. If I hear nothing, I will get a person for you."
+say unknown "Sorry, that key has no meaning here. Press 0 to speak to a person, or star to hear the choices."
+say waiting "We are getting a person for you. Please stay on the line."
+say back_in_line "Sorry, the connection to my colleague was lost. You are back in line, and first. Please stay on the line."
+
+bar 1 C3 C4 E4 G4
+bar 2 A2 A3 C4 E4
+bar 3 F2 F3 A3 C4
+bar 4 G2 G3 B3 D4
+bar 5 E3 E4 G4 B4
+bar 6 A2 A3 E4 C5
+bar 7 D3 D4 F4 A4
+bar 8 G2 G3 D4 B4
+sox -R "$tmp"/b1.wav "$tmp"/b2.wav "$tmp"/b3.wav "$tmp"/b4.wav "$tmp"/b5.wav "$tmp"/b6.wav "$tmp"/b7.wav "$tmp"/b8.wav "$tmp/music.wav" lowpass 3200
+level "$tmp/music.wav" music.wav

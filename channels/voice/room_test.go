@@ -1,0 +1,185 @@
+package voice
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"patchbay/channels"
+	"patchbay/channels/voice/voicetest"
+	"patchbay/server/db/dbtest"
+)
+
+// TestJoinAndEnd: the switchboard's two verbs find the conversation's live call by its row, on whichever node it runs.
+func TestJoinAndEnd(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Pool(t)
+	h := newHouse(t, func(c *Config) { c.Pool = pool })
+	ctx := testCtx(t)
+	var conversation int64
+	err := pool.QueryRow(ctx, `
+		with c as (insert into contacts (name) values ('Ana') returning id),
+		     q as (insert into queues (name) values ('voice test') returning id),
+		     v as (insert into conversations (contact_id, queue_id, state, channel) select c.id, q.id, 'bot', 'voice' from c, q returning id)
+		insert into calls (conversation_id, direction, from_address, to_address, state)
+		select v.id, 'in', 'a', 'b', s from v, unnest(array['ended', 'answered']) s order by s
+		returning conversation_id`).Scan(&conversation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var live int64
+	if err := pool.QueryRow(ctx, `select id from calls where state = 'answered'`).Scan(&live); err != nil {
+		t.Fatal(err)
+	}
+	h.script(func(_ context.Context, in channels.Inbound) (channels.Receipt, error) {
+		h.inbound <- in
+		return channels.Receipt{ConversationID: conversation, CallID: live}, nil
+	})
+	conv := &channels.Conversation{ID: conversation}
+	if err := h.voice.Join(ctx, conv, 7); err != nil { // the row is there, the call is not: nothing to command
+		t.Fatal(err)
+	}
+	c := h.dial(ctx, voicetest.Invite{})
+	frames := h.agentFrames(7)
+	if err := h.voice.Join(ctx, conv, 7); err != nil {
+		t.Fatal(err)
+	}
+	if f := waitChan(t, ctx, frames, "frame"); !strings.Contains(f, `"connecting"`) {
+		t.Errorf("frame %s", f)
+	}
+	if after, err := h.voice.Send(ctx, nil, conv, &channels.Message{Body: "hello"}); after != nil || err != nil {
+		t.Errorf("send: %v", err)
+	}
+	if err := h.voice.End(ctx, conv, "closed"); err != nil {
+		t.Fatal(err)
+	}
+	waitChan(t, ctx, c.Ended(), "BYE")
+	if in := h.expect(ctx, channels.CallEndedIn); in.Reason != "closed" || in.CallID != live {
+		t.Errorf("ended: %+v", in)
+	}
+}
+
+// TestStopsInTwoSteps: no new calls, the running one goes on, and is hung up when its time is over.
+func TestStopsInTwoSteps(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(c *Config) { c.Times.DrainCalls = time.Second })
+	ctx := testCtx(t)
+	c := h.dial(ctx, voicetest.Invite{})
+	friend := h.phone()
+	begin := time.Now()
+	stopped := make(chan struct{})
+	go func() { h.stop(); close(stopped) }()
+	until(t, ctx, "closing", h.voice.isClosing)
+	res, err := friend.Invite(h.voice.Addr(), number, voicetest.Invite{}).Answer(ctx)
+	if err != nil || res.StatusCode != 503 {
+		t.Errorf("new call while closing: %v %v", res, err)
+	}
+	if code, err := friend.Options(ctx, h.voice.Addr()); err != nil || code != 503 {
+		t.Errorf("OPTIONS while closing: %d %v", code, err)
+	}
+	waitChan(t, ctx, c.Ended(), "BYE")
+	if d := time.Since(begin); d < 900*time.Millisecond {
+		t.Errorf("hung up after %s, want a second", d)
+	}
+	if in := h.expect(ctx, channels.CallEndedIn); in.Reason != "server stopped" {
+		t.Errorf("ended: %+v", in)
+	}
+	waitChan(t, ctx, stopped, "stopped")
+}
+
+// TestPortInUse: New says so at the start.
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	taken, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	port := taken.LocalAddr().(*net.UDPAddr).Port
+	for name, cfg := range map[string]Config{
+		"sip":           {Listen: taken.LocalAddr().String()},
+		"webrtc":        {Listen: "127.0.0.1:0", WebRTCPort: port},
+		"address":       {Listen: "nowhere"},
+		"external":      {Listen: "127.0.0.1:0", ExternalIP: "me"},
+		"external web":  {Listen: "127.0.0.1:0", WebRTCExternalIP: "me"},
+		"prompt":        {Listen: "127.0.0.1:0", Keys: map[string]string{"1": "nonsense"}},
+		"key":           {Listen: "127.0.0.1:0", Keys: map[string]string{"0": promptHours}},
+		"key of length": {Listen: "127.0.0.1:0", Keys: map[string]string{"12": promptHours}},
+	} {
+		if v, err := New(cfg); err == nil {
+			t.Errorf("%s: no error", name)
+			v.Close()
+		}
+	}
+	v, err := New(Config{Listen: "127.0.0.1:0"}) // never run
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(v.Close(), v.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFull: one call more than allowed is refused.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(c *Config) { c.MaxCalls = 1 })
+	ctx := testCtx(t)
+	h.dial(ctx, voicetest.Invite{})
+	if res, err := h.phone().Invite(h.voice.Addr(), number, voicetest.Invite{}).Answer(ctx); err != nil || res.StatusCode != 503 {
+		t.Errorf("%v %v, want 503", res, err)
+	}
+}
+
+// TestNoMediaPort: the range is used up.
+func TestNoMediaPort(t *testing.T) {
+	t.Parallel()
+	port := 0
+	for { // a pair that is free now
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port = c.LocalAddr().(*net.UDPAddr).Port
+		c.Close()
+		if port%2 == 0 {
+			break
+		}
+	}
+	h := newHouse(t, func(c *Config) { c.RTPMin, c.RTPMax = port, port+1 })
+	ctx := testCtx(t)
+	h.dial(ctx, voicetest.Invite{})
+	if res, err := h.phone().Invite(h.voice.Addr(), number, voicetest.Invite{}).Answer(ctx); err != nil || res.StatusCode != 503 {
+		t.Errorf("%v %v, want 503", res, err)
+	}
+}
+
+// TestPanicEndsOneCall: a call whose goroutine panics hangs up and is reported; the others do not notice.
+func TestPanicEndsOneCall(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	other := h.dial(ctx, voicetest.Invite{})
+	c := h.phone().Dial(ctx, h.voice.Addr(), number, voicetest.Invite{})
+	h.expect(ctx, channels.CallStarted)
+	h.voice.mu.Lock()
+	for _, x := range h.voice.calls {
+		if x.id == 2 {
+			x.post(told{}) // nothing was asked: reads an empty queue
+		}
+	}
+	h.voice.mu.Unlock()
+	waitChan(t, ctx, c.Ended(), "BYE")
+	if in := h.expect(ctx, channels.CallEndedIn); in.Result != failed || in.CallID != 2 {
+		t.Errorf("ended: %+v", in)
+	}
+	if err := other.Bye(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := h.voice.panics.Swap(0); n != 1 {
+		t.Errorf("%d panics", n)
+	}
+}

@@ -1,0 +1,380 @@
+// Package voice is the telephone: SIP to the outside, WebRTC to the agents' browsers, G.711 in between.
+//
+//	trunk --UDP--> gate --> sipgo --> sip.go: validate, find the call --> mailbox of the call
+//	                                                                        |
+//	agent's tab --bus: channels.CallSubject(id)--> CallSignal ------------> call.go: one goroutine, one select
+//	                                                                        |
+//	       caller's leg (media.UDPLeg)  <== sinks swapped, never SDP ==>  agent's leg (webrtc.go)
+//
+// A call begins with an INVITE that a trunk may send to a number of ours. It is handed up (Config.Receive) before it is
+// answered, so that no call exists that the house does not know. The caller hears a greeting and presses keys; 0 is
+// always a person. From the wish on the caller hears music until an agent's browser is connected; then the two legs'
+// sinks are swapped and nothing of ours is in between. Every way a call can end stands in call.go's select.
+//
+// The package keeps no truth: calls live in this process and die with it, the rows belong to the switchboard.
+package voice
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/emiago/sipgo"
+	"github.com/emiago/sipgo/sip"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"patchbay/channels"
+	"patchbay/channels/voice/media"
+	"patchbay/server/bus"
+)
+
+// Config is what the telephone needs. Zero values of what is marked so have defaults.
+type Config struct {
+	Listen     string         // SIP, UDP: "0.0.0.0:5060"
+	ExternalIP string         // announced in SIP and SDP; "" = the address that faces the peer
+	Numbers    []string       // numbers (or SIP user names) that are ours; others get 404
+	Trunks     []netip.Prefix // who may send us anything at all; everybody else gets no answer
+
+	RTPMin, RTPMax   int    // ports of SIP legs; 0, 0 = any free ones
+	WebRTCPort       int    // UDP port of all browser legs; 0 = any free one
+	WebRTCExternalIP string // announced to browsers; "" = the host's own addresses
+	MaxCalls         int    // at once; beyond it 503; default 1000
+
+	Keys map[string]string // digit -> prompt; default 1 = hours, 2 = returns. 0 and * have their fixed meaning
+
+	Receive channels.Receive
+	Bus     *bus.Bus
+	Pool    *pgxpool.Pool // Join and End look up the conversation's call in it
+	NodeID  string
+	Log     *slog.Logger
+
+	Times Times
+}
+
+// Times are the clocks of a call; zero fields get the default.
+type Times struct {
+	T1, T2        time.Duration // RFC 3261: 500 ms, 4 s; a 2xx without ACK ends the call after 64*T1
+	Receive       time.Duration // limit of one Receive: 5 s
+	Retry         time.Duration // first pause before a failed Receive is tried again, doubling to 5 s: 500 ms
+	NoInput       time.Duration // silence after a prompt that counts as no input: 8 s
+	AgentConnect  time.Duration // from join to the browser's connect: 10 s
+	AgentBack     time.Duration // for a lost browser to come back: 20 s
+	NoRTPStart    time.Duration // no packet since the answer: 30 s
+	NoRTP         time.Duration // no packet since the last: 60 s
+	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
+	DrainCalls    time.Duration // how long running calls may go on after Run's ctx has ended: 0
+	ShutdownGrace time.Duration // for BYEs and the last Receives after that: 5 s
+}
+
+func (t Times) withDefaults() Times {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&t.T1, 500*time.Millisecond)
+	def(&t.T2, 4*time.Second)
+	def(&t.Receive, 5*time.Second)
+	def(&t.Retry, 500*time.Millisecond)
+	def(&t.NoInput, 8*time.Second)
+	def(&t.AgentConnect, 10*time.Second)
+	def(&t.AgentBack, 20*time.Second)
+	def(&t.NoRTPStart, 30*time.Second)
+	def(&t.NoRTP, 60*time.Second)
+	def(&t.ReInviteHold, 500*time.Millisecond)
+	def(&t.ShutdownGrace, 5*time.Second)
+	return t
+}
+
+// Voice is the running telephone.
+type Voice struct {
+	cfg     Config
+	times   Times
+	log     *slog.Logger
+	gate    *gate
+	ua      *sipgo.UserAgent
+	server  *sipgo.Server
+	ports   *media.Ports
+	pacer   *media.Pacer
+	web     *webRTC
+	prompts prompts
+	numbers map[string]bool
+
+	panics atomic.Int64
+
+	mu      sync.Mutex // guards the four below
+	calls   map[dialogKey]*call
+	invites map[inviteKey]*call // for merged requests
+	closing bool
+	running sync.WaitGroup // calls and their helpers; Add under mu while not closing
+
+	closeOnce sync.Once
+	closeErr  error
+	stopCalls context.CancelCauseFunc // ends what still runs
+	callsCtx  context.Context
+}
+
+// dialogKey names a dialog of ours; the remote tag is compared on top.
+type dialogKey struct{ callID, localTag string }
+
+// inviteKey names a request by what all its forks have in common (RFC 3261 section 8.2.2.2).
+type inviteKey struct {
+	callID, fromTag string
+	seq             uint32
+}
+
+const settle = 20 * time.Millisecond
+
+var (
+	setBigUDP   sync.Once
+	errStopping = errors.New("server stopped")
+)
+
+// New binds all sockets, so that a port in use is known at the start. Run serves, Close gives everything back.
+func New(cfg Config) (*Voice, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxCalls == 0 {
+		cfg.MaxCalls = 1000
+	}
+	if cfg.Keys == nil {
+		cfg.Keys = map[string]string{"1": promptHours, "2": promptReturns}
+	}
+	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
+		calls: make(map[dialogKey]*call), invites: make(map[inviteKey]*call), numbers: make(map[string]bool)}
+	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
+	for _, n := range cfg.Numbers {
+		v.numbers[bareNumber(n)] = true
+	}
+	if err := v.open(); err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	return v, nil
+}
+
+func (v *Voice) open() (err error) {
+	if v.cfg.ExternalIP != "" {
+		if _, err := netip.ParseAddr(v.cfg.ExternalIP); err != nil {
+			return fmt.Errorf("external address: %w", err)
+		}
+	}
+	var webIP netip.Addr
+	if v.cfg.WebRTCExternalIP != "" {
+		if webIP, err = netip.ParseAddr(v.cfg.WebRTCExternalIP); err != nil {
+			return fmt.Errorf("external webrtc address: %w", err)
+		}
+	}
+	if v.prompts, err = loadPrompts(v.cfg.Keys); err != nil {
+		return err
+	}
+	// sipgo refuses UDP messages over UDPMTUSize-200 instead of changing to TCP; SDP with many Record-Routes passes that.
+	setBigUDP.Do(func() { sip.UDPMTUSize = 9000 })
+	if v.gate, err = openGate(v.cfg.Listen, v.cfg.Trunks, v.log); err != nil {
+		return err
+	}
+	local := v.gate.LocalAddr().(*net.UDPAddr).AddrPort()
+	v.ports = media.NewPorts(local.Addr().Unmap(), v.cfg.RTPMin, v.cfg.RTPMax)
+	if v.web, err = newWebRTC(webRTCConfig{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
+		Pacer: v.pacer, Log: v.log}); err != nil {
+		return err
+	}
+	quiet := slog.New(newQuiet(v.log.Handler()))
+	v.ua, err = sipgo.NewUA(sipgo.WithUserAgent("patchbay"),
+		sipgo.WithUserAgentTransportLayerOptions(sip.WithTransportLayerLogger(quiet)),
+		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet),
+			// a response to nothing: late, or not meant for us
+			sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {})))
+	if err != nil {
+		return fmt.Errorf("sip stack: %w", err)
+	}
+	if v.server, err = sipgo.NewServer(v.ua, sipgo.WithServerLogger(quiet)); err != nil {
+		return fmt.Errorf("sip server: %w", err)
+	}
+	v.server.OnNoRoute(v.serve) // every method comes through the one wrapper
+	return nil
+}
+
+// Addr is where SIP is listened to.
+func (v *Voice) Addr() netip.AddrPort {
+	return v.gate.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// Run serves until ctx ends; then it takes no new calls, lets the running ones go on for Times.DrainCalls, hangs up
+// what is left, waits up to Times.ShutdownGrace for the farewells, and closes everything.
+func (v *Voice) Run(ctx context.Context) error {
+	pacerCtx, stopPacer := context.WithCancel(context.Background())
+	defer stopPacer()
+	var parts sync.WaitGroup
+	served := make(chan error, 1)
+	parts.Go(func() { _ = v.pacer.Run(pacerCtx) }) // returns its ctx's error
+	parts.Go(func() { served <- v.server.ServeUDP(v.gate) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+		err = errors.Join(errors.New("sip listener ended"), err)
+	}
+	v.drain()
+	stopPacer()
+	err = errors.Join(err, v.Close())
+	parts.Wait()
+	return err
+}
+
+// drain is the first step of the end: no new calls, then none at all.
+func (v *Voice) drain() {
+	v.mu.Lock()
+	v.closing = true
+	v.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { v.running.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return
+	case <-time.After(v.times.DrainCalls):
+	}
+	v.mu.Lock()
+	for _, c := range v.calls {
+		c.post(stopped{})
+	}
+	v.mu.Unlock()
+	select {
+	case <-ended:
+	case <-time.After(v.times.ShutdownGrace):
+		v.log.Warn("calls cut off at the end", "calls", v.Calls())
+	}
+	v.stopCalls(errStopping) // whoever still tries gives up now
+	if v.ua != nil {
+		v.ua.TransactionLayer().Close() // and whoever waits for an answer
+	}
+	<-ended
+}
+
+// Close gives everything back. Call it when Run was never called; Run does it by itself. It may be called twice.
+func (v *Voice) Close() error {
+	v.closeOnce.Do(func() {
+		v.mu.Lock()
+		v.closing = true
+		v.mu.Unlock()
+		v.stopCalls(errStopping)
+		v.running.Wait()
+		if v.gate != nil {
+			// sipgo gives each message a goroutine that nobody can wait for; one that finds the listener closed
+			// opens a connection of its own, which nobody closes. They take microseconds.
+			v.gate.deaf.Store(true)
+			<-time.After(settle)
+		}
+		var errs []error
+		if v.ua != nil {
+			errs = append(errs, v.ua.Close())
+		}
+		if v.gate != nil {
+			errs = append(errs, v.gate.Close())
+		}
+		if v.web != nil {
+			errs = append(errs, v.web.close())
+		}
+		if v.ports != nil {
+			errs = append(errs, v.ports.Close())
+		}
+		v.closeErr = errors.Join(errs...)
+	})
+	return v.closeErr
+}
+
+// Calls counts the calls that are running.
+func (v *Voice) Calls() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.calls)
+}
+
+// Panics counts what the handlers had to catch; tests and metrics look at it.
+func (v *Voice) Panics() int64 { return v.panics.Load() }
+
+// Send has nothing to say yet: the call plays its own prompts, and text cannot be spoken without a speech engine.
+func (v *Voice) Send(context.Context, pgx.Tx, *channels.Conversation, *channels.Message) (after func(), err error) {
+	return nil, nil
+}
+
+// Join tells the conversation's call, on whichever node it lives, to expect the agent's browser.
+func (v *Voice) Join(ctx context.Context, c *channels.Conversation, agentID int64) error {
+	return v.signal(ctx, c.ID, channels.CallSignal{Type: "join", AgentID: agentID})
+}
+
+// Release gives the caller back to the music: the agent has let go, the conversation is in line again.
+func (v *Voice) Release(ctx context.Context, c *channels.Conversation) error {
+	return v.signal(ctx, c.ID, channels.CallSignal{Type: "release"})
+}
+
+// End hangs up the conversation's call.
+func (v *Voice) End(ctx context.Context, c *channels.Conversation, reason string) error {
+	return v.signal(ctx, c.ID, channels.CallSignal{Type: "end", Reason: reason})
+}
+
+// signal sends a command to every live call of a conversation. No live call, or one whose node is gone, is no error:
+// then there is nothing to command.
+func (v *Voice) signal(ctx context.Context, conversation int64, sig channels.CallSignal) error {
+	rows, err := v.cfg.Pool.Query(ctx, `select id from calls where conversation_id = $1 and state <> 'ended' order by id`, conversation)
+	if err != nil {
+		return fmt.Errorf("find call: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return fmt.Errorf("find call: %w", err)
+	}
+	var errs []error
+	for _, id := range ids {
+		sig.CallID = id
+		var reply channels.CallReply
+		switch err := v.cfg.Bus.Request(ctx, channels.CallSubject(id), sig, &reply); {
+		case errors.Is(err, bus.ErrNoOwner):
+		case err != nil:
+			errs = append(errs, fmt.Errorf("call %d: %w", id, err))
+		case reply.Error != nil:
+			errs = append(errs, reply.Error)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// here is the address we announce to a peer.
+func (v *Voice) here(source string) netip.AddrPort {
+	local := v.Addr()
+	if ip, err := netip.ParseAddr(v.cfg.ExternalIP); err == nil {
+		return netip.AddrPortFrom(ip, local.Port())
+	}
+	if !local.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+	}
+	if c, err := net.Dial("udp", source); err == nil { // sends nothing, asks the routing table
+		defer c.Close()
+		return netip.AddrPortFrom(c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), local.Port())
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), local.Port())
+}
+
+// publish sends a frame to an agent's tabs.
+func (v *Voice) publish(agentID int64, frame any) {
+	if err := v.cfg.Bus.Publish(channels.AgentSubject(agentID), frame); err != nil {
+		v.log.Warn("call news", "agent", agentID, "err", err)
+	}
+}
+
+// unpack reads a command from the bus.
+func unpack(data []byte) (channels.CallSignal, *channels.Error) {
+	var sig channels.CallSignal
+	if err := json.Unmarshal(data, &sig); err != nil {
+		return sig, channels.Fail(channels.Invalid, "This is not a call command.")
+	}
+	return sig, nil
+}

@@ -1,0 +1,344 @@
+package voicetest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// BaresipConfig is a baresip phone; the zero value is a caller with PCMU.
+type BaresipConfig struct {
+	User       string  // "" = alice
+	Codecs     string  // "" = PCMU/8000/1
+	Says       []int16 // 8 kHz; the call ends with it. nil = 60 s of silence
+	AutoAnswer bool
+	Account    string // more parameters of the account, ";..."
+}
+
+// Baresip is a running baresip, in its own directory, driven over its control port.
+type Baresip struct {
+	t      testing.TB
+	dir    string
+	user   string
+	sip    netip.AddrPort
+	cmd    *exec.Cmd
+	conn   net.Conn
+	events chan Event
+	output *syncBuffer
+	exited chan struct{}
+	once   sync.Once
+
+	mu      sync.Mutex
+	tokens  int
+	answers map[string]chan Event
+}
+
+// Event is a message on baresip's control port: an event (Type) or an answer (Token, OK, Data).
+type Event struct {
+	Event    bool   `json:"event"`
+	Type     string `json:"type"`
+	Class    string `json:"class"`
+	Param    string `json:"param"`
+	PeerURI  string `json:"peeruri"`
+	ID       string `json:"id"`
+	Response bool   `json:"response"`
+	OK       bool   `json:"ok"`
+	Data     string `json:"data"`
+	Token    string `json:"token"`
+}
+
+// StartBaresip runs a phone until the test ends.
+func StartBaresip(t testing.TB, cfg BaresipConfig) *Baresip {
+	t.Helper()
+	program := Need(t, "baresip")
+	if cfg.User == "" {
+		cfg.User = "alice"
+	}
+	if cfg.Codecs == "" {
+		cfg.Codecs = "PCMU/8000/1"
+	}
+	if cfg.Says == nil {
+		cfg.Says = make([]int16, 60*Rate)
+	}
+	b := &Baresip{
+		t: t, dir: t.TempDir(), user: cfg.User, events: make(chan Event, 256), output: &syncBuffer{}, exited: make(chan struct{}),
+		answers: map[string]chan Event{},
+	}
+	b.sip = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), freePort(t))
+	control := netip.AddrPortFrom(b.sip.Addr(), freePort(t))
+	b.writeFiles(cfg, control)
+	b.cmd = exec.Command(program, "-f", b.dir, "-v")
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ready := b.output.waitFor("baresip is ready")
+	b.cmd.Stdout, b.cmd.Stderr = b.output, b.output
+	if err := b.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(b.exited)
+		_ = b.cmd.Wait()
+	}()
+	t.Cleanup(b.Close)
+	select {
+	case <-ready:
+	case <-b.exited:
+		t.Fatalf("baresip ended:\n%s", b.output)
+	case <-time.After(15 * time.Second):
+		t.Fatalf("baresip is not ready:\n%s", b.output)
+	}
+	conn, err := net.Dial("tcp", control.String())
+	if err != nil {
+		t.Fatalf("baresip control: %v\n%s", err, b.output)
+	}
+	b.conn = conn
+	go b.listen()
+	return b
+}
+
+// freePort finds a port that is free for UDP and TCP, with the one above (baresip takes TLS there).
+func freePort(t testing.TB) uint16 {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		above, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
+		udp, uerr := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
+		_ = l.Close()
+		if err == nil {
+			_ = above.Close()
+		}
+		if uerr == nil {
+			_ = udp.Close()
+		}
+		if err == nil && uerr == nil {
+			return uint16(port)
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+func (b *Baresip) writeFiles(cfg BaresipConfig, control netip.AddrPort) {
+	heard := filepath.Join(b.dir, "heard")
+	if err := os.Mkdir(heard, 0o700); err != nil {
+		b.t.Fatal(err)
+	}
+	says, null := filepath.Join(b.dir, "says.wav"), filepath.Join(b.dir, "null.wav")
+	WriteWAV(b.t, says, cfg.Says, Rate)
+	rtp := freePort(b.t) &^ 1
+	config := strings.Join([]string{
+		"poll_method epoll", "sip_listen " + b.sip.String(), "net_interface " + b.sip.Addr().String(),
+		"audio_source aufile," + says, "audio_player aufile," + null, "audio_alert aufile," + null,
+		fmt.Sprintf("rtp_ports %d-%d", rtp, rtp+40), "rtp_stats yes",
+		"module_path /usr/lib/baresip/modules",
+		"module g711.so", "module aufile.so", "module sndfile.so", "module srtp.so", "module dtls_srtp.so",
+		"module_tmp uuid.so", "module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so",
+		"ctrl_tcp_listen " + control.String(), "snd_path " + heard, "",
+	}, "\n")
+	account := fmt.Sprintf("<sip:%s@%s>;regint=0;audio_codecs=%s", cfg.User, b.sip, cfg.Codecs)
+	if cfg.AutoAnswer {
+		account += ";answermode=auto"
+	}
+	for name, text := range map[string]string{"config": config, "accounts": account + cfg.Account + "\n", "contacts": ""} {
+		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o600); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	WriteWAV(b.t, null, nil, Rate)
+}
+
+// URI is where the phone can be called.
+func (b *Baresip) URI() string { return "sip:" + b.user + "@" + b.sip.String() }
+
+// Events are all events since the start, in order; Wait reads them too.
+func (b *Baresip) Events() <-chan Event { return b.events }
+
+// Wait reads events until one of the type comes.
+func (b *Baresip) Wait(ctx context.Context, eventType string) Event {
+	b.t.Helper()
+	for {
+		select {
+		case e, ok := <-b.events:
+			if !ok {
+				b.t.Fatalf("baresip has gone, waited for %s:\n%s", eventType, b.output)
+			}
+			if e.Type == eventType {
+				return e
+			}
+		case <-ctx.Done():
+			b.t.Fatalf("baresip: no %s: %v\n%s", eventType, ctx.Err(), b.output)
+		}
+	}
+}
+
+// Command runs a command of baresip's menu and returns its answer.
+func (b *Baresip) Command(ctx context.Context, command, params string) Event {
+	b.t.Helper()
+	b.mu.Lock()
+	b.tokens++
+	token := strconv.Itoa(b.tokens)
+	answer := make(chan Event, 1)
+	b.answers[token] = answer
+	body, err := json.Marshal(map[string]string{"command": command, "params": params, "token": token})
+	if err == nil {
+		_, err = fmt.Fprintf(b.conn, "%d:%s,", len(body), body)
+	}
+	b.mu.Unlock()
+	if err != nil {
+		b.t.Fatalf("baresip %s: %v", command, err)
+	}
+	select {
+	case e := <-answer:
+		return e
+	case <-b.exited:
+		b.t.Fatalf("baresip ended at %s:\n%s", command, b.output)
+	case <-ctx.Done():
+		b.t.Fatalf("baresip %s: %v\n%s", command, ctx.Err(), b.output)
+	}
+	return Event{}
+}
+
+// Dial calls and waits until the call stands.
+func (b *Baresip) Dial(ctx context.Context, uri string) {
+	b.t.Helper()
+	b.Command(ctx, "dial", uri)
+	b.Wait(ctx, "CALL_ESTABLISHED")
+}
+
+// Hangup ends the call and waits until it is over; Heard is complete then.
+func (b *Baresip) Hangup(ctx context.Context) {
+	b.t.Helper()
+	b.Command(ctx, "hangup", "")
+	b.Wait(ctx, "CALL_CLOSED")
+}
+
+// Press sends keys by telephone-event.
+func (b *Baresip) Press(ctx context.Context, digits string) {
+	b.t.Helper()
+	for _, d := range digits {
+		b.Command(ctx, "sndcode", string(d))
+	}
+}
+
+// Heard is what the phone heard in its calls so far, 8 kHz; complete once Close has returned or the call has ended.
+func (b *Baresip) Heard() []int16 {
+	b.t.Helper()
+	files, err := filepath.Glob(filepath.Join(b.dir, "heard", "dump-*-dec.wav"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var all []int16
+	for _, f := range files {
+		s, _ := ReadWAV(b.t, f)
+		all = append(all, s...)
+	}
+	return all
+}
+
+// Output is what it printed, for a failing test.
+func (b *Baresip) Output() string { return b.output.String() }
+
+// Close quits the phone, with force after 3 s. It may be called twice.
+func (b *Baresip) Close() {
+	b.once.Do(func() {
+		if b.conn != nil {
+			_, _ = fmt.Fprint(b.conn, `18:{"command":"quit"},`)
+		}
+		select {
+		case <-b.exited:
+		case <-time.After(3 * time.Second):
+			_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL)
+			<-b.exited
+		}
+		if b.conn != nil {
+			_ = b.conn.Close()
+			for range b.events { // until its reader has ended
+			}
+		}
+	})
+}
+
+// listen reads netstrings of JSON.
+func (b *Baresip) listen() {
+	defer close(b.events)
+	r := bufio.NewReader(b.conn)
+	for {
+		head, err := r.ReadString(':')
+		if err != nil {
+			return
+		}
+		n, err := strconv.Atoi(strings.Trim(head, ":,\n"))
+		if err != nil || n > 1<<20 {
+			return
+		}
+		body := make([]byte, n+1) // with the comma
+		if _, err := io.ReadFull(r, body); err != nil {
+			return
+		}
+		var e Event
+		if json.Unmarshal(body[:n], &e) != nil {
+			continue
+		}
+		if e.Response {
+			b.mu.Lock()
+			answer := b.answers[e.Token]
+			delete(b.answers, e.Token)
+			b.mu.Unlock()
+			if answer != nil {
+				answer <- e
+			}
+			continue
+		}
+		select {
+		case b.events <- e:
+		default:
+		}
+	}
+}
+
+// syncBuffer keeps a program's output and tells when a word has come.
+type syncBuffer struct {
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	word  string
+	found chan struct{}
+}
+
+func (s *syncBuffer) waitFor(word string) <-chan struct{} {
+	s.word, s.found = word, make(chan struct{})
+	return s.found
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.buf.Write(p)
+	if s.word != "" && bytes.Contains(s.buf.Bytes(), []byte(s.word)) {
+		s.word = ""
+		close(s.found)
+	}
+	return n, err
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Measures Patchbay on this machine and prints a table: bash deploy/bench.sh. It starts a server of its own on free
+# ports of this machine, with its own Postgres (fsync on) and a scripted model that answers at once, and stops it all.
+#   QUICK=1                    a minute instead of five
+#   PARTS="chat load"          only some of: start chat load setups calls
+#   BENCH_DIR=/mnt/data        the disk to measure on, by default /var/tmp
+#   PROFILE=/tmp/profiles      also CPU profiles of the server, for go tool pprof
+#   URL=http://host:8080 LINK=token [SIP=100@host:5060] [DATABASE_URL=...] [PID=...]   a running server instead; token is
+#                              the end of the desk's sign-in address. Without DATABASE_URL only what one agent can show.
+# The exit code is 1 only when something was lost or wrong. Timings depend on the machine and are printed, not judged.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d "${BENCH_DIR:-/var/tmp}/patchbay-bench.XXXXXX")
+chmod 711 "$work" # as root, Postgres runs as somebody else and must get through
+trap 'rm -rf "$work"' EXIT
+
+options=(-parts "${PARTS:-start chat load setups calls}")
+[ "${QUICK:-}" != 1 ] || options+=(-quick)
+go build -o "$work/bench" ./deploy/bench
+if [ -n "${URL:-}" ]; then
+  options+=(-url "$URL" -link "${LINK:?LINK is the token at the end of the sign-in address}" -sip "${SIP:-}" -database "${DATABASE_URL:-}" -pid "${PID:-0}")
+else
+  overlay=()
+  if [ -n "${PROFILE:-}" ]; then
+    mkdir -p "$PROFILE"
+    options+=(-profile "$PROFILE")
+    printf '{"Replace": {"%s/server/profile.go": "%s/deploy/bench/profile.go.txt"}}' "$PWD" "$PWD" >"$work/overlay.json"
+    overlay=(-overlay "$work/overlay.json")
+  fi
+  CGO_ENABLED=0 go build "${overlay[@]}" -o "$work/server" ./server
+  options+=(-server "$work/server" -dir "$work")
+fi
+"$work/bench" "${options[@]}" & bench=$!
+trap 'kill -INT "$bench" 2>/dev/null || true' INT TERM
+set +e
+wait "$bench"; code=$?
+while kill -0 "$bench" 2>/dev/null; do wait "$bench"; code=$?; done # a signal ends wait, not yet the bench
+exit $code

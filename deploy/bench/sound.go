@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A packet of ours says in its 160 bytes who sent it and when, so that whoever hears it can tell loss, delay and a
+// wrong connection. The bytes travel through the house as they are: G.711 is passed on, not decoded.
+//
+//	0  mark   4  speaker   8  measurement   12  number   16  ns since the start   24  silence
+const (
+	frameBytes = 160
+	frameTime  = 20 * time.Millisecond
+	soundMark  = 0xfeedbe11
+)
+
+var epoch = time.Now() // the monotonic clock of this process is the clock of all ends
+
+// mouth is one speaker: a telephone or a browser.
+type mouth struct {
+	name uint32
+	send func(payload []byte)
+	sent [8]atomic.Int64 // by measurement
+}
+
+// ear hears one speaker and nobody else.
+type ear struct {
+	expects uint32
+
+	mu      sync.Mutex
+	phase   uint32
+	heard   map[uint32]bool
+	delays  []time.Duration
+	strange int // packets of somebody else
+}
+
+// hear takes one payload.
+func (e *ear) hear(payload []byte) {
+	now := time.Since(epoch)
+	if len(payload) < 24 || binary.BigEndian.Uint32(payload) != soundMark {
+		return // music, a prompt
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if binary.BigEndian.Uint32(payload[4:]) != e.expects {
+		e.strange++
+		return
+	}
+	phase := binary.BigEndian.Uint32(payload[8:])
+	if phase == 0 {
+		return
+	}
+	if phase != e.phase {
+		e.phase, e.heard, e.delays = phase, make(map[uint32]bool, 512), make([]time.Duration, 0, 512)
+	}
+	n := binary.BigEndian.Uint32(payload[12:])
+	if e.heard[n] {
+		return
+	}
+	e.heard[n] = true
+	e.delays = append(e.delays, now-time.Duration(binary.BigEndian.Uint64(payload[16:])))
+}
+
+func (e *ear) of(phase uint32) (delays []time.Duration, strange int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.phase == phase {
+		delays = append(delays, e.delays...)
+	}
+	return delays, e.strange
+}
+
+// pacer lets its mouths speak every 20 ms, spread over 20 slots, on an absolute clock.
+type pacer struct {
+	phase atomic.Uint32 // stamped on every packet; 0: not measured
+	mu    sync.Mutex
+	slots [20][]*mouth
+	count int
+}
+
+func (p *pacer) add(m *mouth) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	slot := p.count % len(p.slots)
+	p.slots[slot] = append(append([]*mouth(nil), p.slots[slot]...), m)
+	p.count++
+}
+
+func (p *pacer) run(ctx context.Context) {
+	payload := make([]byte, frameBytes)
+	for i := range payload {
+		payload[i] = 0xff // silence in mu-law
+	}
+	binary.BigEndian.PutUint32(payload, soundMark)
+	began := time.Now()
+	for n := 0; ctx.Err() == nil; n++ {
+		if d := time.Until(began.Add(time.Duration(n) * time.Millisecond)); d > 0 {
+			time.Sleep(d)
+		} else if frames := int(-d / frameTime); frames > 0 {
+			n += frames * len(p.slots) // what is late by whole frames is left out, never sent in a burst
+		}
+		p.mu.Lock()
+		mouths := p.slots[n%len(p.slots)]
+		p.mu.Unlock()
+		phase := p.phase.Load()
+		for _, m := range mouths {
+			number := uint32(m.sent[phase%8].Add(1))
+			binary.BigEndian.PutUint32(payload[4:], m.name)
+			binary.BigEndian.PutUint32(payload[8:], phase)
+			binary.BigEndian.PutUint32(payload[12:], number)
+			binary.BigEndian.PutUint64(payload[16:], uint64(time.Since(epoch)))
+			m.send(payload)
+		}
+	}
+}
+
+// line is the RTP of one telephone.
+type line struct {
+	conn   *net.UDPConn
+	remote atomic.Pointer[netip.AddrPort] // nil: not known yet
+	buf    [12 + frameBytes]byte
+	seq    uint16
+	ts     uint32
+}
+
+func newLine(ip netip.Addr) (*line, error) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: ip.AsSlice()})
+	if err != nil {
+		return nil, err
+	}
+	l := &line{conn: conn, seq: uint16(rand.Uint32()), ts: rand.Uint32()}
+	l.buf[0] = 0x80 // version 2, payload type 0: PCMU
+	binary.BigEndian.PutUint32(l.buf[8:], rand.Uint32())
+	return l, nil
+}
+
+func (l *line) addr() netip.AddrPort { return l.conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+// speak is called by the pacer's goroutine only.
+func (l *line) speak(payload []byte) {
+	to := l.remote.Load()
+	if to == nil {
+		return
+	}
+	l.seq++
+	l.ts += frameBytes
+	binary.BigEndian.PutUint16(l.buf[2:], l.seq)
+	binary.BigEndian.PutUint32(l.buf[4:], l.ts)
+	copy(l.buf[12:], payload)
+	_, _ = l.conn.WriteToUDPAddrPort(l.buf[:], *to)
+}
+
+// listen hears until the socket is closed.
+func (l *line) listen(e *ear) {
+	buf := make([]byte, 1500)
+	for {
+		n, _, err := l.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		if n > 12 && buf[0]>>6 == 2 && buf[1]&0x7f == 0 {
+			e.hear(buf[12:n])
+		}
+	}
+}
+
+// heardBy sums up one direction of a measurement.
+type heardBy struct {
+	sent, heard, strange, deaf int // deaf: ears that heard nothing at all
+	delay                      times
+}
+
+// sum compares what the mouths said with what the ears heard; mouths[i] speaks to ears[i].
+func sum(phase uint32, mouths []*mouth, ears []*ear) *heardBy {
+	h := &heardBy{}
+	for i, e := range ears {
+		delays, strange := e.of(phase)
+		h.sent += int(mouths[i].sent[phase%8].Load())
+		h.heard += len(delays)
+		h.strange += strange
+		if len(delays) == 0 {
+			h.deaf++
+		}
+		h.delay.all = append(h.delay.all, delays...)
+	}
+	return h
+}
+
+func (h *heardBy) loss() float64 {
+	if h.sent == 0 {
+		return 100
+	}
+	return 100 * float64(h.sent-h.heard) / float64(h.sent)
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Every test, on a bare Debian 12 with Go and Node: bash deploy/test.sh. Installs what the box lacks (as root; without
+# root it names what it skips), starts what the tests need, prints each step, ends with the count. One part:
+# PARTS="go web browser" bash deploy/test.sh; PATCHBAY_CI=1 turns every skip for a missing tool into a failure.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+began=$SECONDS parts=${PARTS:-tools go web browser ollama} failed=() passed_steps=0
+log=$(mktemp -d)
+trap 'cleanup' EXIT
+cleanup() { [ -n "${pg:-}" ] && kill -INT "$pg" 2>/dev/null && wait "$pg" 2>/dev/null; rm -rf "$log"; }
+say() { printf '\n[%3d min %02d s] %s\n' $(((SECONDS - began) / 60)) $(((SECONDS - began) % 60)) "$*"; }
+step() { # name, command ...
+  local name=$1; shift
+  say "$name"
+  if "$@"; then passed_steps=$((passed_steps + 1)); else failed+=("$name"); echo "FAILED: $name"; fi
+}
+has() { [[ " $parts " == *" $1 "* ]]; }
+
+install() {
+  local missing=() pair
+  for pair in gcc:gcc g++:g++ chromium:chromium sipp:sip-tester baresip:baresip-core dovecot:dovecot-imapd /usr/sbin/postfix:postfix swaks:swaks sox:sox jq:jq curl:curl \
+    pip3:python3-pip /usr/include/nlohmann/json.hpp:nlohmann-json3-dev /usr/include/stb/stb_image.h:libstb-dev; do
+    local what=${pair%%:*} package=${pair##*:}
+    if [[ $what == /* ]]; then [ -e "$what" ] || missing+=("$package"); else PATH=$PATH:/usr/sbin command -v "$what" >/dev/null || missing+=("$package"); fi
+  done
+  compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
+  [ ${#missing[@]} = 0 ] && { echo "nothing missing"; return 0; }
+  echo "missing: ${missing[*]}"
+  if [ "$(id -u)" != 0 ]; then echo "no root: tests that need them are skipped by name (sudo apt-get install ${missing[*]})"; return 0; fi
+  mkdir -p /etc/postgresql-common
+  [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >"$log/apt" 2>&1 && apt-get install -y -qq --no-install-recommends "${missing[@]}" >>"$log/apt" 2>&1 || { tail -n 20 "$log/apt"; return 1; }
+  [ "${CI:-}" != true ] || export PATCHBAY_CI=1
+}
+
+gofmt_clean() { local dirty; dirty=$(gofmt -l $(git ls-files '*.go')); [ -z "$dirty" ] || { echo "gofmt these: $dirty"; return 1; }; }
+generated() { # generated files are what the spec says
+  local before after
+  before=$(cat server/api/api.gen.go webui/src/shared/api.gen.ts | sha256sum)
+  (cd deploy/tools && go generate ./...) && (cd webui && npm run --silent generate >/dev/null) || return 1
+  after=$(cat server/api/api.gen.go webui/src/shared/api.gen.ts | sha256sum)
+  [ "$before" = "$after" ] || { echo "server/api/openapi.yaml and the generated files differ: run deploy/tools and npm run generate, and commit"; git --no-pager diff --stat; return 1; }
+}
+go_tests() { # one Postgres for the whole run would save its start in each package; each starts its own, isolated
+  go test -race -shuffle=on -timeout 20m -json "$@" ./... >"$log/go.json"
+  local code=$?
+  jq -r 'select(.Action == "output" and (.Output | test("^(--- FAIL|FAIL|ok  |panic:)|WARNING: DATA RACE|SKIP"))) | .Output' "$log/go.json" | sed '/^$/d'
+  if [ $code != 0 ]; then
+    jq -r 'select(.Action == "fail" and .Test) | .Package + " " + .Test' "$log/go.json" | sort -u >"$log/failed"
+    while read -r package name; do
+      echo "=== $package $name"
+      jq -r --arg p "$package" --arg t "$name" 'select(.Action == "output" and .Package == $p and .Test == $t) | .Output' "$log/go.json" | tail -n 60
+    done <"$log/failed"
+    jq -r 'select(.Action == "build-output") | .Output' "$log/go.json" | tail -n 40
+  fi
+  return $code
+}
+count() { jq -r --arg a "$1" 'select(.Action == $a and .Test) | .Test' "$log/go.json" 2>/dev/null | wc -l; }
+
+if has tools; then step "installing what this box lacks" install; fi
+if has web || has browser || has go; then
+  step "web: dependencies (npm ci)" bash -c 'cd webui && npm ci --silent --no-audit --no-fund'
+  step "web: build" bash -c 'cd webui && npm run --silent build'
+fi
+if has go; then
+  step "go: format" gofmt_clean
+  step "go: vet" go vet ./...
+  step "generated code is the spec's" generated
+  step "go: static binary (CGO_ENABLED=0)" env CGO_ENABLED=0 go build -o "$log/server" ./server
+  step "go: tests, race detector, shuffled" go_tests
+fi
+if has web; then
+  step "web: types" bash -c 'cd webui && npm run --silent check'
+  step "web: unit tests" bash -c 'cd webui && npm run --silent test'
+  step "web: sizes" bash -c 'cd webui && npm run --silent size'
+fi
+if has browser; then step "browser: Chromium as visitor and agent, phones on the line" bash deploy/browser-test.sh; fi
+if has ollama; then step "the real Ollama" bash deploy/ollama-test.sh; fi
+
+say "done"
+for f in "${failed[@]+"${failed[@]}"}"; do echo "FAILED: $f"; done
+if has go; then echo "go: $(count pass) tests passed, $(count fail) failed, $(count skip) skipped"; fi
+printf '%d passed, %d failed\n' $((passed_steps + $(has go && count pass || echo 0))) $((${#failed[@]} + $(has go && count fail || echo 0)))
+[ ${#failed[@]} = 0 ]

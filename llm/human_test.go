@@ -1,0 +1,162 @@
+package llm
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// table reads a file of marked lines and reports each line that is judged wrongly.
+func table(t *testing.T, name string) (wishes, recalled, none, alarms int) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsure := 0
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimRight(line, "\n")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		text := line[2:]
+		w := Human(text, Context{})
+		switch line[0] {
+		case '+':
+			wishes++
+			if w.Yes {
+				recalled++
+			} else {
+				t.Logf("missed (unsure=%v): %s", w.Unsure, text)
+			}
+		case '-':
+			none++
+			if w.Yes {
+				alarms++
+				t.Logf("false alarm by %s %q: %s", w.Rule, w.Why, text)
+			} else if w.Unsure {
+				unsure++
+				t.Logf("unsure by %s %q: %s", w.Rule, w.Why, text)
+			}
+		case '?':
+			if !w.Yes && !w.Unsure {
+				t.Errorf("not even unsure: %s", text)
+			}
+		default:
+			t.Fatalf("bad line %q", line)
+		}
+	}
+	t.Logf("recall %d/%d, false alarms %d/%d, asked in vain %d/%d", recalled, wishes, alarms, none, unsure, none)
+	return wishes, recalled, none, alarms
+}
+
+func TestHumanTable(t *testing.T) {
+	wishes, recalled, none, alarms := table(t, "testdata/human.txt")
+	if recalled < wishes || alarms > 0 {
+		t.Error("the table that the grammar was written with must hold whole")
+	}
+	if wishes+none < 150 {
+		t.Errorf("table has only %d lines", wishes+none)
+	}
+}
+
+func TestHumanSecondTable(t *testing.T) {
+	wishes, recalled, none, alarms := table(t, "testdata/human-second.txt")
+	if recalled*100 < wishes*95 || alarms > 0 {
+		t.Errorf("recall %d of %d, false alarms %d of %d", recalled, wishes, alarms, none)
+	}
+}
+
+// TestHumanUnseen measures; its bounds only stop it from getting worse. The goal, 95 % over 40 languages, needs more
+// than this grammar.
+func TestHumanUnseen(t *testing.T) {
+	wishes, recalled, none, alarms := table(t, "testdata/human-unseen.txt")
+	if recalled*100 < wishes*80 || alarms*100 > none*10 {
+		t.Errorf("recall %d of %d, false alarms %d of %d", recalled, wishes, alarms, none)
+	}
+}
+
+func TestHumanAfterAnOffer(t *testing.T) {
+	offer := "I don't know that. Shall I get a person?"
+	if !Offered(offer) || Offered("The tent weighs 1.9 kg.") || Offered("You are writing with an AI.") {
+		t.Error("Offered does not tell our offer from other words")
+	}
+	for text, wish := range map[string]bool{
+		"yes": true, "yes please": true, "Ja": true, "ja bitte!": true, "oui": true, "sí": true, "tak": true, "OK": true, "sure!!": true,
+		"no": false, "no thanks": false, "nein danke": false, "non merci": false, "nee": false, "nie": false,
+		"how much is it?": false, "what about the boots": false,
+	} {
+		if got := Human(text, Context{Offered: true}).Yes; got != wish {
+			t.Errorf("after an offer %q: wish %v", text, got)
+		}
+		if wish && Human(text, Context{}).Yes {
+			t.Errorf("without an offer %q is a wish", text)
+		}
+	}
+	if !Refused("no thanks") || !Refused("Nein danke") || Refused("yes") || Refused("not the blue one, the red one") {
+		t.Error("Refused")
+	}
+}
+
+func TestDeclined(t *testing.T) {
+	for text, want := range map[string]bool{
+		"I no longer need a person, go on":          true,
+		"never mind the agent":                      true,
+		"Ich brauche keinen Menschen mehr":          true,
+		"je n'ai plus besoin d'un conseiller":       true,
+		"no thanks":                                 false,
+		"thanks":                                    false,
+		"how much is the tent?":                     false,
+		"I want a person":                           false,
+		"Why can I no longer reach a person?":       false,
+		"don't transfer me again, get me a person!": false,
+	} {
+		if got := Declined(text); got != want {
+			t.Errorf("Declined(%q) = %v", text, got)
+		}
+	}
+	if !Human("don't transfer me again, get me a person!", Context{}).Yes {
+		t.Error("the wish beside the refusal was lost")
+	}
+}
+
+// A wish must cost microseconds whatever is written (promise P1: under 5 ms).
+func TestHumanIsFast(t *testing.T) {
+	texts := []string{strings.Repeat("I want to not talk to the ", 40000), strings.Repeat("a", 1<<20), strings.Repeat("ä'", 1<<18), strings.Repeat("want ", 1<<16)}
+	for _, text := range texts {
+		start := time.Now()
+		Human(text, Context{})
+		if d := time.Since(start); d > 100*time.Millisecond {
+			t.Errorf("%d bytes took %v", len(text), d)
+		}
+	}
+	start := time.Now()
+	for range 100 {
+		Human("The zipper broke on day two, can I talk to somebody in repairs? My order is NL-20418.", Context{})
+	}
+	if d := time.Since(start) / 100; d > 5*time.Millisecond {
+		t.Errorf("a usual message takes %v", d)
+	}
+}
+
+func BenchmarkHuman(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		Human("The zipper broke on day two, can I talk to somebody in repairs? My order is NL-20418.", Context{})
+	}
+}
+
+func FuzzHuman(f *testing.F) {
+	for _, s := range []string{"I want to talk to a human", "kein Bot", "l'agent", "AGENT!!", "\xff\x00 aaa", "İ ŉ ﷺ"} {
+		f.Add(s, true)
+	}
+	f.Fuzz(func(t *testing.T, text string, offered bool) {
+		w := Human(text, Context{Offered: offered})
+		if again := Human(text, Context{Offered: offered}); again != w {
+			t.Fatalf("not the same twice: %+v %+v", w, again)
+		}
+		Declined(text)
+		Refused(text)
+	})
+}

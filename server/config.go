@@ -1,0 +1,396 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+)
+
+// Config is every setting of the server. It is filled from, each going before the ones named earlier: the defaults
+// below, a TOML file, the environment, flags. The tags are the whole reference: koanf names the setting in the file
+// (http.listen), which gives its variable (PATCHBAY_HTTP_LISTEN) and its flag (--http.listen); env is a name that the
+// setting has in other programs; rule is what it must be (settings.go); secret is never shown, and its variable may
+// end in _FILE to name a file that holds it; help stands in the sample file and in --help.
+type Config struct {
+	DataDir string `koanf:"data_dir" help:"Where the house keeps its own database and files. Empty: /var/lib/patchbay for root, else ~/.local/share/patchbay."`
+	Demo    bool   `koanf:"demo" help:"Load demonstration data at the start: a shop's queue, agents and knowledge base."`
+
+	Node     NodeConfig     `koanf:"node" help:"This process among others on the same database and bus."`
+	Company  CompanyConfig  `koanf:"company" help:"Who answers."`
+	HTTP     HTTPConfig     `koanf:"http" help:"The desk, the API and the customers' chat."`
+	Database DatabaseConfig `koanf:"database" help:"PostgreSQL."`
+	NATS     NATSConfig     `koanf:"nats" help:"The bus between nodes."`
+	Ollama   OllamaConfig   `koanf:"ollama" help:"The model that answers first."`
+	SIP      SIPConfig      `koanf:"sip" help:"The telephone line."`
+	RTP      RTPConfig      `koanf:"rtp" help:"The sound of telephone calls; each call takes two ports."`
+	WebRTC   WebRTCConfig   `koanf:"webrtc" help:"The sound of the agents' browsers."`
+	Mail     MailConfig     `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
+	Log      LogConfig      `koanf:"log" help:"What the server tells about itself."`
+}
+
+// NodeConfig names this process.
+type NodeConfig struct {
+	Name string `koanf:"name" rule:"word" help:"Its name, different for each node and the same after a restart. Empty: the machine's name."`
+}
+
+// CompanyConfig is what customers are told.
+type CompanyConfig struct {
+	Name string `koanf:"name" rule:"some" help:"The name that customers hear and read."`
+}
+
+// HTTPConfig is the web side.
+type HTTPConfig struct {
+	Listen         string   `koanf:"listen" rule:"listen" help:"Address and port."`
+	PublicURL      string   `koanf:"public_url" rule:"weburl" help:"How browsers reach us, if not by the address above, for example https://help.example.com. Microphones need https, except on localhost."`
+	AllowedOrigins []string `koanf:"allowed_origins" rule:"origins" help:"Web sites that may embed the chat, for example \"https://www.example.com\"."`
+}
+
+// DatabaseConfig: "" is a PostgreSQL of our own.
+type DatabaseConfig struct {
+	URL string `koanf:"url" env:"DATABASE_URL" rule:"dburl" secret:"url" help:"Of an existing server, postgres://user:password@host/name. Empty: we run our own."`
+}
+
+// NATSConfig: "" is a server inside this process.
+type NATSConfig struct {
+	URL string `koanf:"url" env:"NATS_URL" rule:"natsurl" secret:"url" help:"Of a NATS server; needed only for several nodes. Empty: one inside this process."`
+}
+
+// OllamaConfig: Host is "" or a whole URL after loading.
+type OllamaConfig struct {
+	Host              string `koanf:"host" env:"OLLAMA_HOST" rule:"ollama" help:"Address of a running Ollama. Empty: we run one of our own."`
+	Binary            string `koanf:"binary" help:"An ollama program that we run ourselves when host is empty; it may still be in the making."`
+	Model             string `koanf:"model" help:"The model's name. Empty: one that fits this machine."`
+	ModelFile         string `koanf:"model_file" help:"A GGUF file to import when no model is there and none can be pulled."`
+	FirstTokenSeconds int    `koanf:"first_token_seconds" rule:"1..60" help:"No word of an answer after this: the customer is told and gets a person."`
+	TotalSeconds      int    `koanf:"total_seconds" rule:"1..600" help:"The whole answer may take this."`
+	NumThread         int    `koanf:"num_thread" rule:"0..1024" help:"CPU threads for the model. 0: one less than the machine has."`
+}
+
+// SIPConfig is the telephone line; Listen is "" when it is switched off.
+type SIPConfig struct {
+	Listen     string   `koanf:"listen" rule:"listen-or-off" help:"UDP address and port, or off."`
+	ExternalIP string   `koanf:"external_ip" rule:"ip" help:"Our address as the trunk sees it, behind NAT. Empty: the one we listen on."`
+	Number     string   `koanf:"number" rule:"number" help:"The number that is answered."`
+	Trunks     []string `koanf:"trunks" rule:"networks" help:"Addresses that may call: IPs or networks. All others are refused."`
+}
+
+// RTPConfig is a range of UDP ports.
+type RTPConfig struct {
+	PortMin int `koanf:"port_min" rule:"1024..65534" help:"First port."`
+	PortMax int `koanf:"port_max" rule:"1025..65535" help:"Last port."`
+}
+
+// WebRTCConfig is one UDP port for all browsers.
+type WebRTCConfig struct {
+	UDPPort    int    `koanf:"udp_port" rule:"0..65535" help:"One UDP port for all browsers. 0: any."`
+	ExternalIP string `koanf:"external_ip" rule:"ip" help:"Our address as the browsers see it, behind NAT. Empty: this machine's own."`
+}
+
+// MailConfig is one mailbox; it is off while IMAPHost is "".
+type MailConfig struct {
+	IMAPHost string `koanf:"imap_host" rule:"host" help:"Incoming mail."`
+	IMAPPort int    `koanf:"imap_port" rule:"1..65535"`
+	IMAPTLS  string `koanf:"imap_tls" rule:"none|starttls|tls" help:"none, starttls or tls."`
+	SMTPHost string `koanf:"smtp_host" rule:"host" help:"Outgoing mail."`
+	SMTPPort int    `koanf:"smtp_port" rule:"1..65535"`
+	SMTPTLS  string `koanf:"smtp_tls" rule:"none|starttls|tls" help:"none, starttls or tls."`
+	User     string `koanf:"user" help:"Sign-in for both."`
+	Password string `koanf:"password" secret:"all" help:"Better in PATCHBAY_MAIL_PASSWORD, or in a file named by PATCHBAY_MAIL_PASSWORD_FILE."`
+	Address  string `koanf:"address" rule:"mail" help:"The address that customers write to."`
+	Name     string `koanf:"name" help:"The name beside it. Empty: the company's."`
+	Mailbox  string `koanf:"mailbox" rule:"some" help:"The folder that is read."`
+}
+
+// LogConfig is the program's own log, on standard error.
+type LogConfig struct {
+	Level  string `koanf:"level" rule:"debug|info|warn|error" help:"debug, info, warn or error."`
+	Format string `koanf:"format" rule:"text|json" help:"text or json."`
+}
+
+func defaultConfig() Config {
+	return Config{
+		Company: CompanyConfig{Name: "our company"},
+		HTTP:    HTTPConfig{Listen: "127.0.0.1:8080", AllowedOrigins: []string{}},
+		Ollama:  OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
+		SIP:     SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}},
+		RTP:     RTPConfig{PortMin: 16384, PortMax: 16883},
+		WebRTC:  WebRTCConfig{UDPPort: 8189},
+		Mail:    MailConfig{IMAPPort: 993, IMAPTLS: "tls", SMTPPort: 587, SMTPTLS: "starttls", Mailbox: "INBOX"},
+		Log:     LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// configPlaces are looked at when no file is named.
+var configPlaces = []string{"patchbay.toml", "/etc/patchbay/patchbay.toml"}
+
+// commandLine is what kong reads beside the settings' own flags.
+type commandLine struct {
+	Config string `help:"Settings file. Default: patchbay.toml here, or /etc/patchbay/patchbay.toml." placeholder:"FILE"`
+
+	Serve        struct{} `cmd:"" default:"withargs" help:"Run the server (the default)."`
+	Version      struct{} `cmd:"" help:"Print the version."`
+	Show         struct{} `cmd:"" name:"config" help:"Print the settings in force, without secrets."`
+	Sample       struct{} `cmd:"" help:"Print a settings file with all defaults."`
+	kong.Plugins          // one flag for each setting
+}
+
+// loadConfig reads flags, environment and file. command is serve, version, config, sample, or help when the help was
+// printed. The error is a *configError that lists every mistake, or kong's about the command line.
+func loadConfig(args, environ []string) (command string, cfg Config, err error) {
+	cfg = defaultConfig()
+	all := settingsOf(&cfg)
+	flags := newFlags(all)
+	cli := commandLine{Plugins: kong.Plugins{flags.target()}}
+	helped := false
+	parser, err := kong.New(&cli, kong.Name("patchbay"), kong.Exit(func(int) { helped = true }),
+		kong.Description("Phone, chat and e-mail, answered first by a language model, taken over by people."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		return "", cfg, fmt.Errorf("command line: %w", err)
+	}
+	line, err := parser.Parse(args)
+	switch {
+	case helped:
+		return "help", cfg, nil
+	case err != nil:
+		return "", cfg, err
+	}
+	command = line.Command()
+	if command == "version" || command == "sample" {
+		return command, cfg, nil
+	}
+
+	l := loader{all: all, given: map[string]given{}, env: envMap(environ)}
+	l.loadFile(cli.Config)
+	l.loadEnv()
+	for name, value := range flags.given() {
+		l.given[name] = given{value, "--" + flagName(name), true}
+	}
+	l.fill()
+	if len(l.mistakes) == 0 {
+		l.together(&cfg)
+	}
+	if len(l.mistakes) > 0 {
+		return command, cfg, &configError{l.mistakes}
+	}
+	return command, cfg, cfg.complete(l.env)
+}
+
+// complete fills what depends on the machine.
+func (c *Config) complete(env map[string]string) error {
+	if c.Node.Name == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("node.name is empty and the machine has no name: %w", err)
+		}
+		c.Node.Name = name
+	}
+	if c.DataDir == "" {
+		switch {
+		case os.Geteuid() == 0:
+			c.DataDir = "/var/lib/patchbay"
+		case env["XDG_DATA_HOME"] != "":
+			c.DataDir = filepath.Join(env["XDG_DATA_HOME"], "patchbay")
+		case env["HOME"] != "":
+			c.DataDir = filepath.Join(env["HOME"], ".local", "share", "patchbay")
+		default:
+			return errors.New("data_dir is empty and there is no HOME to put it below")
+		}
+	}
+	if c.SIP.Listen == "off" {
+		c.SIP.Listen = ""
+	}
+	if c.Ollama.Host != "" {
+		c.Ollama.Host = ollamaURL(c.Ollama.Host).String()
+	}
+	if c.Mail.Name == "" {
+		c.Mail.Name = c.Company.Name
+	}
+	c.HTTP.PublicURL = strings.TrimRight(c.HTTP.PublicURL, "/")
+	return nil
+}
+
+// ollamaURL reads what OLLAMA_HOST may be: a URL, a host, a port, or both. An address to listen on (0.0.0.0) is one to
+// call on this machine. nil when it is nothing of that.
+func ollamaURL(s string) *url.URL {
+	if !strings.Contains(s, "://") {
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
+		return nil
+	}
+	host, port := u.Hostname(), u.Port()
+	switch host {
+	case "", "0.0.0.0", "::":
+		host = "127.0.0.1"
+	}
+	if port == "" {
+		port = "11434"
+		if u.Scheme == "https" {
+			port = "443"
+		}
+	}
+	if !validHost(host) || !validPort(port) {
+		return nil
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	u.Host = host + ":" + port
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u
+}
+
+// loader collects values and mistakes.
+type loader struct {
+	all      []setting
+	given    map[string]given
+	env      map[string]string
+	mistakes []mistake
+}
+
+// given is a value and where it came from; a text is read by the setting's type.
+type given struct {
+	value any
+	from  string
+	text  bool
+}
+
+func (l *loader) mistake(field, from, found, expected string) {
+	l.mistakes = append(l.mistakes, mistake{Field: field, From: from, Found: found, Expected: expected})
+}
+
+func (l *loader) loadFile(name string) {
+	if name == "" {
+		name = l.env["PATCHBAY_CONFIG"]
+	}
+	asked := name != ""
+	for _, place := range configPlaces {
+		if name == "" {
+			if _, err := os.Stat(place); err == nil {
+				name = place
+			}
+		}
+	}
+	if name == "" {
+		return
+	}
+	f := koanf.New(".")
+	if err := f.Load(file.Provider(name), toml.Parser()); err != nil {
+		if errors.Is(err, fs.ErrNotExist) && !asked {
+			return
+		}
+		l.mistake("settings file", name, tomlTrouble(err), "a TOML file as printed by \"patchbay sample\"")
+		return
+	}
+	from := filepath.Base(name)
+	known := map[string]bool{}
+	for _, s := range l.all {
+		known[s.name] = true
+		if f.Exists(s.name) {
+			l.given[s.name] = given{f.Get(s.name), from, false}
+		}
+	}
+	for _, key := range f.Keys() {
+		if known[key] || l.isSection(key, f.Get(key)) || l.below(key) {
+			continue
+		}
+		l.mistake(key, from, "an unknown setting", l.instead(key))
+	}
+}
+
+// isSection: an empty [http] is no mistake.
+func (l *loader) isSection(key string, value any) bool {
+	table, ok := value.(map[string]any)
+	if !ok || len(table) > 0 {
+		return false
+	}
+	for _, s := range l.all {
+		if strings.HasPrefix(s.name, key+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// below: a table in place of a value is reported once, as that value.
+func (l *loader) below(key string) bool {
+	for _, s := range l.all {
+		if strings.HasPrefix(key, s.name+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// environment variables with our prefix that are no settings.
+var otherVariables = []string{"PATCHBAY_CONFIG", "PATCHBAY_CI", "PATCHBAY_CACHE", "PATCHBAY_BUILD_OLLAMA"}
+
+const testVariables = "PATCHBAY_TEST_"
+
+func (l *loader) loadEnv() {
+	known := map[string]bool{}
+	for _, name := range otherVariables {
+		known[name] = true
+	}
+	for _, s := range l.all {
+		names := []string{s.variable()}
+		if s.env != "" {
+			names = []string{s.env, s.variable()} // ours goes before the one shared with other programs
+		}
+		for _, name := range names {
+			known[name] = true
+			value, from := l.env[name], name
+			if s.secret != "" {
+				known[name+"_FILE"] = true
+				value, from = l.secret(s, name)
+			}
+			if value != "" { // empty is not set: compose files pass empty ones
+				l.given[s.name] = given{value, from, true}
+			}
+		}
+	}
+	for _, name := range sortedKeys(l.env) {
+		if strings.HasPrefix(name, "PATCHBAY_") && !known[name] && !strings.HasPrefix(name, testVariables) {
+			l.mistake(name, "environment", "an unknown variable", l.instead(strings.TrimPrefix(name, "PATCHBAY_")))
+		}
+	}
+}
+
+// secret reads a variable, or the file that its _FILE twin names.
+func (l *loader) secret(s setting, name string) (value, from string) {
+	value, path := l.env[name], l.env[name+"_FILE"]
+	if path == "" {
+		return value, name
+	}
+	if value != "" {
+		l.mistake(s.name, name+" and "+name+"_FILE", "both", "one of them")
+		return "", name
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		l.mistake(s.name, name+"_FILE", err.Error(), "a file that can be read")
+		return "", name
+	}
+	return strings.TrimRight(string(text), "\r\n"), name + "_FILE"
+}
+
+func envMap(environ []string) map[string]string {
+	m := make(map[string]string, len(environ))
+	for _, e := range environ {
+		if name, value, ok := strings.Cut(e, "="); ok {
+			m[name] = value
+		}
+	}
+	return m
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// floors is the import rule of the house: a package imports only packages of lower floors. A new folder gets a row.
+var floors = map[string]int{
+	"server":             4, // main: plugs everything together
+	"server/api":         3, // HTTP
+	"server/switchboard": 2, // the flow
+	"server/report":      1,
+	"llm":                1,
+	"agents":             1,
+	"channels/voice":     1,
+	"channels/email":     1,
+	"channels/chat":      1,
+
+	"channels":              0, // the nouns
+	"channels/voice/media":  0,
+	"channels/voice/speech": 0,
+	"server/db":             0,
+	"server/bus":            0,
+	"webui":                 0,
+}
+
+// kits are lent to tests: only _test.go files import them, and they stand on the floor of what they imitate.
+var kits = map[string]int{
+	"server/db/dbtest":         1,
+	"llm/llmtest":              1,
+	"channels/voice/voicetest": 1,
+	"channels/email/emailtest": 1,
+}
+
+// never is what the floors alone would allow: the flow meets the channels through its own interface Channel, and each
+// channel owns its whole wire, its web routes included.
+var never = map[string][]string{
+	"server/switchboard": {"channels/voice", "channels/email", "channels/chat", "server/report"},
+	"server/api":         {"channels/voice", "channels/email", "channels/chat", "llm"},
+}
+
+const module = "patchbay/"
+
+func TestImportsGoDown(t *testing.T) {
+	broken, seen := brokenImports(t, os.DirFS(".."))
+	for _, b := range broken {
+		t.Error(b)
+	}
+	if seen < 5 {
+		t.Errorf("only %d packages seen: looked in the wrong place", seen)
+	}
+}
+
+// brokenImports reads the tree itself: a test that asked "go list" would be answered by the test cache.
+func brokenImports(t *testing.T, tree fs.FS) (broken []string, packages int) {
+	t.Helper()
+	folders := map[string]bool{}
+	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path != "." && skipped(tree, path, d.Name()) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		folder := filepath.ToSlash(filepath.Dir(path))
+		if !folders[folder] {
+			folders[folder] = true
+			if _, ok := floorOf(folder); !ok {
+				broken = append(broken, folder+": a folder without a floor; give it a row in floors_test.go")
+			}
+		}
+		text, err := fs.ReadFile(tree, path)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if why := forbidden(folder, strings.HasSuffix(path, "_test.go"), name); why != "" {
+				broken = append(broken, path+": "+why)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broken, len(folders)
+}
+
+// skipped: what the Go command does not look into either, and tools with a module of their own.
+func skipped(tree fs.FS, path, name string) bool {
+	if name == "node_modules" || name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") {
+		return true
+	}
+	_, err := fs.Stat(tree, path+"/go.mod")
+	return err == nil
+}
+
+func floorOf(folder string) (int, bool) {
+	if floor, ok := kits[folder]; ok {
+		return floor, true
+	}
+	floor, ok := floors[folder]
+	return floor, ok
+}
+
+// forbidden says why a file of a folder may not import name; "" when it may.
+func forbidden(folder string, isTest bool, name string) string {
+	ours, ok := strings.CutPrefix(name, module)
+	if !ok || isTest && ours == folder { // package x_test imports x
+		return ""
+	}
+	if _, kit := kits[ours]; kit {
+		if isTest {
+			return ""
+		}
+		return "imports the test kit " + ours + " outside a test"
+	}
+	from, known := floorOf(folder)
+	to, ok := floors[ours]
+	switch {
+	case !known || !ok:
+		return "imports " + ours + ", one of the two has no floor"
+	case to >= from:
+		return "floor " + strconv.Itoa(from) + " imports " + ours + " on floor " + strconv.Itoa(to) + "; an import goes down"
+	}
+	for _, room := range never[folder] {
+		if ours == room || strings.HasPrefix(ours, room+"/") {
+			return "must not know " + room
+		}
+	}
+	return ""
+}
+
+// TestTheRuleBites breaks it in each way.
+func TestTheRuleBites(t *testing.T) {
+	for _, c := range []struct {
+		folder, imports string
+		test, allowed   bool
+	}{
+		{"server", "patchbay/channels/voice", false, true},
+		{"server/api", "patchbay/webui", false, true},
+		{"server/switchboard", "patchbay/llm", false, true},
+		{"channels/voice", "patchbay/channels", false, true},
+		{"agents", "github.com/jackc/pgx/v5", false, true},
+		{"agents", "patchbay/server/db/dbtest", true, true},
+		{"server/db", "patchbay/server/db", true, true},
+		{"server/db/dbtest", "patchbay/server/db", false, true},
+
+		{"channels", "patchbay/llm", false, false},
+		{"llm", "patchbay/agents", false, false},
+		{"channels/voice", "patchbay/channels/email", false, false},
+		{"server/switchboard", "patchbay/channels/voice", false, false},
+		{"server/api", "patchbay/channels/chat", false, false},
+		{"channels/voice/media", "patchbay/channels", false, false},
+		{"server/db", "patchbay/server/bus", false, false},
+		{"server/report", "patchbay/server/switchboard", false, false},
+		{"agents", "patchbay/server/db/dbtest", false, false},
+		{"agents", "patchbay/llm", true, false},
+		{"channels/fax", "patchbay/channels", false, false},
+		{"agents", "patchbay/channels/fax", false, false},
+	} {
+		if why := forbidden(c.folder, c.test, c.imports); (why == "") != c.allowed {
+			t.Errorf("%s imports %s: %q", c.folder, c.imports, why)
+		}
+	}
+}

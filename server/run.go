@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"patchbay/agents"
+	"patchbay/channels"
+	"patchbay/channels/chat"
+	"patchbay/channels/email"
+	"patchbay/channels/voice"
+	"patchbay/llm"
+	"patchbay/server/api"
+	"patchbay/server/bus"
+	"patchbay/server/db"
+	"patchbay/server/switchboard"
+	"patchbay/webui"
+)
+
+// stopGrace is how long the second step of a stop may take.
+const stopGrace = 15 * time.Second
+
+// house is the parts of a running server, in the order in which they are built; it is stopped in reverse.
+type house struct {
+	cfg       Config
+	log       *slog.Logger
+	out       func(format string, args ...any) // what the person who starts it reads
+	web       net.Listener
+	node      string
+	db        *db.DB
+	bus       *bus.Bus
+	responder *llm.Standby
+	flow      *switchboard.Switchboard
+	voice     *voice.Voice
+	mail      *email.Channel
+	chat      *chat.Chat
+	router    *agents.Router
+	api       *api.Server
+	metrics   *prometheus.Registry
+	queue     int64
+}
+
+// run starts the whole house and returns after it has stopped: when ctx ends, or a part fails.
+func run(ctx context.Context, cfg Config, log *slog.Logger, out func(format string, args ...any)) (err error) {
+	h := &house{cfg: cfg, log: log, out: out}
+	began := time.Now()
+	defer func() { err = errors.Join(err, h.close()) }()
+	if err := h.ground(ctx); err != nil {
+		return err
+	}
+	if err := h.rooms(ctx); err != nil {
+		return err
+	}
+	link, err := h.furnish(ctx)
+	if err != nil {
+		return err
+	}
+	return h.live(ctx, func() { h.greet(link, time.Since(began)) })
+}
+
+// ground: the port, the database, the bus and this node's name. The port comes first: who holds it may say that every
+// older process of this name is dead.
+func (h *house) ground(ctx context.Context) (err error) {
+	if h.web, err = net.Listen("tcp", h.cfg.HTTP.Listen); err != nil {
+		return fmt.Errorf("http.listen: %w", err)
+	}
+	if h.db, err = db.Open(ctx, db.Config{URL: h.cfg.Database.URL, DataDir: h.cfg.DataDir, Log: h.log}); err != nil {
+		return fmt.Errorf("database: %w", err)
+	}
+	if h.bus, err = bus.Open(ctx, h.cfg.NATS.URL, h.log); err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	name := h.cfg.Node.Name + "/" + h.web.Addr().String()
+	h.node = name + "/" + nonce()
+	return switchboard.Join(ctx, h.db.Pool, h.node, name)
+}
+
+func nonce() string {
+	b := make([]byte, 6)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return hex.EncodeToString(b)
+}
+
+// rooms builds the channels, the responder, the flow and the API.
+func (h *house) rooms(ctx context.Context) (err error) {
+	if h.queue, err = agents.EnsureQueue(ctx, h.db.Pool, "Service"); err != nil {
+		return err
+	}
+	h.metrics = prometheus.NewRegistry()
+	if h.responder, err = llm.NewStandby(llm.Config{Pool: h.db.Pool, Company: h.cfg.Company.Name, Log: h.log, Metrics: h.metrics,
+		FirstToken: time.Duration(h.cfg.Ollama.FirstTokenSeconds) * time.Second, Total: time.Duration(h.cfg.Ollama.TotalSeconds) * time.Second}); err != nil {
+		return fmt.Errorf("responder: %w", err)
+	}
+	// the one call that goes up: channels hand to the flow what came in
+	receive := func(ctx context.Context, in channels.Inbound) (channels.Receipt, error) {
+		return h.flow.Receive(ctx, in)
+	}
+	ways := map[channels.Kind]switchboard.Channel{}
+	if h.cfg.SIP.Listen != "" {
+		if h.voice, err = voice.New(h.voiceConfig(receive)); err != nil {
+			return fmt.Errorf("voice: %w", err)
+		}
+		ways[channels.Voice] = h.voice
+	}
+	if h.cfg.Mail.IMAPHost != "" {
+		if h.mail, err = email.New(h.mailConfig(receive)); err != nil {
+			return fmt.Errorf("mail: %w", err)
+		}
+		ways[channels.Email] = h.mail
+	}
+	if h.chat, err = chat.New(chat.Config{Pool: h.db.Pool, Bus: h.bus, Receive: receive, Log: h.log, Company: h.cfg.Company.Name,
+		Phone: h.phone(), Mail: h.cfg.Mail.Address, PublicURL: h.publicURL(), Origins: h.cfg.HTTP.AllowedOrigins}); err != nil {
+		return fmt.Errorf("chat: %w", err)
+	}
+	ways[channels.Chat] = h.chat
+	h.flow = switchboard.New(switchboard.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log, Responder: h.responder.Responder,
+		Channels: ways, QueueID: h.queue})
+	h.router = agents.NewRouter(agents.RouterConfig{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log})
+	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(),
+		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer,
+			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress},
+		Web: webui.Dist(), Log: h.log, Metrics: h.metrics, Mount: []func(fiber.Router){h.chat.Mount}})
+	return err
+}
+
+func (h *house) voiceConfig(receive channels.Receive) voice.Config {
+	trunks := make([]netip.Prefix, 0, len(h.cfg.SIP.Trunks))
+	for _, t := range h.cfg.SIP.Trunks { // checked when the settings were read
+		if p, err := netip.ParsePrefix(t); err == nil {
+			trunks = append(trunks, p)
+		} else if a, err := netip.ParseAddr(t); err == nil {
+			trunks = append(trunks, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: trunks,
+		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP,
+		Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log}
+}
+
+func (h *house) mailConfig(receive channels.Receive) email.Config {
+	m := h.cfg.Mail
+	return email.Config{Pool: h.db.Pool, Bus: h.bus, Receive: receive, NodeID: h.node, Log: h.log,
+		IMAPHost: m.IMAPHost, IMAPPort: m.IMAPPort, IMAPTLS: m.IMAPTLS, SMTPHost: m.SMTPHost, SMTPPort: m.SMTPPort, SMTPTLS: m.SMTPTLS,
+		User: m.User, Password: m.Password, Address: m.Address, Name: m.Name, Mailbox: m.Mailbox}
+}
+
+func (h *house) phone() string {
+	if h.cfg.SIP.Listen == "" {
+		return ""
+	}
+	return h.cfg.SIP.Number
+}
+
+func (h *house) publicURL() string {
+	if h.cfg.HTTP.PublicURL != "" {
+		return h.cfg.HTTP.PublicURL
+	}
+	return "http://" + h.web.Addr().String()
+}
+
+// furnish loads the demonstration data and makes the one-time link by which the first agent signs in.
+func (h *house) furnish(ctx context.Context) (link string, err error) {
+	if !h.cfg.Demo {
+		return "", nil
+	}
+	id, err := agents.EnsureAgent(ctx, h.db.Pool, agents.Agent{Login: "ana", Name: "Ana Brekke", Role: "admin", Queues: []int64{h.queue}})
+	if err != nil {
+		return "", err
+	}
+	articles, err := llm.DemoArticles()
+	if err != nil {
+		return "", err
+	}
+	if err := llm.Load(ctx, h.db.Pool, articles); err != nil {
+		return "", err
+	}
+	return agents.SignInLink(ctx, h.db.Pool, id)
+}
+
+func (h *house) greet(link string, took time.Duration) {
+	h.out("")
+	h.out("Patchbay is up after %s.", took.Round(10*time.Millisecond))
+	h.out("  customers  %s/", h.publicURL())
+	if link != "" {
+		h.out("  desk       %s/desk/#link=%s   (signs in Ana once)", h.publicURL(), link)
+	} else {
+		h.out("  desk       %s/desk/", h.publicURL())
+	}
+	if h.voice != nil {
+		host, port, _ := strings.Cut(h.voice.Addr().String(), ":")
+		h.out("  phone      sip:%s@%s:%s", h.cfg.SIP.Number, host, port)
+	}
+	if h.mail != nil {
+		h.out("  mail       %s", h.cfg.Mail.Address)
+	}
+	h.out("  responder  %s", h.responder.Responder().Describe())
+	h.out("")
+}
+
+// modelPatience is how long the greeting waits for the responder's model; the house is open meanwhile.
+const modelPatience = 2 * time.Second
+
+// live runs every part until ctx ends or one fails, then stops in two steps: nothing new, then the end.
+func (h *house) live(ctx context.Context, greet func()) error {
+	parts, running := errgroup.WithContext(ctx)
+	parts.Go(func() error { return h.flow.Run(running) })
+	parts.Go(func() error { return h.router.Run(running) })
+	if h.voice != nil {
+		parts.Go(func() error { return h.voice.Run(running) })
+	}
+	if h.mail != nil {
+		parts.Go(func() error { return h.mail.Run(running) })
+	}
+	parts.Go(func() error { return h.model(running) })
+	parts.Go(func() error {
+		if err := h.api.App.Listener(h.web); err != nil && running.Err() == nil {
+			return fmt.Errorf("http: %w", err)
+		}
+		return nil
+	})
+	parts.Go(func() error {
+		err := h.api.Run(running) // returns when the desks' sockets have been told and closed
+		h.chat.Close()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+		defer cancel()
+		return errors.Join(err, h.api.App.ShutdownWithContext(grace))
+	})
+	if h.cfg.Ollama.Host != "" || h.cfg.Ollama.Binary != "" {
+		select {
+		case <-h.responder.Chosen():
+		case <-time.After(modelPatience):
+		case <-running.Done():
+		}
+	}
+	if running.Err() == nil {
+		greet()
+	}
+	err := parts.Wait()
+	if ctx.Err() != nil { // asked to stop
+		return nil
+	}
+	return err
+}
+
+// close lets go in reverse order; the database comes last.
+func (h *house) close() error {
+	var all error
+	if h.voice != nil {
+		all = errors.Join(all, h.voice.Close())
+	}
+	if h.db != nil && h.node != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		all = errors.Join(all, switchboard.Leave(ctx, h.db.Pool, h.node))
+		cancel()
+	}
+	if h.bus != nil {
+		all = errors.Join(all, h.bus.Close())
+	}
+	if h.db != nil {
+		all = errors.Join(all, h.db.Close())
+	}
+	if h.web != nil {
+		_ = h.web.Close() // the API has closed it when it ran
+	}
+	return all
+}
+
+// model finds or starts the responder's model, and says in plain words when it changes.
+func (h *house) model(ctx context.Context) error {
+	want := llm.Want{Model: h.cfg.Ollama.Model, Best: llm.Default(memory(), runtime.NumCPU()), Small: "smollm2-135m", File: h.cfg.Ollama.ModelFile}
+	serve := func(ctx context.Context, host string) error {
+		return h.responder.Serve(ctx, host, want, func(words string) { h.out("responder: %s", words) })
+	}
+	switch {
+	case h.cfg.Ollama.Host != "":
+		return serve(ctx, h.cfg.Ollama.Host)
+	case h.cfg.Ollama.Binary != "":
+		d := &llm.Daemon{Binary: h.cfg.Ollama.Binary, Dir: filepath.Join(h.cfg.DataDir, "ollama"), Log: h.log}
+		return d.Run(ctx, serve)
+	}
+	return nil
+}
+
+// memory of this machine in bytes, 0 when it cannot be read.
+func memory() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	var kb int64
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "MemTotal: %d kB", &kb); err == nil {
+			return kb << 10
+		}
+	}
+	return 0
+}

@@ -1,0 +1,408 @@
+package switchboard
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"patchbay/agents"
+	"patchbay/channels"
+	"patchbay/llm"
+)
+
+// returnWithin: a caller or chatter who comes back this soon after the end comes back to the same conversation.
+const returnWithin = 7 * 24 * time.Hour
+
+// Words of ours that stand in the timeline. Plain, and true with the model dead.
+const (
+	wordsHello     = "You are writing with an AI. For a person, use the button or just say so."
+	wordsHelloCall = "An automatic assistant answered. Key 0 gets a person."
+	wordsWaiting   = "We are getting a person. Your messages go along."
+	wordsModelDown = "Our AI is not answering right now. You are in line for a person."
+	wordsNoAnswer  = "I can't answer this. We are getting a person. Your messages go along."
+	wordsBack      = "The connection to your agent was lost. You are first in line."
+	wordsSure      = "Would you like to talk to a person?"
+	wordsMoment    = "One moment, I am looking this up."
+	wordsEnded     = "This conversation has ended. Write again at any time, it goes on right here."
+)
+
+// Receive takes what a channel hands up. It returns after the commit; the receipt then is the truth.
+func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channels.Receipt, error) {
+	var r channels.Receipt
+	if in.Type == channels.Words && in.Body == "" && in.Full == "" && in.Subject == "" {
+		return r, channels.FailField(channels.Invalid, "body", "The message is empty.")
+	}
+	err := s.change(ctx, in.ConversationID, func(ch *change) error {
+		if ch.c == nil {
+			if err := s.open(ctx, ch, in); err != nil {
+				return err
+			}
+		}
+		r.ContactID, r.ConversationID = ch.c.ContactID, ch.c.ID
+		err := s.receive(ctx, ch, in, &r)
+		r.State = ch.c.State
+		return err
+	})
+	if err != nil {
+		return channels.Receipt{}, err
+	}
+	if r.State == channels.Bot {
+		s.wake(r.ConversationID)
+	}
+	return r, nil
+}
+
+// open finds the conversation that in belongs to by its contact, or begins one.
+func (s *Switchboard) open(ctx context.Context, ch *change, in channels.Inbound) error {
+	contact, err := channels.OpenContact(ctx, ch.tx, in.From, in.Name)
+	if err != nil {
+		return err
+	}
+	c, err := channels.Latest(ctx, ch.tx, contact.ID)
+	if err != nil {
+		return fmt.Errorf("latest conversation: %w", err)
+	}
+	if c != nil && c.State == channels.Closed {
+		// a mail outside any thread is a new matter; a caller or visitor who returns soon goes on with the old one
+		if in.Channel == channels.Email || in.Channel == channels.Voice && time.Since(c.ChangedAt) > returnWithin {
+			c = nil
+		}
+	}
+	if c == nil {
+		if c, err = channels.Begin(ctx, ch.tx, contact.ID, s.QueueID, in.Channel, in.Subject); err != nil {
+			return fmt.Errorf("begin conversation: %w", err)
+		}
+	}
+	ch.c = c
+	return nil
+}
+
+func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
+	switch in.Type {
+	case channels.Words:
+		return s.words(ctx, ch, in, r)
+	case channels.Wish:
+		if in.CallID != 0 && ch.c.State == channels.Agent {
+			// the contact's chat is with an agent and the contact phones too: the caller must ring somewhere, first in line
+			return s.backInLine(ctx, ch, in.Source, channels.CodeWaiting, wordsWaiting)
+		}
+		return s.toPeople(ctx, ch, in.Source, channels.CodeWaiting, wordsWaiting)
+	case channels.NoWish:
+		return s.noWish(ctx, ch)
+	case channels.Left:
+		return s.left(ctx, ch)
+	case channels.CallStarted:
+		return s.callStarted(ctx, ch, in, r)
+	case channels.CallMoved:
+		return s.callMoved(ctx, ch, in)
+	case channels.CallEndedIn:
+		return s.callEnded(ctx, ch, in)
+	case channels.AgentLost:
+		if ch.c.State != channels.Agent {
+			return nil
+		}
+		return s.agentLost(ctx, ch)
+	}
+	return fmt.Errorf("receive: unknown type %q", in.Type)
+}
+
+// words stores what the customer said and decides, by plain code, who deals with it.
+func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
+	wish, declined, err := s.readWish(ctx, ch, in)
+	if err != nil {
+		return err
+	}
+	automatic := in.Automatic
+	if ch.c.State == channels.New && !automatic && in.Channel != channels.Email {
+		if err := ch.notice(ctx, channels.CodeHello, wordsHello, channels.MessageData{}); err != nil {
+			return err
+		}
+	}
+	m := &channels.Message{Author: channels.ByContact, Channel: in.Channel, Body: in.Body, Data: channels.MessageData{
+		Subject: in.Subject, Full: in.Full, Automatic: automatic, MailInID: in.MailInID}}
+	if in.ClientID != "" {
+		m.ClientID = &in.ClientID
+	}
+	dup, err := ch.append(ctx, m)
+	r.Message, r.Duplicate = m, dup
+	if err != nil || dup {
+		return err
+	}
+	if ch.c.Subject == "" && in.Subject != "" {
+		if err := ch.exec(ctx, "subject", `update conversations set subject = $2 where id = $1`, ch.c.ID, in.Subject); err != nil {
+			return err
+		}
+	}
+	ch.c.Channel = in.Channel
+	if automatic { // stored, threaded and visible; it wakes nobody
+		if ch.c.State == channels.New {
+			_, err = ch.move(ctx, channels.Closed)
+		}
+		return err
+	}
+	if wish.Yes {
+		source := "words"
+		if wish.Rule == "safety" {
+			source = "safety"
+		}
+		return s.toPeople(ctx, ch, source, channels.CodeWaiting, wordsWaiting)
+	}
+	switch ch.c.State {
+	case channels.New:
+		_, err = ch.move(ctx, channels.Bot)
+	case channels.Closed:
+		if err = ch.line(ctx, channels.CodeReopened, "The customer writes again.", channels.MessageData{}); err == nil {
+			_, err = ch.move(ctx, channels.Bot)
+		}
+	case channels.Wrapup:
+		err = s.writesInWrapup(ctx, ch)
+	case channels.Waiting:
+		if declined {
+			err = s.noWish(ctx, ch)
+		}
+	}
+	if err == nil && wish.Unsure && ch.c.State == channels.Bot {
+		err = s.askOnce(ctx, ch)
+	}
+	return err
+}
+
+// askOnce: the recogniser is not sure. Code asks, the model is not asked; "yes" then is a wish.
+func (s *Switchboard) askOnce(ctx context.Context, ch *change) error {
+	if _, err := ch.send(ctx, &channels.Message{Author: channels.ByAI, Body: wordsSure, Data: channels.MessageData{Mode: llm.ModeQuote, Reason: reasonOffered}}); err != nil {
+		return err
+	}
+	return ch.exec(ctx, "answered", `update conversations set answered_seq = customer_seq where id = $1`, ch.c.ID)
+}
+
+// readWish asks llm.Human, which is plain code. What only answers our own offer of a person ("yes please") is read
+// together with that offer.
+func (s *Switchboard) readWish(ctx context.Context, ch *change, in channels.Inbound) (wish llm.Wish, declined bool, err error) {
+	if in.Automatic {
+		return wish, false, nil
+	}
+	offered := false
+	if ch.c.State == channels.Bot || ch.c.State == channels.Closed {
+		rows, err := channels.History(ctx, ch.tx, ch.c.ID, 0, 3)
+		if err != nil {
+			return wish, false, fmt.Errorf("history: %w", err)
+		}
+		for _, m := range rows {
+			if m.Kind == channels.Text {
+				offered = m.Author == channels.ByAI && (m.Data.Reason == reasonOffered || llm.Offered(m.Body))
+			}
+		}
+	}
+	wish = llm.Human(in.Body, llm.Context{Offered: offered, Channel: in.Channel})
+	wish.Unsure = wish.Unsure && !offered // it asks once
+	return wish, llm.Declined(in.Body), nil
+}
+
+// toPeople puts the conversation in line and opens the promise, in this transaction. It is idempotent: a second wish
+// while waiting changes nothing.
+func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, words string) error {
+	switch ch.c.State {
+	case channels.Agent:
+		return nil // a person has it
+	case channels.Waiting, channels.Offered:
+		_, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
+		return err
+	}
+	history, err := channels.History(ctx, ch.tx, ch.c.ID, 0, 60)
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	if err := ch.exec(ctx, "summary", `update conversations set summary = $2 where id = $1`, ch.c.ID, llm.Summary(history)); err != nil {
+		return err
+	}
+	moved, err := ch.move(ctx, channels.Waiting)
+	if err != nil {
+		return err
+	}
+	if !moved {
+		return fmt.Errorf("conversation %d: %s cannot wait", ch.c.ID, ch.c.State)
+	}
+	due, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
+	if err != nil {
+		return err
+	}
+	if err := ch.notice(ctx, code, words, channels.MessageData{Source: source, DueAt: &due}); err != nil {
+		return err
+	}
+	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+	return nil
+}
+
+// backInLine takes the conversation from its agent and puts it before all others, with the promise open again.
+func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, words string) error {
+	if moved, err := ch.move(ctx, channels.Waiting); err != nil || !moved {
+		return err
+	}
+	if err := ch.exec(ctx, "front", `update conversations set front = true where id = $1`, ch.c.ID); err != nil {
+		return err
+	}
+	due, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
+	if err != nil {
+		return err
+	}
+	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+	return ch.notice(ctx, code, words, channels.MessageData{Source: source, DueAt: &due})
+}
+
+// agentLost: the agent's browser did not come back to the call. The caller is first in line, the agent is away.
+func (s *Switchboard) agentLost(ctx context.Context, ch *change) error {
+	agentID := ch.c.AgentID
+	if err := s.backInLine(ctx, ch, "lost", channels.CodeBackInLine, wordsBack); err != nil {
+		return err
+	}
+	if agentID != nil {
+		ch.after(func() {
+			if err := agents.SetAway(context.WithoutCancel(ctx), s.Pool, s.Bus, *agentID, "connection lost"); err != nil {
+				s.Log.Warn("agent not set away", "agent", *agentID, "err", err)
+			}
+		})
+	}
+	return nil
+}
+
+// noWish: the customer's own "no, go on". The only thing that ends a wish besides a person's first word.
+func (s *Switchboard) noWish(ctx context.Context, ch *change) error {
+	if ch.c.State == channels.Offered {
+		if err := s.withdraw(ctx, ch); err != nil {
+			return err
+		}
+	}
+	if ch.c.State != channels.Waiting {
+		return nil
+	}
+	if err := agents.ClosePromiseByContact(ctx, ch.tx, ch.c.ID); err != nil {
+		return err
+	}
+	if err := ch.exec(ctx, "answered", `update conversations set answered_seq = customer_seq where id = $1`, ch.c.ID); err != nil {
+		return err
+	}
+	if err := ch.line(ctx, channels.CodeLeft, "The customer no longer needs a person.", channels.MessageData{}); err != nil {
+		return err
+	}
+	_, err := ch.move(ctx, channels.Bot)
+	return err
+}
+
+// withdraw takes back the open offer: offered -> waiting.
+func (s *Switchboard) withdraw(ctx context.Context, ch *change) error {
+	after, err := agents.Withdraw(ctx, ch.tx, s.Bus, ch.c.ID)
+	if err != nil {
+		return err
+	}
+	if after != nil {
+		ch.after(after)
+	}
+	_, err = ch.move(ctx, channels.Waiting)
+	return err
+}
+
+// left: the customer ended the conversation.
+func (s *Switchboard) left(ctx context.Context, ch *change) error {
+	if ch.c.State == channels.Offered {
+		if err := s.withdraw(ctx, ch); err != nil {
+			return err
+		}
+	}
+	switch ch.c.State {
+	case channels.New, channels.Bot, channels.Waiting:
+		if err := agents.ClosePromiseByContact(ctx, ch.tx, ch.c.ID); err != nil {
+			return err
+		}
+		if err := ch.line(ctx, channels.CodeLeft, "The customer left.", channels.MessageData{}); err != nil {
+			return err
+		}
+		_, err := ch.move(ctx, channels.Closed)
+		return err
+	case channels.Agent:
+		if err := ch.line(ctx, channels.CodeLeft, "The customer left.", channels.MessageData{}); err != nil {
+			return err
+		}
+		return s.toWrapup(ctx, ch)
+	}
+	return nil
+}
+
+// writesInWrapup: the customer goes on while the agent wraps up. The agent has it again, or, gone meanwhile, the line.
+func (s *Switchboard) writesInWrapup(ctx context.Context, ch *change) error {
+	if ch.c.AgentID != nil {
+		there, err := agents.Online(ctx, ch.tx, *ch.c.AgentID)
+		if err != nil {
+			return err
+		}
+		if there {
+			_, err = ch.move(ctx, channels.Agent)
+			return err
+		}
+	}
+	return s.toPeople(ctx, ch, "words", channels.CodeWaiting, wordsWaiting)
+}
+
+func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
+	if ch.c.State == channels.New || ch.c.State == channels.Closed {
+		if _, err := ch.move(ctx, channels.Bot); err != nil {
+			return err
+		}
+	}
+	if err := ch.exec(ctx, "call", `update conversations set channel = 'voice', return_call = false, answered_seq = customer_seq where id = $1`, ch.c.ID); err != nil {
+		return err
+	}
+	ch.c.Channel = channels.Voice
+	call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: "in", From: in.From.Value,
+		To: in.To, SIPCallID: in.SIPCallID, NodeID: &s.NodeID})
+	if err != nil {
+		return fmt.Errorf("open call: %w", err)
+	}
+	r.CallID = call.ID
+	if err := ch.line(ctx, channels.CodeCallStart, "Call from "+in.From.Value+" to "+in.To, channels.MessageData{CallID: call.ID}); err != nil {
+		return err
+	}
+	if ch.c.State == channels.Wrapup { // calls back while the agent wraps up: straight to people
+		return s.toPeople(ctx, ch, "key", channels.CodeWaiting, wordsWaiting)
+	}
+	if ch.c.State == channels.Bot {
+		return ch.notice(ctx, channels.CodeHello, wordsHelloCall, channels.MessageData{CallID: call.ID})
+	}
+	return nil
+}
+
+func (s *Switchboard) callMoved(ctx context.Context, ch *change, in channels.Inbound) error {
+	call, err := channels.MoveCall(ctx, ch.tx, in.CallID, in.CallState, ch.c.AgentID)
+	if err != nil || call == nil {
+		return err
+	}
+	if in.CallState == channels.CallBridged && ch.c.AgentID != nil {
+		// people talk: the person's first word
+		if err := agents.KeepPromise(ctx, ch.tx, ch.c.ID, *ch.c.AgentID); err != nil {
+			return err
+		}
+	}
+	ch.after(func() { s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: ch.c.ID}) })
+	return nil
+}
+
+func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inbound) error {
+	call, err := channels.EndCall(ctx, ch.tx, in.CallID, in.Result, in.Reason, in.Stats)
+	if err != nil || call == nil {
+		return err
+	}
+	seconds := int(call.EndedAt.Sub(call.StartedAt).Seconds())
+	if err := ch.line(ctx, channels.CodeCallEnd, "Call ended: "+in.Reason,
+		channels.MessageData{CallID: call.ID, Seconds: seconds, Reason: in.Reason}); err != nil {
+		return err
+	}
+	if other, err := channels.LiveCall(ctx, ch.tx, ch.c.ID); err != nil || other != nil || ch.c.Channel != channels.Voice {
+		return err // another call, or the customer has gone on in writing: the conversation goes on
+	}
+	switch ch.c.State {
+	case channels.Agent:
+		return s.toWrapup(ctx, ch)
+	case channels.Bot, channels.Waiting, channels.Offered:
+		return s.left(ctx, ch)
+	}
+	return nil
+}

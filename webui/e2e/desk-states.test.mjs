@@ -1,0 +1,344 @@
+// Every state of the desk, against the scripted server: states that a real server shows only for a moment or only when
+// something is broken. Each is looked at by axe in both themes and at three widths; the phone talks real WebRTC with
+// another page. Needs the built desk (npm run build) and a chromium.
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { after, before, test } from 'node:test'
+import { AxeBuilder } from '@axe-core/playwright'
+import * as desk from './desk.mjs'
+import { ScriptedServer } from './scripted/server.mjs'
+
+const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+const built = existsSync(new URL('../dist/desk/index.html', import.meta.url))
+const skip = built ? false : 'the desk is not built: npm run build'
+let browser
+
+before(async () => {
+  if (built) browser = await desk.openBrowser()
+})
+after(() => browser?.close())
+
+// stage gives a test its own server and agent's window and fails it on any script error or refusal by the page's policy.
+async function stage(t, options) {
+  const server = await new ScriptedServer().start()
+  const page = await desk.openDesk(browser, options)
+  const errors = []
+  page.on('pageerror', (err) => errors.push(err.message))
+  page.on('console', (m) => /Content Security Policy|\[Vue/.test(m.text()) && errors.push(m.text()))
+  t.after(async () => {
+    await page.context().close()
+    await server.stop()
+    assert.deepEqual(errors, [])
+  })
+  return { server, page, link: `${server.url}/desk/#link=once` }
+}
+
+async function clean(page, state) {
+  const { violations } = await new AxeBuilder({ page }).withTags(tags).analyze()
+  assert.deepEqual(violations.map((v) => `${state}: ${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join(' | ')}`), [])
+}
+
+test('sign-in: errors under the fields, a used link, a link leaves the address bar', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await page.goto(`${server.url}/desk/`)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByText('Write your login name.').waitFor()
+  await clean(page, 'sign-in errors')
+  await page.getByLabel('Login').fill('ana')
+  await page.getByLabel('Password').fill('wrong')
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByText('Login or password is wrong.').waitFor()
+  assert.equal(await page.getByLabel('Password').getAttribute('aria-invalid'), 'true')
+
+  await page.goto(`${server.url}/desk/#link=stale`)
+  await page.reload()
+  await page.getByText('This link was used or is too old.').waitFor()
+  await page.goto('about:blank')
+  await page.goto(link)
+  await page.getByLabel('New password').fill('short')
+  await page.getByRole('button', { name: 'Set password' }).click()
+  await page.getByText('At least 10 characters.').waitFor()
+  assert.ok(!page.url().includes('once'))
+  await clean(page, 'set a password')
+  await page.getByLabel('New password').fill('correct horse battery')
+  await page.getByRole('button', { name: 'Set password' }).click()
+  await page.getByRole('tab', { name: /^Mine/ }).waitFor()
+  assert.ok(server.house.me.has_password)
+})
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`axe finds nothing in any state, ${colorScheme}`, { skip }, async (t) => {
+    const { server, page, link } = await stage(t, { colorScheme })
+    await desk.signIn(page, link)
+    await page.getByText('Saskia Brandmoor').waitFor()
+    await clean(page, 'nothing open')
+    await desk.openConversation(page, 'Jonas Falkenried')
+    await page.getByText('Batch 26-07').waitFor()
+    await clean(page, 'conversation')
+    await page.getByRole('button', { name: /^Quoted part/ }).click()
+    await page.getByRole('button', { name: 'Add an address' }).click()
+    await clean(page, 'address form')
+    await desk.openConversation(page, 'Runa Lie')
+    await clean(page, 'wrap-up')
+    server.offer(6)
+    await desk.waitForOffer(page)
+    await clean(page, 'offer')
+    server.endOffer('missed')
+    await page.getByRole('alertdialog').getByText('Missed').waitFor()
+    await clean(page, 'missed offer')
+    for (const [key, name] of [['Control+k', 'Find or do'], ['?', 'Keys']]) {
+      await page.getByRole('heading', { level: 1 }).click()
+      await page.keyboard.press(key)
+      await page.getByRole('dialog', { name }).waitFor()
+      await clean(page, name)
+      await page.keyboard.press('Escape')
+    }
+    await desk.openConversation(page, 'Saskia')
+    await page.getByRole('button', { name: 'Transfer' }).click()
+    await clean(page, 'transfer')
+    await page.keyboard.press('Escape')
+    for (const viewport of [{ width: 1100, height: 760 }, { width: 320, height: 700 }]) {
+      await page.setViewportSize(viewport)
+      await clean(page, `conversation at ${viewport.width}`)
+      await page.getByRole('button', { name: 'Contact', exact: true }).click()
+      await clean(page, `contact at ${viewport.width}`)
+      await page.getByRole('button', { name: 'Close the contact' }).click()
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), viewport.width)
+    }
+    await page.getByRole('link', { name: 'Back to the list' }).click()
+    await clean(page, 'list at 320')
+  })
+}
+
+test('words of a customer are never markup', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  await desk.openConversation(page, 'Jonas Falkenried')
+  server.say(1, { body: '<script>window.broken = 1</script><img src=x onerror="window.broken = 1"><b>bold</b>' })
+  await desk.waitForMessage(page, '<b>bold</b>', { author: 'contact' })
+  assert.equal(await desk.timeline(page).locator('b, img, script').filter({ hasText: 'bold' }).count(), 0)
+  assert.equal(await page.evaluate(() => window.broken), undefined)
+  assert.deepEqual(await page.locator('.sources a').evaluateAll((all) => all.map((a) => a.getAttribute('href'))), ['https://shop.example/skarv'])
+})
+
+test('an unsent reply survives refusals, a cut connection and a reload, and is stored once', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  await desk.openConversation(page, 'Jonas Falkenried')
+  server.fail = (method, path) => (method === 'POST' && path.endsWith('/messages') ? { status: 503, body: { code: 'unavailable', message: 'away' } } : undefined)
+  await page.getByRole('textbox', { name: /^Reply/ }).fill('Bergen has three of them.')
+  await page.keyboard.press('Control+Enter')
+  await page.getByText('Not sent yet. We keep trying.').waitFor()
+  for (const tab of [...server.tabs]) tab.cut()
+  await page.reload()
+  await page.getByText('Bergen has three of them.').waitFor()
+  server.fail = () => undefined
+  await desk.waitForMessage(page, 'Bergen has three of them.', { author: 'agent' })
+  await page.getByText('Not sent yet').waitFor({ state: 'detached' })
+  assert.equal((await desk.messages(page)).filter((m) => m.text === 'Bergen has three of them.').length, 1)
+  assert.equal(new Set(server.posts.map((p) => p.client_id)).size, 1)
+})
+
+test('a lost frame is read again: the timeline has no gap and nothing twice', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  await desk.openConversation(page, 'Jonas Falkenried')
+  server.say(1, { body: 'this frame was lost' }, true)
+  server.say(1, { body: 'this one came' })
+  await desk.waitForMessage(page, 'this one came')
+  await desk.waitForMessage(page, 'this frame was lost')
+  for (const tab of [...server.tabs]) tab.cut()
+  server.say(1, { body: 'said while away' }, true)
+  await desk.waitForMessage(page, 'said while away')
+  const seqs = (await desk.messages(page)).map((m) => m.seq)
+  assert.deepEqual(seqs, [...new Set(seqs)].sort((a, b) => a - b))
+})
+
+test('the old list stays with its age while the server is away', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  await desk.openConversation(page, 'Jonas Falkenried')
+  server.signedIn = false // refuses the socket
+  for (const tab of [...server.tabs]) tab.cut()
+  await page.getByText(/^The list is \d+ s old\. Reconnecting\.$/).waitFor()
+  await page.getByText('You are offline. What you write is kept and sent when you are back.').waitFor()
+  await clean(page, 'offline')
+  server.signedIn = true
+  await page.getByText(/s old\. Reconnecting/).waitFor({ state: 'detached' })
+})
+
+test('grey rows only after 300 ms, then the error in words', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  let free
+  server.hold = new Promise((done) => (free = done))
+  await desk.signIn(page, link)
+  await page.locator('.row.grey').first().waitFor()
+  await clean(page, 'loading')
+  server.fail = (method, path) => (path === '/api/conversations' ? { status: 503, body: { code: 'unavailable', message: 'The database is away. Try again.' } } : undefined)
+  await page.reload()
+  await page.getByText('The database is away. Try again.').waitFor()
+  free()
+  server.fail = () => undefined
+  await page.getByRole('button', { name: 'Try again' }).click()
+  await page.getByText('Saskia Brandmoor').waitFor()
+})
+
+test('a signed-out session leads to the sign-in page', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  server.signedIn = false
+  for (const tab of server.tabs) tab.close(4401)
+  await page.getByRole('heading', { name: 'Sign in to the desk' }).waitFor()
+})
+
+test('a new version offers to reload', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  server.build = 'two'
+  for (const tab of [...server.tabs]) tab.cut()
+  await page.getByRole('link', { name: 'Reload for the new version' }).waitFor()
+})
+
+test('an offer never takes the focus, and its keys work while typing', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  await desk.openConversation(page, 'Jonas Falkenried')
+  const field = page.getByRole('textbox', { name: /^Reply/ })
+  await field.fill('half a sent')
+  server.offer(6)
+  await desk.waitForOffer(page, 'Visitor 12')
+  await page.keyboard.type('ence')
+  assert.equal(await field.inputValue(), 'half a sentence')
+  await page.keyboard.press('Control+Alt+KeyA')
+  await page.getByRole('heading', { level: 1, name: 'Chat with Visitor 12' }).waitFor()
+  await desk.openConversation(page, 'Jonas Falkenried')
+  assert.equal(await page.getByRole('textbox', { name: /^Reply/ }).inputValue(), 'half a sentence')
+  server.offer(7)
+  await desk.waitForOffer(page, 'Petra')
+  await page.keyboard.press('Control+Alt+KeyD')
+  await desk.offerCard(page).waitFor({ state: 'detached' })
+})
+
+test('the whole work of a chat: take, note, transfer, end, close', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  await desk.showList(page, 'All')
+  await desk.openConversation(page, 'Petra')
+  await desk.takeConversation(page)
+  await desk.sendReply(page, 'Hello Petra')
+  await desk.saveNote(page, 'calm')
+  await desk.endConversation(page)
+  await desk.closeConversation(page, 'Follow up', 'call her on Monday')
+  assert.equal(server.row(7).disposition, 'follow_up')
+  await desk.openConversation(page, 'Saskia')
+  await desk.transferTo(page, 'Repairs', 'please look')
+  assert.equal(server.row(2).queue_name, 'Repairs')
+})
+
+test('panes and lists by keys alone', { skip }, async (t) => {
+  const { page, link } = await stage(t)
+  await desk.signIn(page, link)
+  await page.getByText('Saskia Brandmoor').waitFor()
+  await page.keyboard.press('Alt+KeyJ')
+  await page.getByRole('heading', { level: 1, name: 'Tent pole broken' }).waitFor()
+  await page.keyboard.press('Alt+KeyJ')
+  await page.getByRole('heading', { level: 1, name: 'Chat with Saskia' }).waitFor()
+  await page.keyboard.press('Alt+KeyN')
+  await page.waitForFunction(() => document.activeElement?.getAttribute('aria-label') === 'Private note')
+  const panes = []
+  for (let i = 0; i < 5; i++) {
+    await page.keyboard.press('F6')
+    panes.push(await page.evaluate(() => document.activeElement?.closest('[data-pane]')?.getAttribute('aria-label')))
+  }
+  assert.deepEqual(panes, ['Contact', 'Softphone', 'Main', 'Conversations', 'Conversation'])
+})
+
+// caller is the other end of the line: a page that answers like the server would, with a tone of 440 Hz.
+async function caller(server) {
+  const page = await (await browser.newContext()).newPage()
+  await page.goto(`${server.url}/desk/sign-in`)
+  server.answerCall = (sdp) =>
+    page.evaluate(async (offer) => {
+      const ctx = new AudioContext()
+      const tone = ctx.createOscillator()
+      const out = ctx.createMediaStreamDestination()
+      tone.connect(out)
+      tone.start()
+      const pc = new RTCPeerConnection()
+      window.lines = [...(window.lines ?? []), pc]
+      await pc.setRemoteDescription({ type: 'offer', sdp: offer })
+      pc.addTrack(out.stream.getAudioTracks()[0], out.stream)
+      await pc.setLocalDescription(await pc.createAnswer())
+      while (pc.iceGatheringState !== 'complete') await new Promise((done) => pc.addEventListener('icegatheringstatechange', done, { once: true }))
+      return pc.localDescription.sdp
+    }, sdp)
+  return page
+}
+
+test('a call: accept, hear, mute, hold, keys, reload, a broken path, another tab, hang up', { skip }, async (t) => {
+  const { server, page, link } = await stage(t, { rawAudio: true })
+  const other = await caller(server)
+  t.after(() => other.context().close())
+  await desk.signIn(page, link)
+  await page.bringToFront()
+  const connects = () => server.sentFrames.filter((f) => f.type === 'connect').length
+
+  server.offer(4, { return_call: false })
+  await desk.waitForPhone(page, 'ringing')
+  await clean(page, 'ringing')
+  await desk.acceptOffer(page)
+  await desk.waitForPhone(page, 'call')
+  assert.ok((await desk.hears(page)) > 0.1)
+  await desk.phoneBar(page).getByText(/^Line good, [\d.]+ % lost$/).waitFor()
+  await clean(page, 'in call')
+
+  await desk.toggleMute(page)
+  await desk.phoneBar(page).getByText('Muted').waitFor()
+  await desk.toggleMute(page)
+  await desk.toggleHold(page)
+  await desk.waitForPhone(page, 'held')
+  await clean(page, 'held')
+  await desk.toggleHold(page)
+  await desk.waitForPhone(page, 'call')
+  await desk.pressKeys(page, '1*0#')
+  assert.equal(server.sentFrames.filter((f) => f.type === 'dtmf').map((f) => f.digit).join(''), '1*0#')
+
+  await page.reload()
+  await desk.waitForPhone(page, 'call')
+  assert.ok((await desk.hears(page)) > 0.1)
+  assert.equal(connects(), 2)
+
+  // the signalling goes, the sound stays
+  for (const tab of [...server.tabs]) tab.cut()
+  await page.getByText(/^Line good/).waitFor()
+  assert.equal(connects(), 2)
+
+  // the path goes, a new line is built
+  await other.evaluate(() => window.lines.at(-1).close())
+  while (connects() < 3) await page.waitForEvent('websocket', { timeout: 250 }).catch(() => {})
+  await desk.waitForPhone(page, 'call')
+
+  const second = await page.context().newPage()
+  await second.goto(`${server.url}/desk/`)
+  await desk.waitForPhone(second, 'elsewhere')
+  await second.getByRole('button', { name: 'Use the phone here' }).click()
+  await desk.waitForPhone(second, 'call')
+  await desk.waitForPhone(page, 'elsewhere')
+  await second.close()
+  await desk.waitForPhone(page, 'call')
+
+  await desk.hangUp(page)
+  await desk.waitForPhone(page, 'ready')
+  await desk.closeConversation(page)
+})
+
+test('no microphone is said in words, and the call goes on trying', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await page.addInitScript(() => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError'))
+  })
+  await desk.signIn(page, link)
+  server.offer(4, { return_call: false })
+  await desk.acceptOffer(page)
+  await desk.phoneBar(page).getByText(/does not let this page use the microphone/).first().waitFor()
+})

@@ -1,0 +1,116 @@
+// A Chromium that Go tests drive: one JSON command a line on stdin, one JSON answer a line on stdout.
+//   {"id":1,"do":"page","page":"ana","url":"http://..."}  ->  {"id":1,"ok":true,"value":...} or {"id":1,"ok":false,"error":"..."}
+// Elements are found as people find them: by role and name. Every wait has the same generous bound; nothing is timed.
+import { createInterface } from 'node:readline'
+
+import { chromium } from 'playwright-core'
+import { AxeBuilder } from '@axe-core/playwright'
+
+const patience = 30_000
+const flags = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+  '--disable-sync', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', '--autoplay-policy=no-user-gesture-required',
+  '--allow-loopback-in-peer-connection', '--disable-features=WebRtcHideLocalIpsWithMdns',
+]
+const contexts = new Map() // name -> BrowserContext: a person's browser
+const pages = new Map() // name -> Page
+let browser
+
+const find = (c) => {
+  const page = pages.get(c.page)
+  if (!page) throw new Error(`no page ${c.page}`)
+  let at = c.within ? page.getByRole(c.within, c.withinName ? { name: c.withinName } : {}).first() : page
+  if (c.css) at = at.locator(c.css)
+  else if (c.label) at = at.getByLabel(c.label)
+  else if (c.text) at = at.getByText(c.text)
+  else at = at.getByRole(c.role, c.name ? { name: c.exact ? c.name : new RegExp(c.name, 'i') } : {})
+  return c.nth === undefined ? at.first() : at.nth(c.nth)
+}
+
+const commands = {
+  async launch({ microphone }) {
+    const args = [...flags]
+    if (microphone) args.push(`--use-file-for-fake-audio-capture=${microphone}`)
+    browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args, headless: true })
+  },
+  async page({ page, url, person = page, dark, width = 1440, height = 900, raw }) {
+    if (!contexts.has(person)) {
+      const context = await browser.newContext({ colorScheme: dark ? 'dark' : 'light', viewport: { width, height }, permissions: ['microphone', 'notifications'] })
+      context.setDefaultTimeout(patience)
+      if (raw) await context.addInitScript(() => { try { localStorage.setItem('patchbay.audio', 'raw') } catch { /* about:blank has none */ } })
+      contexts.set(person, context)
+    }
+    const p = await contexts.get(person).newPage()
+    p.errors = []
+    p.on('pageerror', (e) => p.errors.push(String(e)))
+    p.on('console', (m) => { if (m.type() === 'error') p.errors.push(m.text()) })
+    pages.set(page, p)
+    await p.goto(url)
+  },
+  goto: ({ page, url }) => pages.get(page).goto(url).then(() => null),
+  reload: ({ page }) => pages.get(page).reload().then(() => null),
+  close: ({ page }) => pages.get(page).close(),
+  click: (c) => find(c).click(),
+  fill: (c) => find(c).fill(c.value),
+  press: (c) => pages.get(c.page).keyboard.press(c.keys),
+  see: (c) => find(c).waitFor({ state: c.state || 'visible' }),
+  read: (c) => find(c).innerText(),
+  count: async ({ page, css, text }) => (css ? pages.get(page).locator(css) : pages.get(page).getByText(text)).count(),
+  disabled: (c) => find(c).isDisabled(),
+  errors: ({ page }) => pages.get(page).errors,
+  offline: ({ person, on }) => contexts.get(person).setOffline(on),
+  evaluate: ({ page, js }) => pages.get(page).evaluate(js),
+  until: ({ page, js }) => pages.get(page).waitForFunction(js, null, { timeout: patience }).then(() => null),
+  shot: ({ page, path }) => pages.get(page).screenshot({ path }).then(() => null),
+  async axe({ page }) {
+    const r = await new AxeBuilder({ page: pages.get(page) }).withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']).analyze()
+    return r.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(', ')}`)
+  },
+  // hear starts to record what the page's audio element plays; heard ends it: 8 kHz 16-bit mono, base64
+  async hear({ page, css = '#phone-audio' }) {
+    await pages.get(page).evaluate(async (css) => {
+      const el = document.querySelector(css)
+      const track = el.srcObject.getAudioTracks()[0]
+      const reader = new MediaStreamTrackProcessor({ track: track.clone() }).readable.getReader()
+      const rec = { out: [], stop: false }
+      window.__heard = rec
+      ;(async () => {
+        let sum = 0, n = 0
+        while (!rec.stop) {
+          const { value, done } = await reader.read()
+          if (done) break
+          const step = value.sampleRate / 8000
+          const f = new Float32Array(value.numberOfFrames)
+          value.copyTo(f, { planeIndex: 0, format: 'f32-planar' })
+          value.close()
+          for (const x of f) { sum += x; if (++n >= step) { rec.out.push(Math.max(-32768, Math.min(32767, Math.round((sum / n) * 32767)))); sum = 0; n = 0 } }
+        }
+        reader.cancel()
+      })()
+    }, css)
+
+  },
+  async heard({ page }) {
+    return pages.get(page).evaluate(() => {
+      const rec = window.__heard
+      rec.stop = true
+      const bytes = new Uint8Array(Int16Array.from(rec.out).buffer)
+      let s = ''
+      for (let i = 0; i < bytes.length; i += 8192) s += String.fromCharCode(...bytes.subarray(i, i + 8192))
+      return btoa(s)
+    })
+  },
+  heardSeconds: ({ page }) => pages.get(page).evaluate(() => window.__heard.out.length / 8000),
+}
+
+const answer = (o) => process.stdout.write(JSON.stringify(o) + '\n')
+for await (const line of createInterface({ input: process.stdin })) {
+  const c = JSON.parse(line)
+  const command = commands[c.do]
+  // commands run at once, so that a wait on one page does not hold up another page's click
+  Promise.resolve()
+    .then(() => { if (!command) throw new Error(`unknown command ${c.do}`); return command(c) })
+    .then((value) => answer({ id: c.id, ok: true, value: value ?? null }))
+    .catch((e) => answer({ id: c.id, ok: false, error: String(e.message || e).slice(0, 2000) }))
+}
+await browser?.close()

@@ -1,0 +1,14 @@
+import { createPinia } from 'pinia'
+import { createApp } from 'vue'
+import App from './App.vue'
+import './desk.css'
+import { makeRouter } from './router'
+import { takeLinkToken } from './link'
+import { connect } from './wire'
+
+const app = createApp(App)
+app.use(createPinia())
+const token = takeLinkToken() // before the router sees the address
+app.use(makeRouter(token))
+connect()
+app.mount('#desk')

@@ -1,0 +1,28 @@
+import { createRouter, createWebHistory, type Router } from 'vue-router'
+import { useSession } from './stores/session'
+import SignIn from './SignIn.vue'
+import Desk from './Desk.vue'
+
+// makeRouter: a link's token is traded on the sign-in screen, which also shows why it failed.
+export function makeRouter(linkToken: string): Router {
+  const router = createRouter({
+    history: createWebHistory('/desk/'),
+    routes: [
+      { path: '/sign-in', name: 'sign-in', component: SignIn, props: { linkToken } },
+      { path: '/:id(\\d+)?', name: 'desk', component: Desk },
+      { path: '/:rest(.*)*', redirect: '/' },
+    ],
+  })
+  let traded = !linkToken
+  router.beforeEach(async (to) => {
+    const session = useSession()
+    if (!traded) {
+      traded = true
+      return { name: 'sign-in', query: to.query }
+    }
+    if (to.name === 'sign-in') return true
+    if (!session.checked) await session.load().catch(() => {})
+    return session.me || !session.checked ? true : { name: 'sign-in', query: to.query }
+  })
+  return router
+}

@@ -1,0 +1,79 @@
+// Which store hears which frame. The one place where the desk's parts meet the socket.
+import { watch } from 'vue'
+import { useConversation } from './stores/conversation'
+import { useLists } from './stores/lists'
+import { useLive } from './stores/live'
+import { useOffer } from './stores/offer'
+import { useOutbox } from './stores/outbox'
+import { useSession } from './stores/session'
+import { useTeam } from './stores/team'
+import { usePhone } from '../softphone/phone'
+import type { Me } from '../shared/api'
+
+// connect wires everything once; start and stop follow the signed-in agent.
+export function connect(): void {
+  const live = useLive()
+  const session = useSession()
+  const lists = useLists()
+  const team = useTeam()
+  const conversation = useConversation()
+  const outbox = useOutbox()
+  const offer = useOffer()
+  const phone = usePhone()
+
+  outbox.whenStored((m) => {
+    if (m.conversation_id === conversation.id) conversation.add([m])
+  })
+
+  function readAgain(me: Me | undefined): void {
+    if (me) {
+      session.apply(me)
+      offer.show(me.offer)
+      phone.receiveCall(me.call)
+    }
+    void lists.refresh()
+    void team.load()
+    void conversation.again()
+  }
+
+  live.on('hello', (frame) => {
+    readAgain(frame.me)
+    phone.claim()
+    outbox.hurry()
+  })
+  live.on('resync', () => void session.load().then(() => readAgain(session.me), () => readAgain(undefined)))
+  live.on('conversation', (frame) => {
+    if (frame.conversation) lists.receive(frame.conversation, frame.counts)
+    team.news()
+  })
+  live.on('message', conversation.receive)
+  live.on('state', conversation.receiveState)
+  live.on('draft', conversation.receiveDraft)
+  live.on('typing', conversation.receiveTyping)
+  live.on('offer', (frame) => offer.show(frame.offer))
+  live.on('offer_ended', offer.receiveEnd)
+  live.on('presence', (frame) => frame.me && session.apply(frame.me))
+  live.on('phone', phone.receivePhone)
+  live.on('call', (frame) => phone.receiveCall(frame.call))
+  live.on('call_answer', phone.receiveAnswer)
+  live.on('call_dtmf', phone.receiveKey)
+
+  watch(
+    () => session.id,
+    (id, before) => {
+      if (id && !before) {
+        outbox.load()
+        void lists.load('waiting') // the figures of the rail and the footer
+        phone.start()
+        live.start()
+      } else if (!id) {
+        live.stop()
+        phone.stop()
+        offer.show(undefined)
+        conversation.leave()
+      }
+    },
+    { immediate: true },
+  )
+  watch(() => live.signedOut, session.lost)
+}

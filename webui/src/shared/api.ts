@@ -1,0 +1,102 @@
+// The desk's only way to the REST API. Every function returns the answer's data or throws an ApiError whose message is a
+// sentence for people. Types come from server/api/openapi.yaml (api.gen.ts).
+import createClient from 'openapi-fetch'
+import type { components, paths } from './api.gen'
+
+type Schemas = components['schemas']
+export type Me = Schemas['Me']
+export type Presence = Schemas['Presence']
+export type Colleague = Schemas['Colleague']
+export type Queue = Schemas['Queue']
+export type Row = Schemas['ConversationRow']
+export type Counts = Schemas['Counts']
+export type Detail = Schemas['ConversationDetail']
+export type Message = Schemas['Message']
+export type NewMessage = Schemas['NewMessage']
+export type Offer = Schemas['Offer']
+export type Call = Schemas['Call']
+export type LiveCall = Schemas['LiveCall']
+export type Address = Schemas['Address']
+export type Channel = Schemas['Channel']
+export type CloseWith = Schemas['CloseWith']
+export type LiveIn = Schemas['LiveIn']
+export type LiveOut = Schemas['LiveOut']
+export type View = 'mine' | 'waiting' | 'all'
+export type ErrorCode = Schemas['Error']['code']
+
+export class ApiError extends Error {
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    readonly field = '',
+  ) {
+    super(message)
+    this.name = 'ApiError'
+  }
+
+  // unavailable, internal and too_many pass; everything else is the server's last word.
+  get passing(): boolean {
+    return this.code === 'unavailable' || this.code === 'internal' || this.code === 'too_many'
+  }
+}
+
+const timeLimit = 10_000
+const client = createClient<paths>({
+  baseUrl: globalThis.location?.origin ?? '',
+  credentials: 'same-origin',
+  fetch: (request) => fetch(new Request(request, { signal: AbortSignal.timeout(timeLimit) })),
+})
+
+interface Answer<T> {
+  data?: T
+  error?: unknown
+  response: Response
+}
+
+function isError(value: unknown): value is Schemas['Error'] {
+  return typeof value === 'object' && value !== null && 'code' in value && 'message' in value
+}
+
+async function ask<T>(answer: Promise<Answer<T>>): Promise<T> {
+  let got: Answer<T>
+  try {
+    got = await answer
+  } catch {
+    throw new ApiError('unavailable', 'The server cannot be reached. Try again in a moment.')
+  }
+  if (got.response.ok) return got.data as T
+  if (isError(got.error)) throw new ApiError(got.error.code, got.error.message, got.error.field)
+  const code = got.response.status === 401 ? 'unauthorized' : 'unavailable'
+  throw new ApiError(code, `The server gave no usable answer (${got.response.status}). Try again in a moment.`)
+}
+
+const path = (id: number) => ({ params: { path: { id } } })
+
+export const api = {
+  signIn: (login: string, password: string) => ask(client.POST('/api/sign-in', { body: { login, password } })),
+  signInByLink: (token: string) => ask(client.POST('/api/sign-in/link', { body: { token } })),
+  signOut: () => ask(client.POST('/api/sign-out')),
+  me: () => ask(client.GET('/api/me')),
+  setPresence: (presence: Presence, reason?: string) => ask(client.PUT('/api/me/presence', { body: { presence, reason } })),
+  setPassword: (password: string, current?: string) => ask(client.PUT('/api/me/password', { body: { password, current } })),
+  agents: () => ask(client.GET('/api/agents')),
+  queues: () => ask(client.GET('/api/queues')),
+  conversations: (view: View, before?: string) => ask(client.GET('/api/conversations', { params: { query: { view, before } } })),
+  conversation: (id: number) => ask(client.GET('/api/conversations/{id}', path(id))),
+  messages: (id: number, query: { after?: number; before?: number; limit?: number }) =>
+    ask(client.GET('/api/conversations/{id}/messages', { params: { path: { id }, query } })),
+  post: (id: number, body: NewMessage) => ask(client.POST('/api/conversations/{id}/messages', { ...path(id), body })),
+  take: (id: number) => ask(client.POST('/api/conversations/{id}/take', path(id))),
+  transfer: (id: number, queue: number, note?: string) =>
+    ask(client.POST('/api/conversations/{id}/transfer', { ...path(id), body: { queue_id: queue, note } })),
+  end: (id: number) => ask(client.POST('/api/conversations/{id}/end', path(id))),
+  close: (id: number, body: CloseWith) => ask(client.POST('/api/conversations/{id}/close', { ...path(id), body })),
+  accept: (offer: number) => ask(client.POST('/api/offers/{id}/accept', path(offer))),
+  decline: (offer: number) => ask(client.POST('/api/offers/{id}/decline', path(offer))),
+  addAddress: (contact: number, body: Address) => ask(client.POST('/api/contacts/{id}/addresses', { ...path(contact), body })),
+}
+
+// said turns whatever was thrown into a sentence.
+export function said(err: unknown): string {
+  return err instanceof ApiError ? err.message : 'Something went wrong in this page. Reload it if it stays.'
+}

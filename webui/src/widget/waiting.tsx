@@ -1,0 +1,33 @@
+import type { ViewProps } from './view'
+import { Icon } from './icons'
+import type { Place, State } from './wire'
+import { clock, place as inWords, words } from './words'
+
+/** In line: the place, since when, and what was promised. No time is guessed; the promise is the one on record. */
+export function Waiting({ chat, now, state, place }: ViewProps & { state: State | null; place: Place }) {
+  const up = chat.link.value === 'up'
+  return (
+    <div class="wait" role="status">
+      <div class="cordw" aria-hidden="true">
+        <span>You</span>
+        <svg viewBox="0 0 260 30" preserveAspectRatio="none">
+          <path vector-effect="non-scaling-stroke" d="M4 8C40 22 90 25 130 25" />
+          <path class={state === 'offered' ? '' : 'ahead'} vector-effect="non-scaling-stroke" d="M130 25C170 25 220 22 256 8" />
+        </svg>
+        <span>a person</span>
+      </div>
+      <p class="place">{inWords(state, place)}</p>
+      {place.since && <p class="range">You asked at {clock(place.since, now.value)}.</p>}
+      {place.due_at && <Promise due={place.due_at} now={now.value} />}
+      <button class="fin" type="button" aria-disabled={!up} onClick={() => { if (up) chat.noPerson() }}>{words.noPerson}</button>
+    </div>
+  )
+}
+
+function Promise({ due, now }: { due: string; now: number }) {
+  const time = <b>{clock(due, now)}</b>
+  if (new Date(due).getTime() < now) {
+    return <p class="promise late"><Icon name="alert" small /><span>We said {time} and did not keep it. You are still in line.</span></p>
+  }
+  return <p class="promise"><Icon name="check" small /><span>We owe you a person’s answer, here, by {time}.</span></p>
+}

@@ -1,0 +1,41 @@
+// What travels over /chat/socket. The server's side of it is channels/chat/frame.go.
+
+export type State = 'new' | 'bot' | 'waiting' | 'offered' | 'agent' | 'wrapup' | 'closed'
+
+export interface Source { title: string; url?: string }
+
+export interface Message {
+  seq: number
+  author: 'contact' | 'ai' | 'agent' | 'system'
+  kind: 'text' | 'event'
+  body: string
+  at: string
+  client_id?: string
+  code?: string
+  agent_name?: string
+  sources?: Source[]
+  mode?: string
+  cut?: boolean
+  due_at?: string
+}
+
+export interface Place { position: number; ahead: number; since?: string; due_at?: string }
+
+export type FromServer =
+  | { type: 'welcome'; token?: string; conversation_id?: number; seq?: number; state?: State; company?: string; agent_name?: string; waiting?: Place }
+  | { type: 'message'; message: Message }
+  | { type: 'ack'; client_id: string; seq?: number; message?: Message }
+  | { type: 'draft'; text: string; done?: boolean }
+  | ({ type: 'state'; state: State; agent_name?: string } & Partial<Place>)
+  | { type: 'typing' }
+  | { type: 'error'; code: string; field?: string; message: string; client_id?: string }
+  | { type: 'resync' }
+  | { type: 'pong' }
+
+export type ToServer =
+  | { type: 'hello'; token: string; after: number }
+  | { type: 'say'; client_id: string; body: string }
+  | { type: 'person'; client_id: string }
+  | { type: 'no_person' }
+  | { type: 'typing' }
+  | { type: 'ping' }

@@ -1,0 +1,61 @@
+// What the widget says by itself; everything else comes from the server. The design's "Writing" page rules here.
+
+import type { Place, State } from './wire'
+
+export const words = {
+  ask: 'Ask, or talk to a person',
+  person: 'Talk to a person',
+  disclosure: 'You are writing with an AI. It answers from our own pages and shows you which. For a person, use the button below or just say so.',
+  offline: 'You are offline. What you write is kept and sent when you are back.',
+  unsent: 'Not sent yet. We keep trying.',
+  wished: 'You asked for a person. We pass it on as soon as you are back.',
+  wishing: 'Getting you a person',
+  noPerson: 'I no longer need a person',
+  reading: 'The AI is reading',
+  writing: 'The AI is writing',
+  cut: 'stopped here',
+  fromOurPages: 'word for word from our pages',
+  again: 'Write again at any time. It stays the same conversation.',
+}
+
+export function place(state: State | null, p: Place): string {
+  if (state === 'offered') return 'You are next. It rings at a person.'
+  return p.ahead > 0 ? `You are ${ordinal(p.position)} in line` : 'You are next in line'
+}
+
+export function shortPlace(state: State | null, p: Place | null): string {
+  if (!p) return 'In line'
+  return state === 'offered' || p.ahead < 1 ? 'Next in line' : `${ordinal(p.position)} in line`
+}
+
+export function ordinal(n: number): string {
+  const teen = n % 100 >= 11 && n % 100 <= 13
+  return n + (teen ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th'))
+}
+
+/** The line under the company's name: who is at the other end. */
+export function under(state: State | null, agent: string): string {
+  switch (state) {
+    case 'waiting': case 'offered': return 'Getting you a person'
+    case 'agent': return agent ? `You are writing with ${agent}` : 'You are writing with a person'
+    default: return 'An AI answers, people are behind it'
+  }
+}
+
+export function placeholder(state: State | null, agent: string): string {
+  switch (state) {
+    case 'waiting': case 'offered': return 'Add something for the person'
+    case 'agent': return agent ? `Write to ${agent}` : 'Write here'
+    case 'closed': case 'wrapup': return 'Write again'
+    default: return 'Write here'
+  }
+}
+
+/** A clock time as the reader's country writes it, with the day when it is not today. */
+export function clock(at: string | number, now: number): string {
+  const d = new Date(at)
+  const today = d.toDateString() === new Date(now).toDateString()
+  return d.toLocaleString(undefined, today
+    ? { hour: 'numeric', minute: '2-digit' }
+    : { weekday: 'short', day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit' })
+}
