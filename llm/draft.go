@@ -239,6 +239,12 @@ func (u *run) release(w *writer, sentence string) error {
 		}
 		return errBlocked
 	}
+	if u.r.cfg.Weak && (v.Unknown || !u.guard.quotes(v.Text)) {
+		if len(u.shown) > 0 {
+			return errStop
+		}
+		return &Failure{Reason: "ungrounded", Err: errors.New("not a passage's own words")}
+	}
 	if v.Unknown && len(u.shown) == 0 || strings.Contains(v.Text, "UNKNOWN") {
 		u.unknown = true
 		return errStop

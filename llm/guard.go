@@ -4,6 +4,7 @@ import (
 	"html"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -46,6 +47,7 @@ type guard struct {
 	customer sources
 	prompt   map[string]bool // runs of words of the instruction part
 	canary   string
+	own      []string // the passages' words in order, for quotes
 	tail     []string // last words of the answer so far: a leak may cross a full stop
 }
 
@@ -59,6 +61,7 @@ func newGuard(p prompt, passages []Passage, customer string) *guard {
 		text := s.Title + "\n" + s.Heading + "\n" + s.Body
 		g.sources.add(text)
 		all.WriteString(strings.ToLower(text) + "\n")
+		g.own = append(g.own, " "+strings.Join(tokens(s.Body), " ")+" ")
 		if s.URL != "" {
 			g.links[s.URL] = true
 		}
@@ -147,6 +150,12 @@ func (g *guard) check(sentence string) verdict {
 		}
 	}
 	return v
+}
+
+// quotes tells whether the sentence stands word for word in a passage.
+func (g *guard) quotes(sentence string) bool {
+	words := " " + strings.Join(tokens(sentence), " ") + " "
+	return slices.ContainsFunc(g.own, func(p string) bool { return strings.Contains(p, words) })
 }
 
 // ungrounded returns the first figure of the sentence that no passage holds.

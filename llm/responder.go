@@ -35,7 +35,7 @@ type Config struct {
 	Host    string // Ollama's base URL; "" = quote mode
 	Model   string // "" = quote mode
 	Company string
-	Weak    bool // a model too small to be trusted with figures: what the guard blocks becomes the quoted passage
+	Weak    bool // a model too small to be trusted: only sentences that stand in a passage pass, else the passage is quoted
 
 	Bridge        time.Duration // nothing shown by then: say that it takes a moment (4 s)
 	FirstToken    time.Duration // no word of the answer by then: failure (8 s)
@@ -236,7 +236,7 @@ func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), sta
 			if ctx.Err() == nil && r.breaker.note(err) {
 				r.log.Warn("model is left alone until it answers a probe", "model", r.cfg.Model, "error", err)
 			}
-			if !(r.cfg.Weak && strong && a.Text == "" && blocked(err)) {
+			if !(r.cfg.Weak && a.Text == "" && blocked(err)) {
 				return a, err
 			}
 		} else if !strong {

@@ -454,3 +454,21 @@ func TestBadHost(t *testing.T) {
 		}
 	}
 }
+
+// TestWeakModelOnlyQuotes: what a model of that size says in its own words is never shown; the passage is.
+func TestWeakModelOnlyQuotes(t *testing.T) {
+	pool := demoPool(t)
+	for _, mood := range []llmtest.Mood{llmtest.Liar, llmtest.Stubborn, llmtest.LoopWords, llmtest.Obedient} {
+		h := newHouse(t, pool, mood)
+		h.cfg.Weak = true
+		got := h.ask(t.Context(), "How much does the Skarv 2 tent weigh?")
+		if got.err != nil || got.Mode != ModeQuote || !strings.Contains(got.Text, "1.9 kg") || len(got.Sources) != 1 {
+			t.Errorf("%s: %+v", mood, got)
+		}
+		for _, p := range got.progress {
+			if p.Text != "" && p.Text != got.Text {
+				t.Errorf("%s: was shown %q", mood, p.Text)
+			}
+		}
+	}
+}

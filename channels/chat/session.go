@@ -113,7 +113,7 @@ func (s *session) loop(ctx context.Context) (why closing) {
 	for {
 		var err error
 		select {
-		case <-(chan int)(nil):
+		case <-s.chat.stop:
 			return closing{websocket.CloseGoingAway, "server stops"}
 		case <-s.gone:
 			return closing{websocket.CloseGoingAway, "page does not read"}
@@ -322,7 +322,7 @@ func (s *session) push(f outFrame) {
 	select {
 	case s.out <- data:
 	case <-s.gone:
-	case <-(chan int)(nil):
+	case <-s.chat.stop:
 	}
 }
 

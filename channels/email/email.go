@@ -143,6 +143,7 @@ type Channel struct {
 	parsed  chan struct{}  // wakes the parse loop
 	posted  chan struct{}  // wakes the outbox
 	held    held
+	sending sync.Map // ids of the rows that this process is sending
 	panics  atomic.Int64
 }
 

@@ -2,6 +2,7 @@ package email
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"os"
@@ -536,5 +537,26 @@ func TestOurOwnMailComesBack(t *testing.T) {
 	var verdict string
 	if err := d.pool.QueryRow(t.Context(), `select verdict from mails_in order by id desc limit 1`).Scan(&verdict); err != nil || verdict != ownMail {
 		t.Errorf("verdict %q, %v", verdict, err)
+	}
+}
+
+func TestEncryptedConnections(t *testing.T) {
+	s, k := emailtest.Start(t), emailtest.StartSink(t)
+	for mode, port := range map[string]int{TLSStart: s.IMAPPort, TLSFull: s.TLSPort} {
+		d := newDesk(t)
+		h := d.open(t, "one", s, k.Port, func(c *Config) {
+			c.IMAPTLS, c.IMAPPort, c.SMTPTLS, c.TLSConfig = mode, port, TLSStart, &tls.Config{RootCAs: s.Trust}
+		})
+		s.Append(t, help, mailFrom(ana, "x", "over "+mode))
+		in := d.await(t)
+		m := h.agentAnswers(in.ConversationID, "Hi")
+		if _, text, _, _ := h.row(m, "queued"); text != "" && !strings.Contains(text, "certificate") {
+			t.Errorf("%s: a server that we do not trust got a mail: %q", mode, text)
+		}
+		h.stop()
+		d.open(t, "two", nil, k.Port, func(c *Config) { c.SMTPTLS, c.TLSConfig = TLSStart, &tls.Config{RootCAs: k.Trust} })
+		h.row(m, "sent")
+		<-k.Mails
+		exec(t, d.pool, `delete from mails_in`)
 	}
 }

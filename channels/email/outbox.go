@@ -276,9 +276,12 @@ func (c *Channel) watchLoop(ctx context.Context) {
 // takeOver finds mails that a node was sending when it died. The server may have said 250: each is unsure and is sent
 // once more, with the same Message-ID; one that was unsure before stays so, and the desk is told.
 func (c *Channel) takeOver(ctx context.Context) error {
+	mine := []int64{}
+	c.sending.Range(func(id, _ any) bool { mine = append(mine, id.(int64)); return true })
 	rows, err := c.Pool.Query(ctx, `select o.id from mails_out o left join nodes n on n.id = o.owner_id
-		where o.state = 'sending' and (n.id is null or n.stopped_at is not null or n.seen_at < now() - interval '10 seconds')
-		and n.id is distinct from $1`, c.node())
+		where o.state = 'sending' and not (o.id = any($2)) and case
+			when o.owner_id = $1 then o.due_at < now() - interval '1 minute' -- claimed or settled while the database was away
+			else n.id is null or n.stopped_at is not null or n.seen_at < now() - interval '10 seconds' end`, c.node(), mine)
 	if err != nil {
 		return err
 	}

@@ -239,6 +239,10 @@ func TestDeadNodesMailIsSentOnceMore(t *testing.T) {
 	}
 	again.row(busy, "sending")
 	none(t, k)
+	// a row that this very process claimed and lost sight of
+	exec(t, d.pool, `update mails_out set owner_id = 'two', due_at = now() - interval '2 minutes' where message_id = $1`, busy)
+	again.row(busy, "sent")
+	receiveMail(t, k)
 }
 
 func (d *desk) conversationRow(t *testing.T, address string) int64 {

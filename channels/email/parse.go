@@ -18,6 +18,7 @@ const (
 	shownBody   = 100 << 10
 	shownFull   = 400 << 10
 	shownBroken = 64 << 10
+	readText    = 1 << 20
 	// deepest is how many multipart headers a mail may have before it is shown raw: the parser recurses, and a mail
 	// made of 100,000 nested parts would cost its stack.
 	deepest = 300
@@ -74,7 +75,7 @@ func parse(raw []byte) (l letter) {
 	if strings.TrimSpace(strayRunes.Replace(own)) == "" && env.HTML != "" {
 		own = htmlText(env.HTML)
 	}
-	own = clean(own)
+	own = clip(clean(own), readText)
 	l.Visible = clip(visible(own), shownBody)
 	l.Whole = clip(strings.TrimSpace(own), shownFull)
 	if files := attachedFiles(env); files != "" {

@@ -204,7 +204,10 @@ var headerInOneLine = regexp.MustCompile(`(?i)^\*?(?:from|von|de)\s*:\*?\s.{0,80
 
 func separator(line string) bool {
 	l := bare(line)
-	return len(l) < 400 && (separatorLine.MatchString(l) || beginForward.MatchString(l) || headerInOneLine.MatchString(l))
+	if len(l) > 400 || l == "" || !strings.ContainsAny(l, ":-_=") {
+		return false
+	}
+	return separatorLine.MatchString(l) || beginForward.MatchString(l) || headerInOneLine.MatchString(l)
 }
 
 // headerLine matches "From: x", "*Von:* x", "De : x".

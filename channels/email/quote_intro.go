@@ -33,8 +33,14 @@ const introductionLines = 5
 // introduction tells whether the line above a quote ("On Monday, Ana <ana@...> wrote:") begins at line i, and how many
 // lines it takes: mail programs wrap it. before is the reply's own text on the same line.
 func introduction(lines []string, i int) (before string, length int) {
-	if m := shared.FindStringSubmatch(bare(lines[i])); m != nil {
-		return strings.TrimRight(m[1], "- "), 1
+	first := bare(lines[i])
+	if !mayIntroduce(first) {
+		return "", 0
+	}
+	if strings.HasSuffix(first, " wrote:") {
+		if m := shared.FindStringSubmatch(first); m != nil {
+			return strings.TrimRight(m[1], "- "), 1
+		}
 	}
 	var joined strings.Builder
 	for j, blanks := i, 0; j < len(lines) && j < i+introductionLines+1 && joined.Len() < 600; j++ {
@@ -56,9 +62,6 @@ func introduction(lines []string, i int) (before string, length int) {
 			joined.WriteByte(' ')
 		}
 		joined.WriteString(l)
-		if j == i && !mayIntroduce(l) {
-			return "", 0
-		}
 		if isIntroduction(joined.String(), lines, j+1) {
 			for k := i + 1; k <= j; k++ {
 				if l := bare(lines[k]); !starter.MatchString(l) && !dateFirst.MatchString(l) {
@@ -79,6 +82,10 @@ func mayIntroduce(line string) bool {
 	return strings.ContainsAny(line, "0123456789<@") || strings.HasPrefix(line, "--")
 }
 
+// lastWords end an introduction without a colon, in ASCII; the others end in a letter beyond it.
+var lastWords = map[string]bool{"wrote": true, "writes": true, "sent": true, "schrieb": true, "ecrit": true, "escribio": true, "escreveu": true, "scritto": true,
+	"scrisse": true, "skrev": true, "schreef": true, "geschreven": true, "napisal": true, "napsal": true, "kirjoitti": true, "ezt": true}
+
 // closesAddress is the rest of an address that was broken before its ">".
 var closesAddress = regexp.MustCompile(`^>\s?(:|` + wroteWords + `\s*:?)`)
 
@@ -86,9 +93,10 @@ func isIntroduction(line string, lines []string, next int) bool {
 	if line[0] >= '0' && line[0] <= '9' && datedSender.MatchString(line) {
 		return true
 	}
-	last := line[strings.LastIndexByte(line, ' ')+1:]
-	if !strings.HasSuffix(last, ":") && !strings.HasSuffix(last, "-") && !strings.HasSuffix(last, "：") && !wroteAtEnd.MatchString(last) {
-		return false
+	if last := line[len(line)-1]; last != ':' && last != '-' && last < 0x80 && last != ')' {
+		if word := line[strings.LastIndexByte(line, ' ')+1:]; !lastWords[strings.ToLower(word)] {
+			return false // nearly every line ends here: the patterns below are dear
+		}
 	}
 	if strings.HasSuffix(line, ":") && datedAddress.MatchString(line) {
 		return true

@@ -76,23 +76,25 @@ func trimTail(lines []string, quotes bool) []string {
 	}
 }
 
-// cutSignature cuts at the last "-- " (RFC 3676, section 4.3), if what is below is short and asks nothing.
+// cutSignature cuts at the first of the last "-- " lines (RFC 3676, section 4.3), if what is below each is short and
+// asks nothing.
 func cutSignature(lines []string) []string {
-	count := 0
+	count, end := 0, len(lines)
 	for i := len(lines) - 1; i >= 0 && count <= signatureLines; i-- {
 		l := bare(lines[i])
 		if l == "--" {
-			if len(trimBlank(lines[:i])) == 0 {
-				return lines
-			}
-			return cutSignature(lines[:i])
+			count, end = 0, i
+			continue
 		}
 		if strings.HasSuffix(l, "?") || strings.HasSuffix(l, "？") || len(l) > 200 {
-			return lines
+			break
 		}
 		if l != "" {
 			count++
 		}
 	}
-	return lines
+	if len(trimBlank(lines[:end])) == 0 {
+		return lines
+	}
+	return lines[:end]
 }

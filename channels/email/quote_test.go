@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -172,13 +173,40 @@ func tail(s string) string {
 	return s
 }
 
+// Twice the mail must not cost four times. Measured by the processor's time: the clock also counts the neighbours.
 func TestVisibleReplyIsLinear(t *testing.T) {
-	long := strings.Repeat("> On 3 May 2024 at 10:00, Bob <bob@example.org> wrote:\n> > word word word\n", 12000)
-	begin := time.Now()
-	visible("Hello\n\nOn 3 May 2024 at 10:00, Bob <bob@example.org> wrote:\n" + long)
-	visible(long)
-	visible(strings.Repeat("On 3 May 2024\n", 50000))
-	if d := time.Since(begin); d > 4*time.Second {
-		t.Errorf("3 mails of 700 kB took %v", d)
+	for name, text := range map[string]func(n int) string{
+		"quotes": func(n int) string {
+			return "Hi\n\n" + strings.Repeat("On 3 May 2024 at 10:00, Bob <bob@example.org> wrote:\n> > word word\n", n)
+		},
+		"words between": func(n int) string {
+			return strings.Repeat("word\n> On 3 May 2024 at 10:00, Bob <b@x.org> wrote:\n> > x\n", n)
+		},
+		"half headers": func(n int) string { return strings.Repeat("From: bob@example.org\n", n) },
+		"half intros":  func(n int) string { return strings.Repeat("On 3 May 2024\n", n) },
+		"colons":       func(n int) string { return strings.Repeat("3 May 10:00 <a@b>:\nOn 3 May x:\n", n) },
+		"signatures":   func(n int) string { return strings.Repeat("--\n", n) },
+		"rulers":       func(n int) string { return "x\n" + strings.Repeat("-----\n> y\n", n) },
+		"one line":     func(n int) string { return strings.Repeat("On 3 May 2024 wrote: > ", n) },
+	} {
+		cost := func(n int) time.Duration {
+			input, begin := text(n), processorTime(t)
+			visible(input)
+			return processorTime(t) - begin
+		}
+		cost(500)
+		small, big := cost(4000), cost(16000)
+		if big > 12*small && big > 300*time.Millisecond {
+			t.Errorf("%s: 4 times the text took %v instead of %v", name, big, small)
+		}
+		t.Logf("%s: %v, four times: %v", name, small, big)
 	}
+}
+
+func processorTime(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano())
 }

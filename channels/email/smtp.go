@@ -57,7 +57,10 @@ func (c *Channel) sendLoop(ctx context.Context) {
 // sendNext claims the oldest due mail and sends it. The claim is committed before the first byte goes out: whatever
 // happens then, the row says that somebody was at it. A conversation's mails go out in their order.
 func (c *Channel) sendNext(ctx context.Context) (found bool, err error) {
-	rows, err := c.Pool.Query(ctx, `update mails_out set state = 'sending', owner_id = $1, attempts = attempts + 1
+	// A stop in the middle of the claim would leave a row that nobody is at.
+	claim, done := context.WithTimeout(context.WithoutCancel(ctx), lastMail)
+	defer done()
+	rows, err := c.Pool.Query(claim, `update mails_out set state = 'sending', owner_id = $1, attempts = attempts + 1, due_at = clock_timestamp()
 		where id = (select o.id from mails_out o
 			where o.state in ('queued', 'unsure') and o.due_at <= now() and not exists (
 				select from mails_out b where b.conversation_id = o.conversation_id and b.id < o.id
@@ -75,6 +78,8 @@ func (c *Channel) sendNext(ctx context.Context) (found bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("claim mail: %w", err)
 	}
+	c.sending.Store(m.ID, true)
+	defer c.sending.Delete(m.ID)
 	// A stop of the process does not cut a mail that is on its way: that would make it unsure for nothing.
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -85,9 +90,11 @@ func (c *Channel) sendNext(ctx context.Context) (found bool, err error) {
 		// also after a panic: the row must not stay "sending" while its owner lives
 		write, done := context.WithTimeout(context.WithoutCancel(ctx), lastMail)
 		defer done()
-		if e := c.settle(write, m.ID, c.node(), o); e != nil {
-			err = errors.Join(err, e)
+		e := c.settle(write, m.ID, c.node(), o)
+		for e != nil && sleep(write, time.Second) { // the database may come back; if not, takeOver calls it unsure
+			e = c.settle(write, m.ID, c.node(), o)
 		}
+		err = errors.Join(err, e)
 		signal(c.posted)
 	}()
 	o = c.deliver(out, &m)

@@ -50,7 +50,11 @@ func openGate(listen string, trunks []netip.Prefix, log *slog.Logger) (*gate, er
 	if err != nil {
 		return nil, fmt.Errorf("sip address: %w", err)
 	}
-	conn, err := net.ListenUDP("udp", addr)
+	network := "udp4" // one family each: with both on one socket, addresses come mapped
+	if addr.IP != nil && addr.IP.To4() == nil {
+		network = "udp6"
+	}
+	conn, err := net.ListenUDP(network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("sip listen: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -182,4 +183,28 @@ func TestPanicEndsOneCall(t *testing.T) {
 	if n := h.voice.panics.Swap(0); n != 1 {
 		t.Errorf("%d panics", n)
 	}
+}
+
+// TestAnyAddress: listening on all addresses, the call is told the one that faces it, and our BYE leaves from our port.
+func TestAnyAddress(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(c *Config) { c.Listen = "0.0.0.0:0" })
+	ctx := testCtx(t)
+	to := netip.AddrPortFrom(loopback, h.voice.Addr().Port())
+	c := h.phone().Invite(to, number, voicetest.Invite{})
+	res, err := c.Answer(ctx)
+	if err != nil || res.StatusCode != 200 || !strings.Contains(string(res.Body()), "c=IN IP4 127.0.0.1\r\n") || res.Contact().Address.HostPort() != to.String() {
+		t.Fatalf("%v %v", res, err)
+	}
+	h.expect(ctx, channels.CallStarted)
+	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
+	c.RTP.Press(ctx, '0')
+	h.expect(ctx, channels.Wish)
+	before := h.voice.ua.TransportLayer().Pool("udp").Size()
+	h.must(ctx, channels.CallSignal{Type: "end", CallID: 1, Reason: "closed"})
+	waitChan(t, ctx, c.Ended(), "BYE")
+	if n := h.voice.ua.TransportLayer().Pool("udp").Size(); n != before {
+		t.Errorf("%d connections, %d before: the BYE left from another socket", n, before)
+	}
+	h.expect(ctx, channels.CallEndedIn)
 }

@@ -340,6 +340,7 @@ func (v *Voice) signal(ctx context.Context, conversation int64, sig channels.Cal
 		case errors.Is(err, bus.ErrNoOwner):
 		case err != nil:
 			errs = append(errs, fmt.Errorf("call %d: %w", id, err))
+		case reply.Error != nil && reply.Error.Code == channels.NotFound: // ended a moment ago
 		case reply.Error != nil:
 			errs = append(errs, reply.Error)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"patchbay/agents"
@@ -41,8 +42,8 @@ type hub struct {
 	// These are run's own.
 	last    *report.ConversationRow // the row that was told last
 	counted time.Time
-	counts  bool // counts are due, after countsEvery
-	away    bool // the bus, when it was looked at last
+	counts  bool        // counts are due, after countsEvery
+	away    atomic.Bool // the bus, when it was looked at last
 }
 
 // desk is one agent's tabs on this node.
@@ -249,7 +250,7 @@ func (h *hub) checkSessions(ctx context.Context) {
 // checkBus makes all tabs read again when the bus is back: what was said meanwhile is lost.
 func (h *hub) checkBus() {
 	away := !h.s.cfg.Bus.Connected()
-	if h.away && !away {
+	if h.away.Swap(away) && !away {
 		h.mu.Lock()
 		tabs := h.allTabs()
 		h.mu.Unlock()
@@ -257,7 +258,6 @@ func (h *hub) checkBus() {
 			t.resync()
 		}
 	}
-	h.away = away
 }
 
 // checkWatches lets a watch read again whose conversation has gone on without it.

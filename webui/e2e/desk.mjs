@@ -26,16 +26,18 @@ export async function signIn(page, link) {
   const later = page.getByRole('button', { name: 'Later' })
   await later.or(page.getByRole('tab', { name: /^Mine/ })).first().waitFor()
   if (await later.isVisible()) await later.click()
-  await page.getByRole('tab', { name: /^Mine/ }).waitFor()
-  await page.getByRole('tabpanel').first().waitFor()
+  await waitForLive(page)
 }
+
+// waitForLive: the socket is open and the server has said hello.
+export const waitForLive = (page) => page.locator('[data-live="open"]').waitFor()
 
 export async function signInWithPassword(page, baseURL, login, password) {
   await page.goto(`${baseURL}/desk/sign-in`)
   await page.getByLabel('Login').fill(login)
   await page.getByLabel('Password').fill(password)
   await page.getByRole('button', { name: 'Sign in' }).click()
-  await page.getByRole('tab', { name: /^Mine/ }).waitFor()
+  await waitForLive(page)
 }
 
 const presence = (page) => page.getByRole('group', { name: 'Your presence' })

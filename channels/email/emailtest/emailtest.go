@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -34,7 +35,9 @@ const patience = 15 * time.Second
 // Server is a running dovecot. Every address is a mailbox; it exists from the first mail or login on.
 type Server struct {
 	Host     string
-	IMAPPort int
+	IMAPPort int            // plain and STARTTLS
+	TLSPort  int            // IMAP over TLS
+	Trust    *x509.CertPool // knows the certificate, which is for 127.0.0.1
 	dir      string
 	uid, gid string // who owns the maildirs
 	command  *exec.Cmd
@@ -89,7 +92,7 @@ func directory(t testing.TB) string {
 func Start(t testing.TB) *Server {
 	t.Helper()
 	need(t, "dovecot")
-	s := &Server{Host: "127.0.0.1", IMAPPort: freePort(t), dir: directory(t)}
+	s := &Server{Host: "127.0.0.1", IMAPPort: freePort(t), TLSPort: freePort(t), dir: directory(t)}
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -124,12 +127,15 @@ service stats {
 			t.Fatal(err)
 		}
 	}
+	_, s.Trust = newCertificate(t, s.dir)
 	config := fmt.Sprintf(`protocols = imap
 listen = 127.0.0.1
 base_dir = %[1]s/run
 state_dir = %[1]s/run
 log_path = %[1]s/dovecot.log
-ssl = no
+ssl = yes
+ssl_cert = <%[1]s/cert.pem
+ssl_key = <%[1]s/key.pem
 disable_plaintext_auth = no
 auth_mechanisms = plain
 first_valid_uid = 1
@@ -150,10 +156,11 @@ service imap-login {
     port = %[5]d
   }
   inet_listener imaps {
-    port = 0
+    port = %[7]d
+    ssl = yes
   }
 }
-%[6]s`, s.dir, Password, mailUID, mailGID, s.IMAPPort, internal)
+%[6]s`, s.dir, Password, mailUID, mailGID, s.IMAPPort, internal, s.TLSPort)
 	s.uid, s.gid = mailUID, mailGID
 	if err := os.WriteFile(filepath.Join(s.dir, "dovecot.conf"), []byte(config), 0o644); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,8 @@ package emailtest
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"testing"
@@ -17,7 +19,8 @@ type Received struct {
 
 // Sink is an SMTP server whose mood the test decides, mail by mail.
 type Sink struct {
-	Port  int
+	Port  int // plain and STARTTLS
+	Trust *x509.CertPool
 	Mails chan Received // those it got to the final dot, whatever it answered
 	// Moods are used one for each connection, in order; then all is well.
 	Moods chan Mood
@@ -49,6 +52,9 @@ func StartSink(t testing.TB) *Sink {
 	server.AllowInsecureAuth = true
 	server.MaxLineLength = 4000
 	server.ErrorLog = quiet{}
+	var pair tls.Certificate
+	pair, k.Trust = newCertificate(t, directory(t))
+	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close(); <-done })

@@ -19,11 +19,12 @@ export const keyTable = [
 const focusable = 'a[href], button:not(:disabled), input:not(:disabled), select, textarea:not(:disabled), [tabindex="0"]'
 
 export function nextPane(back: boolean): void {
-  const panes = [...document.querySelectorAll<HTMLElement>('[data-pane]')].filter((p) => p.offsetParent !== null || p.getClientRects().length > 0)
+  const panes = [...document.querySelectorAll<HTMLElement>('[data-pane]')].filter((p) => p.getClientRects().length > 0)
   const at = panes.findIndex((p) => p.contains(document.activeElement))
   const next = panes[(at + (back ? -1 : 1) + panes.length) % panes.length]
-  const inside = next?.querySelector<HTMLElement>('[aria-current="true"], #reply') ?? next?.querySelector<HTMLElement>(focusable)
-  ;(inside ?? next)?.focus()
+  const shown = (selector: string): HTMLElement | undefined =>
+    [...(next?.querySelectorAll<HTMLElement>(selector) ?? [])].find((el) => el.getClientRects().length > 0)
+  ;(shown('a[aria-current="true"], #reply:not(:disabled)') ?? shown(focusable) ?? next)?.focus()
 }
 
 const typing = (el: EventTarget | null): boolean =>

@@ -5,3 +5,8 @@ export function takeLinkToken(): string {
   if (token) history.replaceState(history.state, '', location.pathname + location.search)
   return decodeURIComponent(token)
 }
+
+// A link opened in a tab that already shows the desk changes only the fragment: no new page, so we ask for one.
+export function watchForLink(): void {
+  addEventListener('hashchange', () => location.hash.startsWith('#link=') && location.reload())
+}

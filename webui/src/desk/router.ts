@@ -3,24 +3,26 @@ import { useSession } from './stores/session'
 import SignIn from './SignIn.vue'
 import Desk from './Desk.vue'
 
-// makeRouter: a link's token is traded on the sign-in screen, which also shows why it failed.
+// makeRouter: a link's token is traded once, on the sign-in screen, which also shows why it failed.
 export function makeRouter(linkToken: string): Router {
+  let token = linkToken
+  const takeLink = (): string => {
+    const taken = token
+    token = ''
+    return taken
+  }
   const router = createRouter({
     history: createWebHistory('/desk/'),
     routes: [
-      { path: '/sign-in', name: 'sign-in', component: SignIn, props: { linkToken } },
+      { path: '/sign-in', name: 'sign-in', component: SignIn, props: () => ({ takeLink }) },
       { path: '/:id(\\d+)?', name: 'desk', component: Desk },
       { path: '/:rest(.*)*', redirect: '/' },
     ],
   })
-  let traded = !linkToken
   router.beforeEach(async (to) => {
     const session = useSession()
-    if (!traded) {
-      traded = true
-      return { name: 'sign-in', query: to.query }
-    }
     if (to.name === 'sign-in') return true
+    if (token) return { name: 'sign-in', query: to.query }
     if (!session.checked) await session.load().catch(() => {})
     return session.me || !session.checked ? true : { name: 'sign-in', query: to.query }
   })

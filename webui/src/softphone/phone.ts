@@ -80,6 +80,7 @@ export const usePhone = defineStore('phone', () => {
 
   function receivePhone(frame: LiveOut): void {
     granted.value = frame.on ?? false
+    if (!frame.on && !frame.tab) claim() // nobody has it
     if (owns.value) void keepLine()
     else drop()
   }
