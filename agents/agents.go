@@ -61,6 +61,11 @@ func Name(ctx context.Context, q Querier, agentID int64) (string, error) {
 	return name(ctx, q, `select name from agents where id = $1`, agentID, noSuchAgent())
 }
 
+// Supervises tells whether the agent may take work from colleagues.
+func Supervises(ctx context.Context, q Querier, agentID int64) (bool, error) {
+	return scalar[bool](ctx, q, "read role", `select exists (select from agents where id = $1 and role in ('supervisor', 'admin'))`, agentID)
+}
+
 // QueueName returns the queue's name.
 func QueueName(ctx context.Context, q Querier, queueID int64) (string, error) {
 	return name(ctx, q, `select name from queues where id = $1`, queueID,

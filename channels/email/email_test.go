@@ -300,7 +300,7 @@ func TestMailComesInWithinSeconds(t *testing.T) {
 	if in := d.await(t); in.Body != "And the invoice?" {
 		t.Errorf("came up as %+v", in)
 	}
-	t.Logf("LMTP to Receive: %v", time.Since(begin))
+	t.Logf("delivery agent to Receive: %v", time.Since(begin))
 	d.idle(t, 2)
 	for _, m := range s.AwaitMail(t, help, 2) {
 		if !m.Seen {

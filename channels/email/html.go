@@ -14,7 +14,6 @@ func htmlText(source string) string {
 	z := html.NewTokenizer(strings.NewReader(source))
 	z.SetMaxBuf(8 << 20)
 	var hidden atom.Atom // inside <style>, <script>, <head>: until its end
-	var quotes []bool    // open blockquotes: whether each is marked
 	for {
 		switch z.Next() {
 		case html.ErrorToken:
@@ -41,7 +40,6 @@ func htmlText(source string) string {
 				w.block()
 			case atom.Blockquote:
 				w.block()
-				quotes = append(quotes, true)
 				w.depth++
 			case atom.Img:
 				if alt := attrs["alt"]; alt != "" && len(alt) < 200 && attrs["src"] != "" {
@@ -62,10 +60,6 @@ func htmlText(source string) string {
 					w.block()
 				}
 			}
-			// Outlook for Mac puts the quoted mail into this section, without any line above it.
-			if strings.Contains(attrs["id"], "OLK_SRC_BODY_SECTION") || strings.Contains(attrs["name"], "OLK_SRC_BODY_SECTION") {
-				w.block()
-			}
 		case html.EndTagToken:
 			name, _ := z.TagName()
 			tag := atom.Lookup(name)
@@ -78,15 +72,10 @@ func htmlText(source string) string {
 			switch tag {
 			case atom.Blockquote:
 				w.block()
-				if len(quotes) > 0 {
-					quotes = quotes[:len(quotes)-1]
-					w.depth--
-				}
+				w.depth = max(w.depth-1, 0)
 			case atom.Pre, atom.Textarea:
 				w.block()
-				if w.pre > 0 {
-					w.pre--
-				}
+				w.pre = max(w.pre-1, 0)
 			case atom.P:
 				w.paragraph()
 			default:

@@ -17,7 +17,7 @@ func thread(ctx context.Context, tx pgx.Tx, l *letter) (int64, error) {
 	var id int64
 	err := tx.QueryRow(ctx, `select c.id from mail_ids i
 		join conversations c on c.id = i.conversation_id
-		join addresses a on a.contact_id = c.contact_id and a.kind = 'email' and $2 <> ''
+		join addresses a on a.contact_id = c.contact_id and a.kind = 'email' and a.value = $2
 		where i.rfc_id = any($1)
 		order by array_position($1, i.rfc_id), c.id desc limit 1`, l.References, l.From).Scan(&id)
 	if err == pgx.ErrNoRows {

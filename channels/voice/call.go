@@ -225,8 +225,8 @@ func (c *call) handle(m any) {
 }
 
 // started: the house knows the call; answer it.
-func (c *call) started(r channels.Receipt, unbus func()) {
-	c.id, c.conversation, c.unbus = r.CallID, r.ConversationID, unbus
+func (c *call) started(unbus func()) {
+	c.unbus = unbus
 	c.log = c.log.With("call", c.id, "conversation", c.conversation)
 	if c.ended { // cancelled meanwhile: the row exists, so it gets its end
 		c.tell(c.lastWord(abandoned, "cancelled while ringing"))

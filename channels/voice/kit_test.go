@@ -2,6 +2,7 @@ package voice
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -25,7 +26,13 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 const number = "100"
 
 // TestMain demands that every goroutine of every test has ended.
-func TestMain(m *testing.M) { dbtest.Main(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // they wait for sound, they do not compute
+		panic(err)
+	}
+	dbtest.Main(m)
+}
 
 func testCtx(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)

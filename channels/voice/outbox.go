@@ -74,10 +74,13 @@ func (c *call) onTold(m told) {
 	in := c.queue[0]
 	if in.Type == channels.CallStarted {
 		c.queue = c.queue[1:]
+		c.id, c.conversation = m.receipt.CallID, m.receipt.ConversationID
 		switch {
 		case m.err == nil:
-			c.started(m.receipt, m.unbus)
-		case c.ended: // cancelled, and the house never knew
+			c.started(m.unbus)
+		case c.ended && c.id == 0: // cancelled, and the house never knew
+		case c.ended:
+			c.tell(c.lastWord(abandoned, "cancelled while ringing"))
 		default:
 			c.log.Error("call refused", "err", m.err)
 			c.refuse(503, "not received")

@@ -1,6 +1,9 @@
 package voice
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +87,46 @@ func TestSIPp(t *testing.T) {
 	}
 	if ended != 200 {
 		t.Errorf("%d calls ended", ended)
+	}
+}
+
+// TestSIPpScenarios: somebody else's idea of a correct peer.
+func TestSIPpScenarios(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/sipp/*.xml")
+	if err != nil || len(files) != 15 {
+		t.Fatalf("%d scenarios: %v", len(files), err)
+	}
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".xml")
+		t.Run(name, func(t *testing.T) {
+			answered := make(chan struct{})
+			if name != "cancel" {
+				close(answered)
+			}
+			h.script(func(ctx context.Context, in channels.Inbound) (channels.Receipt, error) {
+				if in.Type == channels.CallStarted {
+					select { // rings
+					case <-answered:
+					case <-ctx.Done():
+					}
+				}
+				return h.agree(in)
+			})
+			xml, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res := voicetest.RunSIPp(ctx, t, voicetest.SIPpConfig{Scenario: string(xml), Target: h.voice.Addr(), Service: number, Args: []string{"-m", "1"}})
+			if res.Code != 0 {
+				t.Errorf("sipp: %d\n%s", res.Code, last(res.Output, 3000))
+			}
+			if name == "cancel" {
+				close(answered)
+			}
+		})
 	}
 }
 

@@ -66,11 +66,12 @@ func (v *Voice) cancel(req *sip.Request, tx sip.ServerTransaction) {
 	v.mu.Lock()
 	c := v.invites[inviteKey{req.CallID().Value(), from, req.CSeq().SeqNo}]
 	v.mu.Unlock()
-	if c == nil || !c.post(cancelled{}) {
+	if c == nil {
 		v.reject(req, tx, refuse(481, "Call/Transaction Does Not Exist"))
 		return
 	}
-	v.reject(req, tx, refuse(200, "OK"))
+	v.reject(req, tx, refuse(200, "OK")) // before the 487
+	c.post(cancelled{})
 }
 
 // reject answers a request outside any call.

@@ -161,7 +161,9 @@ func (s *Switchboard) Take(ctx context.Context, agentID, conversationID int64) e
 			if ch.c.AgentID != nil && *ch.c.AgentID == agentID && ch.c.State == channels.Agent {
 				return nil
 			}
-			return channels.Fail(channels.Conflict, "A colleague has this conversation.")
+			if err := s.takeFromColleague(ctx, ch, agentID); err != nil {
+				return err
+			}
 		}
 		if ok, err := ch.move(ctx, channels.Offered); err != nil || !ok {
 			return firstOf(err, channels.Fail(channels.Conflict, "Somebody was faster."))
@@ -179,6 +181,26 @@ func firstOf(errs ...error) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// takeFromColleague is a supervisor's right. A running call comes along.
+func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID int64) error {
+	may, err := agents.Supervises(ctx, ch.tx, agentID)
+	if err != nil {
+		return err
+	}
+	if !may {
+		return channels.Fail(channels.Conflict, "A colleague has this conversation.")
+	}
+	if ch.c.State == channels.Wrapup {
+		return s.toPeople(ctx, ch, "agent", channels.CodeWaiting, wordsWaiting)
+	}
+	if err := s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "A colleague takes over."); err != nil {
+		return err
+	}
+	c, out := *ch.c, context.WithoutCancel(ctx)
+	ch.after(func() { s.live(out, &c, "release", func(v Channel) error { return v.Release(out, &c) }) })
 	return nil
 }
 

@@ -3,6 +3,7 @@ package switchboard
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"patchbay/agents"
@@ -193,9 +194,25 @@ func (s *Switchboard) readWish(ctx context.Context, ch *change, in channels.Inbo
 			}
 		}
 	}
-	wish = llm.Human(in.Body, llm.Context{Offered: offered, Channel: in.Channel})
+	words := ownWords(in)
+	wish = llm.Human(words, llm.Context{Offered: offered, Channel: in.Channel})
 	wish.Unsure = wish.Unsure && !offered // it asks once
-	return wish, llm.Declined(in.Body), nil
+	return wish, llm.Declined(words), nil
+}
+
+// ownWords leaves out what a mail quotes: who answers between the lines keeps them visible, but an old "I want a human"
+// in a quote is no wish of now.
+func ownWords(in channels.Inbound) string {
+	if in.Channel != channels.Email {
+		return in.Body
+	}
+	var own strings.Builder
+	for line := range strings.Lines(in.Body) {
+		if !strings.HasPrefix(strings.TrimSpace(line), ">") {
+			own.WriteString(line)
+		}
+	}
+	return own.String()
 }
 
 // toPeople puts the conversation in line and opens the promise, in this transaction. It is idempotent: a second wish

@@ -108,10 +108,14 @@ export async function waitForMessage(page, text, { author, timeout = 15_000 } = 
   await article.filter({ hasText: text }).last().waitFor({ timeout })
 }
 
-// messages reads the timeline: [{seq, author, text}], for "nothing lost, nothing doubled".
+// messages reads the timeline: [{seq, author, note, text}], for "nothing lost, nothing doubled".
 export function messages(page) {
   return timeline(page).locator('[data-seq]').evaluateAll((all) =>
-    all.map((el) => ({ seq: Number(el.dataset.seq), author: el.dataset.author ?? '', text: (el.querySelector('.bubble, .body, .words') ?? el).textContent.trim() })))
+    all.map((el) => {
+      const words = el.querySelector('.bubble, .body, .words')
+      // the message's own words are the first text node; its sources follow
+      return { seq: Number(el.dataset.seq), author: el.dataset.author ?? 'system', note: el.classList.contains('pnote'), text: (words?.firstChild?.textContent ?? el.textContent).trim() }
+    }))
 }
 
 export async function takeConversation(page) {

@@ -5,6 +5,8 @@ import { createInterface } from 'node:readline'
 
 import { chromium } from 'playwright-core'
 import { AxeBuilder } from '@axe-core/playwright'
+import * as desk from './desk.mjs'
+import * as visitor from './visitor.mjs'
 
 const patience = 30_000
 const flags = [
@@ -47,6 +49,11 @@ const commands = {
     pages.set(page, p)
     await p.goto(url)
   },
+  // helper runs a function of desk.mjs or visitor.mjs on the page
+  async helper({ page, from, fn, args }) {
+    const value = await { desk, visitor }[from][fn](pages.get(page), ...(args ?? []))
+    return typeof value === 'object' && value?.constructor?.name !== 'Object' && !Array.isArray(value) ? null : value
+  },
   goto: ({ page, url }) => pages.get(page).goto(url).then(() => null),
   reload: ({ page }) => pages.get(page).reload().then(() => null),
   close: ({ page }) => pages.get(page).close(),
@@ -60,47 +67,61 @@ const commands = {
   errors: ({ page }) => pages.get(page).errors,
   offline: ({ person, on }) => contexts.get(person).setOffline(on),
   evaluate: ({ page, js }) => pages.get(page).evaluate(js),
-  until: ({ page, js }) => pages.get(page).waitForFunction(js, null, { timeout: patience }).then(() => null),
+  // until looks each 100 ms: waitForFunction would need eval in the page, which the CSP forbids
+  async until({ page, js }) {
+    for (const limit = Date.now() + patience; !(await pages.get(page).evaluate(js)); await new Promise((r) => setTimeout(r, 100))) {
+      if (Date.now() > limit) throw new Error(`never: ${js}`)
+    }
+  },
   shot: ({ page, path }) => pages.get(page).screenshot({ path }).then(() => null),
   async axe({ page }) {
     const r = await new AxeBuilder({ page: pages.get(page) }).withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']).analyze()
     return r.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(', ')}`)
   },
-  // hear starts to record what the page's audio element plays; heard ends it: 8 kHz 16-bit mono, base64
+  // hear starts to record what the page's audio element plays; heard ends it: 8 kHz 16-bit mono, base64. Each piece goes
+  // to the place that its time says: a busy machine drops some, the rest must not move.
   async hear({ page, css = '#phone-audio' }) {
     await pages.get(page).evaluate(async (css) => {
-      const el = document.querySelector(css)
-      const track = el.srcObject.getAudioTracks()[0]
-      const reader = new MediaStreamTrackProcessor({ track: track.clone() }).readable.getReader()
-      const rec = { out: [], stop: false }
+      const track = document.querySelector(css).srcObject.getAudioTracks()[0].clone()
+      const reader = new MediaStreamTrackProcessor({ track }).readable.getReader()
+      const rec = { pieces: [], begin: null, end: 0, stop: false }
       window.__heard = rec
       ;(async () => {
-        let sum = 0, n = 0
-        while (!rec.stop) {
+        for (;;) {
           const { value, done } = await reader.read()
-          if (done) break
-          const step = value.sampleRate / 8000
+          if (done || rec.stop) break
           const f = new Float32Array(value.numberOfFrames)
           value.copyTo(f, { planeIndex: 0, format: 'f32-planar' })
+          const step = value.sampleRate / 8000, out = new Int16Array(Math.floor(f.length / step))
+          for (let i = 0; i < out.length; i++) {
+            let sum = 0
+            for (let k = 0; k < step; k++) sum += f[Math.floor(i * step) + k] || 0
+            out[i] = Math.max(-32768, Math.min(32767, Math.round((sum / step) * 32767)))
+          }
+          rec.begin ??= value.timestamp
+          const at = Math.round(((value.timestamp - rec.begin) * 8000) / 1e6)
+          rec.pieces.push([at, out])
+          rec.end = Math.max(rec.end, at + out.length)
           value.close()
-          for (const x of f) { sum += x; if (++n >= step) { rec.out.push(Math.max(-32768, Math.min(32767, Math.round((sum / n) * 32767)))); sum = 0; n = 0 } }
         }
         reader.cancel()
+        track.stop()
       })()
     }, css)
-
   },
   async heard({ page }) {
     return pages.get(page).evaluate(() => {
       const rec = window.__heard
       rec.stop = true
-      const bytes = new Uint8Array(Int16Array.from(rec.out).buffer)
+      const all = new Int16Array(rec.end)
+      for (const [at, out] of rec.pieces) all.set(out, at)
+      const bytes = new Uint8Array(all.buffer)
       let s = ''
       for (let i = 0; i < bytes.length; i += 8192) s += String.fromCharCode(...bytes.subarray(i, i + 8192))
       return btoa(s)
     })
   },
-  heardSeconds: ({ page }) => pages.get(page).evaluate(() => window.__heard.out.length / 8000),
+  heardSeconds: ({ page }) => pages.get(page).evaluate(() => window.__heard.end / 8000),
 }
 
 const answer = (o) => process.stdout.write(JSON.stringify(o) + '\n')

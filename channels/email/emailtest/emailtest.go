@@ -88,6 +88,40 @@ func directory(t testing.TB) string {
 	return dir
 }
 
+const dovecotConf = `protocols = imap
+listen = 127.0.0.1
+base_dir = %[1]s/run
+state_dir = %[1]s/run
+log_path = %[1]s/dovecot.log
+ssl = yes
+ssl_cert = <%[1]s/cert.pem
+ssl_key = <%[1]s/key.pem
+disable_plaintext_auth = no
+auth_mechanisms = plain
+first_valid_uid = 1
+first_valid_gid = 1
+mail_location = maildir:~/Maildir
+mail_max_userip_connections = 100
+passdb {
+  driver = static
+  args = password=%[2]s
+}
+userdb {
+  driver = static
+  args = uid=%[3]s gid=%[4]s home=%[1]s/home/%%u allow_all_users=yes
+}
+service imap-login {
+  chroot =
+  inet_listener imap {
+    port = %[5]d
+  }
+  inet_listener imaps {
+    port = %[7]d
+    ssl = yes
+  }
+}
+%[6]s`
+
 // Start runs dovecot until the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
@@ -128,39 +162,7 @@ service stats {
 		}
 	}
 	_, s.Trust = newCertificate(t, s.dir)
-	config := fmt.Sprintf(`protocols = imap
-listen = 127.0.0.1
-base_dir = %[1]s/run
-state_dir = %[1]s/run
-log_path = %[1]s/dovecot.log
-ssl = yes
-ssl_cert = <%[1]s/cert.pem
-ssl_key = <%[1]s/key.pem
-disable_plaintext_auth = no
-auth_mechanisms = plain
-first_valid_uid = 1
-first_valid_gid = 1
-mail_location = maildir:~/Maildir
-mail_max_userip_connections = 100
-passdb {
-  driver = static
-  args = password=%[2]s
-}
-userdb {
-  driver = static
-  args = uid=%[3]s gid=%[4]s home=%[1]s/home/%%u allow_all_users=yes
-}
-service imap-login {
-  chroot =
-  inet_listener imap {
-    port = %[5]d
-  }
-  inet_listener imaps {
-    port = %[7]d
-    ssl = yes
-  }
-}
-%[6]s`, s.dir, Password, mailUID, mailGID, s.IMAPPort, internal, s.TLSPort)
+	config := fmt.Sprintf(dovecotConf, s.dir, Password, mailUID, mailGID, s.IMAPPort, internal, s.TLSPort)
 	s.uid, s.gid = mailUID, mailGID
 	if err := os.WriteFile(filepath.Join(s.dir, "dovecot.conf"), []byte(config), 0o644); err != nil {
 		t.Fatal(err)

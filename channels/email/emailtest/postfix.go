@@ -17,35 +17,7 @@ type Postfix struct {
 	dir  string
 }
 
-// StartPostfix runs postfix in front of s until the test ends. It knows only these mailboxes; mail to any other address
-// is taken too, and comes back as a bounce.
-func StartPostfix(t testing.TB, s *Server, mailboxes ...string) *Postfix {
-	t.Helper()
-	program := need(t, "postfix")
-	if os.Getuid() != 0 {
-		missing(t, "postfix starts only as root")
-	}
-	p := &Postfix{Port: freePort(t), dir: directory(t)}
-	for _, sub := range []string{"queue", "data", "etc"} {
-		if err := os.Mkdir(filepath.Join(p.dir, sub), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	owner, err := user.Lookup("postfix")
-	if err != nil {
-		missing(t, "the user postfix does not exist")
-	}
-	uid, _ := strconv.Atoi(owner.Uid)
-	if err := os.Chown(filepath.Join(p.dir, "data"), uid, -1); err != nil {
-		t.Fatal(err)
-	}
-	etc := filepath.Join(p.dir, "etc")
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("main.cf", fmt.Sprintf(`compatibility_level = 3.6
+const mainConf = `compatibility_level = 3.6
 queue_directory = %[1]s/queue
 data_directory = %[1]s/data
 maillog_file = %[1]s/mail.log
@@ -74,13 +46,9 @@ smtpd_peername_lookup = no
 smtputf8_enable = no
 queue_run_delay = 2s
 minimal_backoff_time = 2s
-`, p.dir, s.dir, s.uid, s.gid))
-	list := ""
-	for _, m := range mailboxes {
-		list += m + " " + m + "/Maildir/\n"
-	}
-	write("mailboxes", list)
-	write("master.cf", fmt.Sprintf(`127.0.0.1:%d inet n - n - - smtpd
+`
+
+const masterConf = `127.0.0.1:%d inet n - n - - smtpd
 postlog unix-dgram n - n - 1 postlogd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -105,7 +73,43 @@ virtual unix - n n - - virtual
 lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
-`, p.Port))
+`
+
+// StartPostfix runs postfix in front of s until the test ends. It knows only these mailboxes; mail to any other address
+// is taken too, and comes back as a bounce.
+func StartPostfix(t testing.TB, s *Server, mailboxes ...string) *Postfix {
+	t.Helper()
+	program := need(t, "postfix")
+	if os.Getuid() != 0 {
+		missing(t, "postfix starts only as root")
+	}
+	p := &Postfix{Port: freePort(t), dir: directory(t)}
+	for _, sub := range []string{"queue", "data", "etc"} {
+		if err := os.Mkdir(filepath.Join(p.dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner, err := user.Lookup("postfix")
+	if err != nil {
+		missing(t, "the user postfix does not exist")
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	if err := os.Chown(filepath.Join(p.dir, "data"), uid, -1); err != nil {
+		t.Fatal(err)
+	}
+	etc := filepath.Join(p.dir, "etc")
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("main.cf", fmt.Sprintf(mainConf, p.dir, s.dir, s.uid, s.gid))
+	list := ""
+	for _, m := range mailboxes {
+		list += m + " " + m + "/Maildir/\n"
+	}
+	write("mailboxes", list)
+	write("master.cf", fmt.Sprintf(masterConf, p.Port))
 	command := exec.Command(program, "-c", etc, "start-fg")
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Env = append(os.Environ(), "MAIL_CONFIG="+etc)

@@ -106,6 +106,7 @@ create table conversations (
   owner_id       text references nodes on delete set null -- the node whose loop works on it; valid while that node lives
 );
 create index conversations_line on conversations (queue_id, front desc, waiting_since) where state = 'waiting';
+create index conversations_open on conversations (state) where state <> 'closed';
 create index on conversations (contact_id, id desc);
 create index on conversations (agent_id) where agent_id is not null and state in ('offered', 'agent', 'wrapup');
 create index on conversations (changed_at desc);
@@ -223,6 +224,8 @@ create table mails_out (
   created_at      timestamptz not null default now()
 );
 create index mails_out_due on mails_out (due_at) where state in ('queued', 'sending', 'unsure');
+create index on mails_out (recipient, created_at);   -- the loop stop counts by these two
+create index on mails_out (conversation_id, id desc);
 create table mail_ids (                            -- Message-IDs that belong to a conversation, in and out
   rfc_id          text not null,
   conversation_id bigint not null references conversations on delete cascade,

@@ -93,7 +93,9 @@ export const usePhone = defineStore('phone', () => {
       return
     }
     if (call.value?.call_id !== next.call_id) begin()
-    call.value = next
+    // frames of the call itself do not say since when it is bridged
+    const since = next.bridged_at ?? call.value?.bridged_at ?? (next.state === 'bridged' ? new Date().toISOString() : null)
+    call.value = { ...next, bridged_at: since }
     held.value = next.held ?? held.value
     muted.value = next.muted ?? muted.value
     line?.silent(muted.value)
