@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/voicetest"
 	"patchbay/llm/llmtest"
 	"patchbay/server/db/dbtest"
 )
@@ -296,5 +298,56 @@ func TestTwoProcesses(t *testing.T) {
 	second.eventually("the first node's leases are free", `select not exists (select from nodes where name like 'first/%' and stopped_at is null)`)
 	if n := one[int](second, `select count(*) from messages where author = 'contact' and kind = 'text'`); n != 2*visitors+2 {
 		t.Errorf("%d messages of visitors stored, want %d", n, 2*visitors+2)
+	}
+}
+
+// TestLostCallIsReturnedFirst: the server dies under a call. After the restart the call is marked as lost and its caller
+// is offered before somebody who has waited longer in the chat.
+func TestLostCallIsReturnedFirst(t *testing.T) {
+	_, env := ollama(t, llmtest.Oracle)
+	h := process(t, dbtest.URL(t), env...)
+	h.start()
+	h.keepPort()
+	v := h.visitor("", 0)
+	v.says("a person please")
+	v.hears("that a person comes", event(channels.CodeWaiting))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	phone := voicetest.NewPhone(t, "+4930777888", netip.MustParseAddr("127.0.0.1"))
+	phone.Dial(ctx, netip.MustParseAddrPort(h.sip), "100", voicetest.Invite{})
+	h.eventually("the call is known", `select exists (select from calls)`)
+	h.kill()
+	h.start()
+	h.eventually("the call is lost", `select exists (select from calls where state = 'ended' and result = 'lost')`)
+	a := h.agent()
+	o := a.offer()
+	if ret, _ := o["return_call"].(bool); !ret || o.str("contact_name") != "+4930777888" {
+		t.Errorf("first offer: %v", o)
+	}
+	a.accept(o)
+	if o = a.offer(); o.num("conversation_id") != v.id(h) {
+		t.Errorf("second offer: %v", o)
+	}
+}
+
+// TestOfferRunsOutWhileTheServerIsDead: an offer is a lease with an end in its row.
+func TestOfferRunsOutWhileTheServerIsDead(t *testing.T) {
+	_, env := ollama(t, llmtest.Oracle)
+	h := process(t, dbtest.URL(t), env...)
+	h.start()
+	h.keepPort()
+	a := h.agent()
+	v := h.visitor("", 0)
+	v.says("operator!")
+	o := a.offer()
+	h.kill()
+	if _, err := h.pool.Exec(t.Context(), `update offers set expires_at = now() where id = $1`, o.num("id")); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	h.eventually("the offer has run out", `select coalesce(outcome, '') = 'missed' from offers where id = $1`, o.num("id"))
+	b := h.agent()
+	if again := b.offer(); again.num("conversation_id") != o.num("conversation_id") || again.num("id") == o.num("id") {
+		t.Errorf("offered again: %v", again)
 	}
 }

@@ -99,7 +99,7 @@ export async function saveNote(page, text) {
   const field = page.getByRole('textbox', { name: 'Private note' })
   await field.fill(text)
   await field.press('Control+Enter')
-  await timeline(page).getByRole('article', { name: 'Private note' }).filter({ hasText: text }).waitFor()
+  await timeline(page).getByRole('article', { name: 'Private note' }).filter({ hasText: text }).last().waitFor()
 }
 
 // waitForMessage waits for words in the timeline; author: contact, ai or agent.

@@ -198,7 +198,7 @@ export const usePhone = defineStore('phone', () => {
     drop()
     if (!call.value) return
     call.value = undefined
-    endedText.value = reason ? `Call ended: ${reason}` : 'Call ended'
+    endedText.value = reason ? `Call ended: ${reason === 'agent hung up' ? 'you hung up' : reason}` : 'Call ended'
     error.value = ''
     downSince.value = 0
     clearTimeout(endedTimer)

@@ -1,7 +1,7 @@
 // The open conversation: its detail, its messages in order, what is being written. Seq counts without a gap, so a gap
 // means lost news and is read again by REST.
 import { defineStore } from 'pinia'
-import { computed, ref, shallowRef } from 'vue'
+import { computed, ref, shallowRef, watch } from 'vue'
 import { api, said, type Address, type CloseWith, type Detail, type LiveOut, type Message, type Row } from '../../shared/api'
 import { useLists } from './lists'
 import { useLive } from './live'
@@ -44,6 +44,14 @@ export const useConversation = defineStore('conversation', () => {
   const lastSeq = computed(() => messages.value.at(-1)?.seq ?? 0)
   const hasOlder = computed(() => (messages.value[0]?.seq ?? 1) > 1)
 
+  // a call's rows change with its state, which the list row tells
+  watch(
+    () => `${row.value?.call_id} ${row.value?.call_state}`,
+    () => {
+      if (detail.value && row.value !== detail.value.conversation) void refresh()
+    },
+  )
+
   async function open(next: number): Promise<void> {
     if (next === id.value) return
     leave()
@@ -68,7 +76,7 @@ export const useConversation = defineStore('conversation', () => {
       take(got)
       add(newest)
       error.value = ''
-      watch()
+      follow()
     } catch (err) {
       if (wanted === id.value) error.value = said(err)
     }
@@ -85,7 +93,7 @@ export const useConversation = defineStore('conversation', () => {
     for (const m of more) if (m.client_id) outbox.stored(m.client_id)
   }
 
-  const watch = (): void => {
+  const follow = (): void => {
     if (id.value) live.send({ type: 'watch', conversation_id: id.value, after: lastSeq.value })
   }
 
@@ -93,7 +101,7 @@ export const useConversation = defineStore('conversation', () => {
   async function again(): Promise<void> {
     if (!id.value) return
     if (!detail.value) return read()
-    watch()
+    follow()
     await refresh()
   }
 

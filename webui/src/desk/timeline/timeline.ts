@@ -25,7 +25,7 @@ const wishes: Record<string, string> = {
 const results: Record<string, string> = { completed: 'Call', abandoned: 'Hung up in line', lost: 'Call lost', failed: 'Call failed' }
 
 export function callResult(c: Pick<Call, 'state' | 'result'>): string {
-  return c.state === 'ended' ? (results[c.result] ?? 'Call') : c.state === 'bridged' ? 'Call, running' : 'Call, in line'
+  return c.state === 'ended' ? (results[c.result] ?? 'Call') : c.state === 'bridged' ? 'Call, running' : c.state === 'connecting' ? 'Call, connecting' : 'Call, in line'
 }
 
 // eventText says what happened; "" means that the body is all there is.
