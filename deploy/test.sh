@@ -38,11 +38,11 @@ gofmt_clean() { local dirty; dirty=$(gofmt -l $(git ls-files '*.go')); [ -z "$di
 generated() { # generated files are what the spec says
   local before after
   before=$(cat server/api/api.gen.go webui/src/shared/api.gen.ts | sha256sum)
-  (cd deploy/tools && go generate ./...) && (cd webui && npm run --silent generate >/dev/null) || return 1
+  bash deploy/tools/generate.sh && (cd webui && npm run --silent generate >/dev/null) || return 1
   after=$(cat server/api/api.gen.go webui/src/shared/api.gen.ts | sha256sum)
   [ "$before" = "$after" ] || { echo "server/api/openapi.yaml and the generated files differ: run deploy/tools and npm run generate, and commit"; git --no-pager diff --stat; return 1; }
 }
-go_tests() { # one Postgres for the whole run would save its start in each package; each starts its own, isolated
+go_tests() { # each package starts its own Postgres
   go test -race -shuffle=on -timeout 20m -json "$@" ./... >"$log/go.json"
   local code=$?
   jq -r 'select(.Action == "output" and (.Output | test("^(--- FAIL|FAIL|ok  |panic:)|WARNING: DATA RACE|SKIP"))) | .Output' "$log/go.json" | sed '/^$/d'
@@ -75,7 +75,10 @@ if has web; then
   step "web: unit tests" bash -c 'cd webui && npm run --silent test'
   step "web: sizes" bash -c 'cd webui && npm run --silent size'
 fi
-if has browser; then step "browser: Chromium as visitor and agent, phones on the line" bash deploy/browser-test.sh; fi
+if has browser; then
+  step "browser: the widget on strict pages" bash -c 'cd webui && npm run --silent browser'
+  step "browser: Chromium as visitor and agent, phones on the line" bash deploy/browser-test.sh
+fi
 if has ollama; then step "the real Ollama" bash deploy/ollama-test.sh; fi
 
 say "done"

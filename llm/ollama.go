@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -33,9 +32,10 @@ const answerTokens = 220
 
 // ollama is the only place that speaks Ollama's API.
 type ollama struct {
-	base  *url.URL
-	model string
-	wire  *http.Transport
+	base    *url.URL
+	model   string
+	threads int
+	wire    *http.Transport
 }
 
 // chunk is one piece of a streamed answer.
@@ -46,7 +46,7 @@ type chunk struct {
 	cut            bool // the token budget ended it
 }
 
-func newOllama(host, model string) (*ollama, error) {
+func newOllama(host, model string, threads int) (*ollama, error) {
 	if !strings.Contains(host, "://") {
 		host = "http://" + host
 	}
@@ -54,7 +54,7 @@ func newOllama(host, model string) (*ollama, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("ollama address %q: want http://host:port", host)
 	}
-	return &ollama{base: base, model: model, wire: &http.Transport{
+	return &ollama{base: base, model: model, threads: threads, wire: &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: 2,
 		IdleConnTimeout:     30 * time.Second,
@@ -82,7 +82,7 @@ func (o *ollama) chat(ctx context.Context, messages []said, tokens int, f func(c
 		KeepAlive: &api.Duration{Duration: -1},
 		Think:     &api.ThinkValue{Value: false},
 		Options: map[string]any{
-			"temperature": 0.1, "seed": 7, "num_ctx": ctxTokens, "num_predict": tokens, "num_thread": max(1, runtime.NumCPU()-1),
+			"temperature": 0.1, "seed": 7, "num_ctx": ctxTokens, "num_predict": tokens, "num_thread": o.threads,
 		},
 	}
 	for _, m := range messages {

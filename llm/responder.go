@@ -44,6 +44,7 @@ type Config struct {
 	Total         time.Duration // the whole answer (30 s)
 	Search        time.Duration // the knowledge base (2 s)
 	Probe         time.Duration // how often an open breaker is probed (3 s)
+	Threads       int           // of the CPU for the model (all but one, at least one)
 	Places        int           // turns that the model serves at once (1, or 2 with more than 4 cores)
 
 	Log     *slog.Logger
@@ -135,6 +136,9 @@ func New(cfg Config) (*Responder, error) {
 			cfg.Places = 2
 		}
 	}
+	if cfg.Threads <= 0 { // its threads spin: two on one busy core took 650 ms to the first token, one 9 ms
+		cfg.Threads = max(1, runtime.NumCPU()-1)
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -144,7 +148,7 @@ func New(cfg Config) (*Responder, error) {
 	}
 	if cfg.Host != "" && cfg.Model != "" {
 		var err error
-		if r.ollama, err = newOllama(cfg.Host, cfg.Model); err != nil {
+		if r.ollama, err = newOllama(cfg.Host, cfg.Model, cfg.Threads); err != nil {
 			return nil, err
 		}
 	}

@@ -27,6 +27,7 @@ type Config struct {
 	Node     NodeConfig     `koanf:"node" help:"This process among others on the same database and bus."`
 	Company  CompanyConfig  `koanf:"company" help:"Who answers."`
 	HTTP     HTTPConfig     `koanf:"http" help:"The desk, the API and the customers' chat."`
+	Chat     ChatConfig     `koanf:"chat" help:"How much one visitor, and one network address, may ask of the chat."`
 	Database DatabaseConfig `koanf:"database" help:"PostgreSQL."`
 	NATS     NATSConfig     `koanf:"nats" help:"The bus between nodes."`
 	Ollama   OllamaConfig   `koanf:"ollama" help:"The model that answers first."`
@@ -52,6 +53,13 @@ type HTTPConfig struct {
 	Listen         string   `koanf:"listen" rule:"listen" help:"Address and port."`
 	PublicURL      string   `koanf:"public_url" rule:"weburl" help:"How browsers reach us, if not by the address above, for example https://help.example.com. Microphones need https, except on localhost."`
 	AllowedOrigins []string `koanf:"allowed_origins" rule:"origins" help:"Web sites that may embed the chat, for example \"https://www.example.com\"."`
+}
+
+// ChatConfig are the chat's limits; a whole school may sit behind one address.
+type ChatConfig struct {
+	VisitorPerSecond int `koanf:"visitor_per_second" rule:"1..1000" help:"Messages a second that one visitor may keep up; five times as many at once."`
+	AddressPerSecond int `koanf:"address_per_second" rule:"1..100000" help:"The same for all visitors of one IP address. Raise it behind a proxy that hides them."`
+	AddressSockets   int `koanf:"address_sockets" rule:"1..100000" help:"Open chats of one IP address."`
 }
 
 // DatabaseConfig: "" is a PostgreSQL of our own.
@@ -120,6 +128,7 @@ func defaultConfig() Config {
 	return Config{
 		Company: CompanyConfig{Name: "our company"},
 		HTTP:    HTTPConfig{Listen: "127.0.0.1:8080", AllowedOrigins: []string{}},
+		Chat:    ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200},
 		Ollama:  OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
 		SIP:     SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}},
 		RTP:     RTPConfig{PortMin: 16384, PortMax: 16883},

@@ -103,7 +103,8 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	}
 	h.metrics = prometheus.NewRegistry()
 	if h.responder, err = llm.NewStandby(llm.Config{Pool: h.db.Pool, Company: h.cfg.Company.Name, Log: h.log, Metrics: h.metrics,
-		FirstToken: time.Duration(h.cfg.Ollama.FirstTokenSeconds) * time.Second, Total: time.Duration(h.cfg.Ollama.TotalSeconds) * time.Second}); err != nil {
+		FirstToken: time.Duration(h.cfg.Ollama.FirstTokenSeconds) * time.Second, Total: time.Duration(h.cfg.Ollama.TotalSeconds) * time.Second,
+		Threads: h.cfg.Ollama.NumThread}); err != nil {
 		return fmt.Errorf("responder: %w", err)
 	}
 	// the one call that goes up: channels hand to the flow what came in
@@ -124,7 +125,10 @@ func (h *house) rooms(ctx context.Context) (err error) {
 		ways[channels.Email] = h.mail
 	}
 	if h.chat, err = chat.New(chat.Config{Pool: h.db.Pool, Bus: h.bus, Receive: receive, Log: h.log, Company: h.cfg.Company.Name,
-		Phone: h.phone(), Mail: h.cfg.Mail.Address, PublicURL: h.publicURL(), Origins: h.cfg.HTTP.AllowedOrigins}); err != nil {
+		Phone: h.phone(), Mail: h.cfg.Mail.Address, PublicURL: h.publicURL(), Origins: h.cfg.HTTP.AllowedOrigins, Limits: chat.Limits{
+			VisitorRate: float64(h.cfg.Chat.VisitorPerSecond), VisitorBurst: 5 * h.cfg.Chat.VisitorPerSecond,
+			AddressRate: float64(h.cfg.Chat.AddressPerSecond), AddressBurst: 5 * h.cfg.Chat.AddressPerSecond, Sockets: h.cfg.Chat.AddressSockets},
+	}); err != nil {
 		return fmt.Errorf("chat: %w", err)
 	}
 	ways[channels.Chat] = h.chat

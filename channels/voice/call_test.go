@@ -157,16 +157,12 @@ func TestReload(t *testing.T) {
 	ctx := testCtx(t)
 	c, old := h.bridgedCall(ctx, voicetest.Invite{})
 	old.close() // the page is gone: DTLS says so at once
-	if in := h.expect(ctx, channels.CallMoved); in.CallState != channels.CallConnecting {
-		t.Fatalf("moved to %s", in.CallState)
-	}
+	h.moved(ctx, channels.CallConnecting)
 	if l := voicetest.RMS(hear(t, ctx, c.RTP, time.Second)); l < 200 {
 		t.Errorf("the caller hears level %.0f, not music", l)
 	}
 	fresh := h.connect(ctx, 1, 7)
-	if in := h.expect(ctx, channels.CallMoved); in.CallState != channels.CallBridged {
-		t.Fatalf("moved to %s", in.CallState)
-	}
+	h.moved(ctx, channels.CallBridged)
 	words, ulaw := speech(21)
 	other, otherULaw := speech(22)
 	go fresh.play(ctx, ulaw)
@@ -176,11 +172,7 @@ func TestReload(t *testing.T) {
 
 	// And without the old page going first: a second tab takes the sound.
 	third := h.connect(ctx, 1, 7)
-	for {
-		if in := h.expect(ctx, channels.CallMoved); in.CallState == channels.CallBridged {
-			break
-		}
-	}
+	h.moved(ctx, channels.CallBridged)
 	go third.play(ctx, ulaw)
 	if l := voicetest.RMS(hear(t, ctx, c.RTP, time.Second)); l < 100 {
 		t.Errorf("the caller hears level %.0f of the third page", l)
@@ -198,9 +190,7 @@ func TestAgentLost(t *testing.T) {
 	frames := h.agentFrames(8)
 	c, b := h.bridgedCall(ctx, voicetest.Invite{})
 	b.close()
-	if in := h.expect(ctx, channels.CallMoved); in.CallState != channels.CallConnecting {
-		t.Fatalf("moved to %s", in.CallState)
-	}
+	h.moved(ctx, channels.CallConnecting)
 	if in := h.expect(ctx, channels.AgentLost); in.CallID != 1 || in.ConversationID != 1001 {
 		t.Errorf("lost: %+v", in)
 	}

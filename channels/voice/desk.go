@@ -172,6 +172,7 @@ func (c *call) join(agentID int64) {
 	c.joined.Store(agentID)
 	c.state = channels.CallConnecting
 	c.agentAt = time.Now().Add(c.v.times.AgentConnect)
+	c.moved()
 	c.news("")
 }
 
@@ -283,6 +284,7 @@ func (c *call) leave(reason string) {
 	c.joined.Store(0)
 	c.news(reason)
 	c.agentID, c.tab = 0, ""
+	c.moved()
 	if bridged {
 		c.music()
 	}

@@ -14,8 +14,9 @@ type menu struct {
 	player    *media.Player
 	then      func() // when it was spoken to its end
 	greeted   bool
-	misses    int // prompts without an answer
-	wrong     int // keys without a meaning
+	inLine    bool // the conversation waits for a person already: no menu
+	misses    int  // prompts without an answer
+	wrong     int  // keys without a meaning
 	inputAt   time.Time
 	lastKey   key
 	lastKeyAt time.Time
@@ -62,6 +63,12 @@ func (c *call) greet() {
 		return
 	}
 	c.greeted = true
+	if c.inLine {
+		c.state = channels.CallWaiting
+		c.say(promptWaiting, c.music)
+		c.moved()
+		return
+	}
 	c.say(promptGreeting, c.listen)
 }
 
@@ -135,6 +142,7 @@ func (c *call) wish(source string) {
 	c.log.Info("caller asks for a person", "source", source)
 	c.say(promptWaiting, c.music)
 	c.tell(c.about(channels.Inbound{Type: channels.Wish, Source: source}))
+	c.moved()
 }
 
 // onHold and its end: the caller's own hold, by re-INVITE or UPDATE.

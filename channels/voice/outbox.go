@@ -75,6 +75,7 @@ func (c *call) onTold(m told) {
 	if in.Type == channels.CallStarted {
 		c.queue = c.queue[1:]
 		c.id, c.conversation = m.receipt.CallID, m.receipt.ConversationID
+		c.inLine = m.receipt.State == channels.Waiting || m.receipt.State == channels.Offered
 		switch {
 		case m.err == nil:
 			c.started(m.unbus)

@@ -112,8 +112,32 @@ func TestWishIsNeverLost(t *testing.T) {
 	if err := c.Bye(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if in := h.expect(ctx, channels.CallEndedIn); in.Result != abandoned || tries.Load() != 7 {
+	if in := h.expect(ctx, channels.CallEndedIn); in.Result != abandoned || tries.Load() != 8 {
 		t.Errorf("ended: %+v after %d tries", in, tries.Load())
+	}
+}
+
+// TestAlreadyInLine: whose conversation waits for a person already hears no menu.
+func TestAlreadyInLine(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	h.script(func(_ context.Context, in channels.Inbound) (channels.Receipt, error) {
+		r, err := h.agree(in)
+		r.State = channels.Offered
+		return r, err
+	})
+	c := h.dial(ctx, voicetest.Invite{})
+	h.moved(ctx, channels.CallWaiting)
+	heard := hearPrompt(t, ctx, c.RTP, 12*time.Second)
+	voicetest.Check(t, "music", heard[3*voicetest.Rate:], promptSamples(t, promptMusic), promptSamples(t, promptGreeting))
+	b := h.join(ctx, 1, 7)
+	b.close()
+	if err := c.Bye(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if in := h.expect(ctx, channels.CallEndedIn); in.Result != abandoned && in.Result != completed {
+		t.Errorf("ended: %+v", in)
 	}
 }
 

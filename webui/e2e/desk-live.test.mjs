@@ -28,6 +28,8 @@ test('a visitor asks for a person, the agent answers, ends and closes; nothing i
   t.after(() => Promise.all([page.context().close(), visitor.context().close()]))
 
   await page.goto(link)
+  await page.getByLabel('New password').waitFor()
+  await clean(page, 'set a password')
   await page.getByLabel('New password').fill(password)
   await page.getByRole('button', { name: 'Set password' }).click()
   await desk.waitForLive(page)
@@ -37,7 +39,8 @@ test('a visitor asks for a person, the agent answers, ends and closes; nothing i
   await desk.setAvailable(page)
 
   await visitor.goto(base)
-  const words = visitor.getByRole('textbox').first()
+  await visitor.getByRole('button', { name: /chat|ask|help/i }).first().click()
+  const words = visitor.getByRole('textbox', { name: 'Your message' })
   await words.fill('I want to talk to a person <b>now</b>')
   await words.press('Enter')
   await desk.waitForOffer(page)
