@@ -8,4 +8,4 @@ if ! binary=$(bash deploy/ollama.sh); then
   echo "SKIP: no Ollama on this box"; exit 0
 fi
 model=$(bash deploy/models.sh smollm2-135m) || echo "SmolLM2 is out of reach: the 4 MB model alone"
-PATCHBAY_TEST_OLLAMA=$binary PATCHBAY_TEST_MODEL=${model:-} go test -count=1 -v -run 'RealOllama' ./llm ./server
+PATCHBAY_TEST_OLLAMA=$binary PATCHBAY_TEST_MODEL=${model:-} go test -count=1 -v -run 'RealOllama' ./llm
