@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -165,7 +166,7 @@ func Search(ctx context.Context, pool *pgxpool.Pool, question string, n int) ([]
 		}
 		return r
 	}, strings.ToValidUTF8(bounded(question, questionRunes), " "))
-	rows, err := pool.Query(ctx, searchSQL, question, askingWords, n)
+	rows, err := pool.Query(ctx, searchSQL, question, askingWords, n, figureAsked.MatchString(question))
 	if err != nil {
 		return nil, fmt.Errorf("search passages: %w", err)
 	}
@@ -176,7 +177,11 @@ func Search(ctx context.Context, pool *pgxpool.Pool, question string, n int) ([]
 	return found, nil
 }
 
-// $1 the question, $2 words that do not count, $3 how many. A word that no passage holds weighs less than a rare one,
+// figureAsked: a question that only a figure answers. Among passages that cover it equally, one with a figure is nearer
+// ("how long can I send back" is not answered by how to pack the parcel).
+var figureAsked = regexp.MustCompile(`(?i)\b(how (long|much|many|heavy|big|large|old|far|soon|fast|late|early|often|warm|cold|tall|wide|deep)|when|until|what (time|size|weight|price)|weighs?|costs?|prices?)\b`)
+
+// $1 the question, $2 words that do not count, $3 how many, $4 whether it asks for a figure. A word that no passage holds weighs less than a rare one,
 // because customers tell stories; it still keeps a passage from being strong. The words that do not count ("take", "new")
 // break ties.
 const searchSQL = `
@@ -198,5 +203,5 @@ from whole
 join passages p on p.words @@ whole.query
 join articles a on a.id = p.article_id
 cross join lateral (select sum(weight) as weight, count(*)::int as words from weighed w where p.words @@ w.q) c
-order by covered desc, rank desc, p.id
+order by covered desc, ($4 and p.body ~ '[0-9]') desc, rank desc, p.id
 limit $3`

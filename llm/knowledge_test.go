@@ -103,3 +103,11 @@ func TestSearchFinds(t *testing.T) {
 		t.Errorf("first passage right %d/%d, strong %d", right, n, strong)
 	}
 }
+
+// TestSearchForAFigure: of passages that hold the same words, the one with a figure answers a question for a figure.
+func TestSearchForAFigure(t *testing.T) {
+	found, err := Search(t.Context(), demoPool(t), "How long can I send back a tent?", 3)
+	if err != nil || len(found) == 0 || !strings.Contains(found[0].Body, "60 days") {
+		t.Errorf("first: %+v, %v", found, err)
+	}
+}

@@ -73,6 +73,8 @@ func TestBrowserPhoneCall(t *testing.T) {
 	b.clean("ana")
 	b.desk("ana", "acceptOffer")
 	b.desk("ana", "waitForPhone", "call")
+	h.eventually("the call's row is bridged", `select state = 'bridged' from calls`)
+	b.see("ana", "Call, running")
 	b.shot("ana", "desk-call")
 	b.clean("ana")
 	heard := b.hears("ana", 12)
