@@ -31,7 +31,7 @@ else
   options+=(-server "$work/server" -dir "$work")
 fi
 "$work/bench" "${options[@]}" & bench=$!
-trap 'kill -INT "$bench" 2>/dev/null || true' INT TERM
+trap 'kill -TERM "$bench" 2>/dev/null || true' INT TERM
 set +e
 wait "$bench"; code=$?
 while kill -0 "$bench" 2>/dev/null; do wait "$bench"; code=$?; done # a signal ends wait, not yet the bench

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"patchbay/llm/llmtest"
 )
 
 // browser is a Chromium driven by webui/e2e/driver.mjs.
@@ -202,4 +204,27 @@ func (b *browser) heard(page string) []int16 {
 		samples[i] = int16(binary.LittleEndian.Uint16(raw[2*i:]))
 	}
 	return samples
+}
+
+// TestBrowserSuites runs the pages' own end-to-end suites against the real house.
+func TestBrowserSuites(t *testing.T) {
+	if os.Getenv("PATCHBAY_TEST_BROWSER") == "" {
+		t.Skip("SKIP: browser tests run by deploy/browser-test.sh")
+	}
+	needs(t, "node", "chromium")
+	for _, suite := range []string{"visitor", "desk-live"} {
+		t.Run(suite, func(t *testing.T) {
+			_, env := ollama(t, llmtest.Oracle)
+			h := open(t, env...)
+			cmd := exec.Command("node", "--test", "e2e/"+suite+".test.mjs")
+			cmd.Dir = "../webui"
+			cmd.Env = append(os.Environ(), "BASE_URL="+h.url, "DESK_LINK="+h.url+"/desk/#link="+h.link)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			} else {
+				t.Logf("%s", out[max(0, len(out)-300):])
+			}
+		})
+	}
 }
