@@ -218,6 +218,12 @@ func EndCall(ctx context.Context, tx pgx.Tx, id int64, result, reason string, st
 		where id = $1 and state <> 'ended' returning `+callColumns, id, result, reason, raw)
 }
 
+// CallOf reads a node's running call by its SIP Call-ID; nil when there is none.
+func CallOf(ctx context.Context, q Querier, nodeID, sipCallID string) (*Call, error) {
+	return one[Call](ctx, q, `select `+callColumns+` from calls where node_id = $1 and sip_call_id = $2 and state <> 'ended'
+		order by id desc limit 1`, nodeID, sipCallID)
+}
+
 // LiveCall reads the conversation's running call; nil when there is none.
 func LiveCall(ctx context.Context, q Querier, conversationID int64) (*Call, error) {
 	return one[Call](ctx, q, `select `+callColumns+` from calls where conversation_id = $1 and state <> 'ended'

@@ -88,10 +88,11 @@ func TestBridge(t *testing.T) {
 	}
 	var states []string
 	for len(states) == 0 || states[len(states)-1] != channels.CallEnded {
-		var f agentNews
-		if err := json.Unmarshal([]byte(waitChan(t, ctx, frames, "frame")), &f); err != nil {
+		var got callFrame
+		if err := json.Unmarshal([]byte(waitChan(t, ctx, frames, "frame")), &got); err != nil {
 			t.Fatal(err)
 		}
+		f := got.Call
 		states = append(states, f.State)
 		if f.CallID != 1 || f.ConversationID != 1001 || f.From != "alice" {
 			t.Errorf("frame: %+v", f)

@@ -28,20 +28,26 @@ type command struct {
 	reply chan *channels.Error
 }
 
-// agentNews is the state of a call as the agent's tabs see it.
+// callFrame is what the agent's tabs get: the API's LiveOut.
+type callFrame struct {
+	Type string    `json:"type"` // call
+	Call agentNews `json:"call"`
+}
+
+// agentNews is the state of a call as the agent's tabs see it: the API's LiveCall.
 type agentNews struct {
-	Type           string    `json:"type"` // call
-	CallID         int64     `json:"call_id"`
-	ConversationID int64     `json:"conversation_id"`
-	State          string    `json:"state"` // connecting, bridged, waiting (let go), ended
-	From           string    `json:"from"`
-	Name           string    `json:"name,omitempty"`
-	Held           bool      `json:"held"`
-	Muted          bool      `json:"muted"`
-	CallerHeld     bool      `json:"caller_held"`
-	Tab            string    `json:"tab,omitempty"` // the tab that has the sound
-	StartedAt      time.Time `json:"started_at"`
-	Reason         string    `json:"reason,omitempty"`
+	CallID         int64      `json:"call_id"`
+	ConversationID int64      `json:"conversation_id"`
+	State          string     `json:"state"` // connecting, bridged, waiting (let go), ended
+	From           string     `json:"from"`
+	Name           string     `json:"name,omitempty"`
+	Held           bool       `json:"held"`
+	Muted          bool       `json:"muted"`
+	CallerHeld     bool       `json:"caller_held"`
+	Tab            string     `json:"tab,omitempty"` // the tab that has the sound
+	StartedAt      time.Time  `json:"started_at"`
+	BridgedAt      *time.Time `json:"bridged_at"`
+	Reason         string     `json:"reason,omitempty"`
 }
 
 // news tells the agent's tabs how the call stands.
@@ -49,9 +55,12 @@ func (c *call) news(reason string) {
 	if c.agentID == 0 {
 		return
 	}
-	c.v.publish(c.agentID, agentNews{Type: "call", CallID: c.id, ConversationID: c.conversation, State: c.state,
-		From: c.number, Name: c.name, Held: c.held, Muted: c.muted, CallerHeld: c.callerHeld, Tab: c.tab,
-		StartedAt: c.answeredAt, Reason: reason})
+	n := agentNews{CallID: c.id, ConversationID: c.conversation, State: c.state, From: c.number, Name: c.name, Held: c.held,
+		Muted: c.muted, CallerHeld: c.callerHeld, Tab: c.tab, StartedAt: c.answeredAt, Reason: reason}
+	if !c.bridgedAt.IsZero() {
+		n.BridgedAt = &c.bridgedAt
+	}
+	c.v.publish(c.agentID, callFrame{"call", n})
 }
 
 var (

@@ -79,12 +79,12 @@ func (c *call) onTold(m told) {
 		switch {
 		case m.err == nil:
 			c.started(m.unbus)
-		case c.ended && c.id == 0: // cancelled, and the house never knew
-		case c.ended:
+		case c.ended: // also when the answer was lost after the commit: nobody else ends that row
 			c.tell(c.lastWord(abandoned, "cancelled while ringing"))
 		default:
 			c.log.Error("call refused", "err", m.err)
 			c.refuse(503, "not received")
+			c.tell(c.lastWord(failed, "not received"))
 		}
 		c.pump()
 		return

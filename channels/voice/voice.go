@@ -306,9 +306,14 @@ func (v *Voice) Send(context.Context, pgx.Tx, *channels.Conversation, *channels.
 	return nil, nil
 }
 
-// Join tells the conversation's call, on whichever node it lives, to expect the agent's browser.
+// Join tells the conversation's newest call, on whichever node it lives, to expect the agent's browser. An older one may
+// be a phone that died without a word; it ends by its silence.
 func (v *Voice) Join(ctx context.Context, c *channels.Conversation, agentID int64) error {
-	return v.signal(ctx, c.ID, channels.CallSignal{Type: "join", AgentID: agentID})
+	call, err := channels.LiveCall(ctx, v.cfg.Pool, c.ID)
+	if err != nil || call == nil {
+		return err
+	}
+	return v.command(ctx, call.ID, channels.CallSignal{Type: "join", AgentID: agentID})
 }
 
 // Release gives the caller back to the music: the agent has let go, the conversation is in line again.
@@ -334,18 +339,24 @@ func (v *Voice) signal(ctx context.Context, conversation int64, sig channels.Cal
 	}
 	var errs []error
 	for _, id := range ids {
-		sig.CallID = id
-		var reply channels.CallReply
-		switch err := v.cfg.Bus.Request(ctx, channels.CallSubject(id), sig, &reply); {
-		case errors.Is(err, bus.ErrNoOwner):
-		case err != nil:
-			errs = append(errs, fmt.Errorf("call %d: %w", id, err))
-		case reply.Error != nil && reply.Error.Code == channels.NotFound: // ended a moment ago
-		case reply.Error != nil:
-			errs = append(errs, reply.Error)
-		}
+		errs = append(errs, v.command(ctx, id, sig))
 	}
 	return errors.Join(errs...)
+}
+
+// command sends one command to one call. A call that has ended, or whose node is gone, is no error.
+func (v *Voice) command(ctx context.Context, id int64, sig channels.CallSignal) error {
+	sig.CallID = id
+	var reply channels.CallReply
+	switch err := v.cfg.Bus.Request(ctx, channels.CallSubject(id), sig, &reply); {
+	case errors.Is(err, bus.ErrNoOwner):
+		return nil
+	case err != nil:
+		return fmt.Errorf("call %d: %w", id, err)
+	case reply.Error != nil && reply.Error.Code != channels.NotFound:
+		return reply.Error
+	}
+	return nil
 }
 
 // here is the address we announce to a peer.

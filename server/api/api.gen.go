@@ -289,15 +289,22 @@ type Error = channels.Error
 
 // LiveCall The state of the agent's call, as voice publishes it.
 type LiveCall struct {
-	BridgedAt      *time.Time    `json:"bridged_at,omitempty"`
-	CallID         int64         `json:"call_id"`
+	BridgedAt *time.Time `json:"bridged_at,omitempty"`
+	CallID    int64      `json:"call_id"`
+
+	// CallerHeld the caller has put us on hold
+	CallerHeld     *bool         `json:"caller_held,omitempty"`
 	ConversationID int64         `json:"conversation_id"`
 	From           *string       `json:"from,omitempty"`
 	Held           *bool         `json:"held,omitempty"`
 	Muted          *bool         `json:"muted,omitempty"`
+	Name           *string       `json:"name,omitempty"`
 	Reason         *string       `json:"reason,omitempty"`
 	StartedAt      *time.Time    `json:"started_at,omitempty"`
 	State          LiveCallState `json:"state"`
+
+	// Tab the tab that has the sound
+	Tab *string `json:"tab,omitempty"`
 }
 
 // LiveCallState defines model for LiveCall.State.

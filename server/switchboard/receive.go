@@ -33,6 +33,11 @@ func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channel
 	if in.Type == channels.Words && in.Body == "" && in.Full == "" && in.Subject == "" {
 		return r, channels.FailField(channels.Invalid, "body", "The message is empty.")
 	}
+	if in.Type == channels.CallEndedIn && in.CallID == 0 {
+		if err := s.knownCall(ctx, &in); err != nil {
+			return r, err
+		}
+	}
 	err := s.change(ctx, in.ConversationID, func(ch *change) error {
 		if ch.c == nil {
 			if err := s.open(ctx, ch, in); err != nil {
@@ -51,6 +56,20 @@ func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channel
 		s.wake(r.ConversationID)
 	}
 	return r, nil
+}
+
+// knownCall finds the call that voice does not know by its number: our answer to its CallStarted came too late or was
+// lost after the commit.
+func (s *Switchboard) knownCall(ctx context.Context, in *channels.Inbound) error {
+	call, err := channels.CallOf(ctx, s.Pool, s.NodeID, in.SIPCallID)
+	if err != nil {
+		return fmt.Errorf("find call: %w", err)
+	}
+	if call == nil {
+		return channels.Fail(channels.NotFound, "There is no such call.")
+	}
+	in.CallID, in.ConversationID = call.ID, call.ConversationID
+	return nil
 }
 
 // open finds the conversation that in belongs to by its contact, or begins one.
@@ -412,8 +431,15 @@ func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inb
 		channels.MessageData{CallID: call.ID, Seconds: seconds, Reason: in.Reason}); err != nil {
 		return err
 	}
-	if other, err := channels.LiveCall(ctx, ch.tx, ch.c.ID); err != nil || other != nil || ch.c.Channel != channels.Voice {
-		return err // another call, or the customer has gone on in writing: the conversation goes on
+	other, err := channels.LiveCall(ctx, ch.tx, ch.c.ID)
+	if err != nil || ch.c.Channel != channels.Voice {
+		return err // the customer has gone on in writing: the conversation goes on
+	}
+	if other != nil { // the contact calls a second time
+		if ch.c.State == channels.Agent && call.BridgedAt != nil {
+			return s.backInLine(ctx, ch, "key", channels.CodeWaiting, wordsWaiting)
+		}
+		return nil
 	}
 	switch ch.c.State {
 	case channels.Agent:

@@ -8,12 +8,7 @@ import { useOutbox } from './stores/outbox'
 import { useSession } from './stores/session'
 import { useTeam } from './stores/team'
 import { usePhone } from '../softphone/phone'
-import type { LiveCall, LiveOut, Me } from '../shared/api'
-
-// callOf reads a call frame: the call stands in its own field or, as voice publishes it, flat in the frame.
-function callOf(frame: LiveOut): LiveCall | undefined {
-  return frame.call ?? (frame.call_id ? (frame as unknown as LiveCall) : undefined)
-}
+import type { Me } from '../shared/api'
 
 // connect wires everything once; start and stop follow the signed-in agent.
 export function connect(): void {
@@ -59,7 +54,7 @@ export function connect(): void {
   live.on('offer_ended', offer.receiveEnd)
   live.on('presence', (frame) => frame.me && session.apply(frame.me))
   live.on('phone', phone.receivePhone)
-  live.on('call', (frame) => phone.receiveCall(callOf(frame)))
+  live.on('call', (frame) => phone.receiveCall(frame.call))
   live.on('call_answer', phone.receiveAnswer)
   live.on('call_dtmf', phone.receiveKey)
 

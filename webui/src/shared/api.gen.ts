@@ -585,8 +585,13 @@ export interface components {
             /** @enum {string} */
             state: "answered" | "waiting" | "connecting" | "bridged" | "ended";
             from?: string;
+            name?: string;
             held?: boolean;
             muted?: boolean;
+            /** @description the caller has put us on hold */
+            caller_held?: boolean;
+            /** @description the tab that has the sound */
+            tab?: string;
             /** Format: date-time */
             started_at?: string;
             /** Format: date-time */
