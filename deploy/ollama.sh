@@ -15,13 +15,14 @@ bin=$cache/ollama-$version/ollama
 if [ -x "$bin" ]; then echo "$bin"; exit 0; fi
 [ "${PATCHBAY_BUILD_OLLAMA:-1}" = 1 ] || { say "Ollama is not installed (PATCHBAY_BUILD_OLLAMA=0: not built)"; exit 1; }
 
-command -v g++ >/dev/null || { say "no C++ compiler to build Ollama: apt-get install g++"; exit 1; }
 missing=()
+command -v g++ >/dev/null || missing+=(g++)
 [ -e /usr/include/nlohmann/json.hpp ] || missing+=(nlohmann-json3-dev)
 [ -e /usr/include/stb/stb_image.h ] || missing+=(libstb-dev)
 if [ ${#missing[@]} -gt 0 ]; then
-  if [ "$(id -u)" = 0 ]; then DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-  else say "Ollama's build needs: sudo apt-get install ${missing[*]}"; exit 1; fi
+  if [ "$(id -u)" != 0 ]; then say "Ollama's build needs: sudo apt-get install ${missing[*]}"; exit 1; fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 fi
 
 work=$(mktemp -d); trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
