@@ -19,7 +19,7 @@ type table struct{}
 func (table) section(name string) { fmt.Printf("\n%s\n", name) }
 
 func (table) row(what, format string, args ...any) {
-	fmt.Printf("  %-62s %s\n", what, fmt.Sprintf(format, args...))
+	fmt.Printf("  %-66s %s\n", what, fmt.Sprintf(format, args...))
 }
 
 func (table) note(format string, args ...any) { fmt.Printf("  %s\n", fmt.Sprintf(format, args...)) }
@@ -143,6 +143,7 @@ func (h *house) since(before usage) string {
 	return fmt.Sprintf("server %.0f %%, %s%s, of %d %%", share(now.server-before.server), postgres, bench, 100*runtime.NumCPU())
 }
 
+// serverSince is the server's share alone.
 func (u usage) serverSince(before usage) float64 {
 	return 100 * float64(u.server-before.server) / float64(u.at.Sub(before.at))
 }

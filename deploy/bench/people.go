@@ -26,11 +26,11 @@ type news struct {
 	ClientID       string          `json:"client_id"`
 	Token          string          `json:"token"`
 	ConversationID int64           `json:"conversation_id"`
+	Call           *liveCall       `json:"call"`
 	CallID         int64           `json:"call_id"`
 	Seq            int64           `json:"seq"`
 	State          string          `json:"state"`
 	Text           string          `json:"text"`
-	From           string          `json:"from"`
 	SDP            string          `json:"sdp"`
 	Code           string          `json:"code"`
 	On             bool            `json:"on"`
@@ -43,6 +43,13 @@ type news struct {
 	} `json:"offer"`
 
 	at time.Time // when it was read
+}
+
+// liveCall is the state of an agent's call.
+type liveCall struct {
+	CallID int64  `json:"call_id"`
+	State  string `json:"state"`
+	From   string `json:"from"`
 }
 
 // said is the message of a message frame.
@@ -252,20 +259,15 @@ func (a *agent) answers(ctx context.Context, hear func(*news)) {
 			return
 		}
 		go func() {
-			var me struct{ Offer, Call json.RawMessage }
-			if a.call(ctx, "GET", "/api/me", nil, &me) != nil {
+			me := &news{at: time.Now()} // a profile names what rings and the call as the frames do
+			if a.call(ctx, "GET", "/api/me", nil, me) != nil {
 				return
 			}
-			for kind, text := range map[string]json.RawMessage{"offer": me.Offer, "call": me.Call} {
-				if n := (&news{Type: kind, at: time.Now()}); len(text) > 0 {
-					if kind == "offer" {
-						_ = json.Unmarshal(text, &n.Offer)
-					} else {
-						_ = json.Unmarshal(text, n)
-					}
-					n.Type = kind
-					hear(n)
-				}
+			if me.Type = "offer"; me.Offer.ID != 0 {
+				hear(me)
+			}
+			if me.Type = "call"; me.Call != nil {
+				hear(me)
 			}
 		}()
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -35,7 +36,7 @@ func (b *bench) setups(ctx context.Context) error {
 	}
 	var (
 		answered, whole times
-		failed          atomic.Int64
+		busy, failed    atomic.Int64
 		first           atomic.Pointer[error]
 		open            sync.WaitGroup
 	)
@@ -58,7 +59,10 @@ func (b *bench) setups(ctx context.Context) error {
 					whole.add(time.Since(due))
 				}
 			}
-			if err != nil {
+			switch {
+			case errors.Is(err, errBusy):
+				busy.Add(1)
+			case err != nil:
 				failed.Add(1)
 				first.CompareAndSwap(nil, &err)
 			}
@@ -71,7 +75,7 @@ func (b *bench) setups(ctx context.Context) error {
 	b.table.row("whole calls (INVITE, 200, ACK, BYE, 200)", "%.0f calls/s   target 300/s", float64(whole.count())/took.Seconds())
 	b.table.row("INVITE due -> 200", "%s", &answered)
 	b.table.row("INVITE due -> BYE answered", "%s", &whole)
-	b.table.row("failed, requests repeated, answers repeated", "%d, %d, %d", failed.Load(), t.again.Load(), t.repeated.Load())
+	b.table.row("refused as busy (503), failed, requests repeated, answers repeated", "%d, %d, %d, %d", busy.Load(), failed.Load(), t.again.Load(), t.repeated.Load())
 	b.table.row("CPU meanwhile", "%s", used)
 	b.table.row("memory (RSS)", "%.0f MB", b.rss("VmRSS"))
 	if err := first.Load(); err != nil {

@@ -250,6 +250,9 @@ func (p *phone) ask(ctx context.Context, method, kind, body string) (*sip.Respon
 	}
 }
 
+// errBusy is an honest refusal: all lines are taken.
+var errBusy = errors.New("503 Service Unavailable")
+
 // dial calls and acknowledges; anything but 200 is an error.
 func (p *phone) dial(ctx context.Context) error {
 	offer := strings.Join([]string{
@@ -267,6 +270,9 @@ func (p *phone) dial(ctx context.Context) error {
 	if !res.IsSuccess() { // the ACK belongs to the INVITE's own transaction (RFC 3261 section 17.1.1.3)
 		p.t.send(p.text("ACK", p.cseq, p.branch, p.uri, "", ""))
 		p.forget()
+		if res.StatusCode == 503 {
+			return errBusy
+		}
 		return fmt.Errorf("refused: %d %s", res.StatusCode, res.Reason)
 	}
 	if c := res.Contact(); c != nil {
