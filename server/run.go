@@ -212,8 +212,16 @@ func (h *house) greet(link string, took time.Duration) {
 	if h.mail != nil {
 		h.out("  mail       %s", h.cfg.Mail.Address)
 	}
-	h.out("  responder  %s", h.responder.Responder().Describe())
+	h.out("  responder  %s", h.describeResponder())
 	h.out("")
+}
+
+func (h *house) describeResponder() string {
+	words := h.responder.Responder().Describe()
+	if _, err := os.Stat(h.cfg.Ollama.Binary); h.cfg.Ollama.Binary != "" && err != nil {
+		words += " yet (it is being built; the change-over is by itself)"
+	}
+	return words
 }
 
 // modelPatience is how long the greeting waits for the responder's model; the house is open meanwhile.
