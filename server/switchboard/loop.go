@@ -147,8 +147,8 @@ func (l *loop) turn(ctx context.Context) (bool, error) {
 	if err != nil || c == nil {
 		return false, fmt.Errorf("read: %w", err)
 	}
-	t := llm.Turn{ConversationID: l.id, Channel: c.Channel, History: history, Question: unanswered(history, c.AnsweredSeq)}
-	if t.Question == "" {
+	t := llm.Turn{ConversationID: l.id, History: history}
+	if t.Question, t.Channel = unanswered(history, c.AnsweredSeq); t.Question == "" {
 		// nothing in words to answer (all of it older than the history): do not spin on it
 		_, err := l.s.Pool.Exec(ctx, `update conversations set answered_seq = $2 where id = $1 and owner_id = $3`, l.id, c.CustomerSeq, l.s.NodeID)
 		return true, err
@@ -157,21 +157,22 @@ func (l *loop) turn(ctx context.Context) (bool, error) {
 	if ctx.Err() != nil {
 		return true, nil // this node stops; the row stays unanswered and is taken up by another or the next start
 	}
-	return true, l.settle(ctx, c.CustomerSeq, answer, shown, err)
+	return true, l.settle(ctx, t.Channel, c.CustomerSeq, answer, shown, err)
 }
 
-// unanswered joins the customer's words since the last answer.
-func unanswered(history []channels.Message, answered int64) string {
-	var words string
+// unanswered joins the customer's words since the last answer, and tells where the last of them came from: there the
+// answer goes, also when the customer has phoned meanwhile.
+func unanswered(history []channels.Message, answered int64) (words string, way channels.Kind) {
 	for _, m := range history {
 		if m.Seq > answered && m.Author == channels.ByContact && m.Kind == channels.Text && !m.Data.Automatic {
 			if words != "" {
 				words += "\n"
 			}
 			words += m.Body
+			way = m.Channel
 		}
 	}
-	return words
+	return words, way
 }
 
 // errSuperseded: the customer went on writing, asked for a person, left, or a person took over.
@@ -238,7 +239,7 @@ func (l *loop) draft(text string, done bool) {
 }
 
 // settle stores what became of the turn, guarded: only while the conversation is still the responder's.
-func (l *loop) settle(ctx context.Context, upTo int64, a llm.Answer, shown string, failed error) error {
+func (l *loop) settle(ctx context.Context, way channels.Kind, upTo int64, a llm.Answer, shown string, failed error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	l.draft("", true)
@@ -251,21 +252,21 @@ func (l *loop) settle(ctx context.Context, upTo int64, a llm.Answer, shown strin
 				return nil
 			}
 			// the customer has read half an answer and gone on writing: what was shown stays, marked as cut
-			_, err := ch.append(ctx, &channels.Message{Author: channels.ByAI, Body: shown, Data: channels.MessageData{Cut: true}})
+			_, err := ch.append(ctx, &channels.Message{Author: channels.ByAI, Channel: way, Body: shown, Data: channels.MessageData{Cut: true}})
 			return err
 		}
 		if err := ch.exec(ctx, "answered", `update conversations set answered_seq = $2 where id = $1`, ch.c.ID, upTo); err != nil {
 			return err
 		}
 		if failed != nil {
-			return l.fail(ctx, ch, shown, failed)
+			return l.fail(ctx, ch, way, shown, failed)
 		}
-		return l.answered(ctx, ch, a)
+		return l.answered(ctx, ch, way, a)
 	})
 }
 
-func (l *loop) answered(ctx context.Context, ch *change, a llm.Answer) error {
-	m := &channels.Message{Author: channels.ByAI, Body: a.Text, Data: channels.MessageData{Sources: a.Sources, Mode: a.Mode}}
+func (l *loop) answered(ctx context.Context, ch *change, way channels.Kind, a llm.Answer) error {
+	m := &channels.Message{Author: channels.ByAI, Channel: way, Body: a.Text, Data: channels.MessageData{Sources: a.Sources, Mode: a.Mode}}
 	misses := 0
 	if a.Unknown {
 		misses = ch.c.FailedTurns + 1
@@ -291,7 +292,7 @@ func (l *loop) answered(ctx context.Context, ch *change, a llm.Answer) error {
 }
 
 // fail tells the truth and gets a person, in one transaction.
-func (l *loop) fail(ctx context.Context, ch *change, shown string, failed error) error {
+func (l *loop) fail(ctx context.Context, ch *change, way channels.Kind, shown string, failed error) error {
 	reason := "failed"
 	var f *llm.Failure
 	if errors.As(failed, &f) {
@@ -299,7 +300,7 @@ func (l *loop) fail(ctx context.Context, ch *change, shown string, failed error)
 	}
 	l.s.Log.Warn("responder failed", "conversation", l.id, "reason", reason, "err", failed)
 	if shown != "" { // half an answer was on the screen: it stays, marked
-		if _, err := ch.append(ctx, &channels.Message{Author: channels.ByAI, Body: shown, Data: channels.MessageData{Cut: true}}); err != nil {
+		if _, err := ch.append(ctx, &channels.Message{Author: channels.ByAI, Channel: way, Body: shown, Data: channels.MessageData{Cut: true}}); err != nil {
 			return err
 		}
 	}

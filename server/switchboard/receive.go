@@ -384,7 +384,7 @@ func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.I
 			return err
 		}
 	}
-	if err := ch.exec(ctx, "call", `update conversations set channel = 'voice', return_call = false, answered_seq = customer_seq where id = $1`, ch.c.ID); err != nil {
+	if err := ch.exec(ctx, "call", `update conversations set channel = 'voice', return_call = false where id = $1`, ch.c.ID); err != nil {
 		return err
 	}
 	ch.c.Channel = channels.Voice

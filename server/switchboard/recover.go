@@ -20,7 +20,8 @@ import (
 const (
 	heartbeat = 2 * time.Second
 	sweepEach = time.Second
-	sweepMost = 50 // rows a step; the rest comes a second later
+	nodeLease = 10 * time.Second // a node unseen for so long is dead; the SQL says the same
+	sweepMost = 50               // rows a step; the rest comes a second later
 )
 
 // Join makes the node row of this process. The caller holds the listening port that name stands for, so every older
@@ -52,15 +53,23 @@ func (s *Switchboard) Run(ctx context.Context) error {
 	beat, sweep := time.NewTicker(heartbeat), time.NewTicker(sweepEach)
 	defer beat.Stop()
 	defer sweep.Stop()
+	s.steady = time.Now().Add(-nodeLease)
 	s.sweep(ctx)
-	for {
+	for last := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-beat.C:
-			if _, err := s.Pool.Exec(ctx, `update nodes set seen_at = now(), stopped_at = null where id = $1`, s.NodeID); err != nil && ctx.Err() == nil {
-				s.Log.Error("heartbeat", "err", err)
+			if _, err := s.Pool.Exec(ctx, `update nodes set seen_at = now(), stopped_at = null where id = $1`, s.NodeID); err != nil {
+				if ctx.Err() == nil {
+					s.Log.Error("heartbeat", "err", err)
+				}
+				continue
 			}
+			if time.Since(last) > 2*heartbeat { // the database was away for us: then for the others too
+				s.steady = time.Now()
+			}
+			last = time.Now()
 		case <-sweep.C:
 			s.sweep(ctx)
 		}
@@ -85,12 +94,16 @@ func (s *Switchboard) sweep(ctx context.Context) {
 }
 
 func (s *Switchboard) sweepNodes(ctx context.Context) error {
+	if time.Since(s.steady) < nodeLease {
+		return nil // after an outage of the database everybody looks dead: let them beat first
+	}
 	// a node that was only cut off comes back by its own heartbeat
 	tag, err := s.Pool.Exec(ctx, `update nodes set stopped_at = now() where stopped_at is null and seen_at < now() - interval '10 s' and id <> $1`, s.NodeID)
 	if err != nil {
 		return err
 	}
-	if _, err := s.Pool.Exec(ctx, `delete from agent_sockets using nodes n where n.id = node_id and n.stopped_at is not null`); err != nil {
+	// tabs of a dead node count for nothing, but a node that comes back has them again
+	if _, err := s.Pool.Exec(ctx, `delete from agent_sockets using nodes n where n.id = node_id and n.stopped_at < now() - interval '1 hour'`); err != nil {
 		return err
 	}
 	if tag.RowsAffected() > 0 {

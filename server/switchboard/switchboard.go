@@ -57,7 +57,8 @@ type Config struct {
 // Switchboard is the flow. Its verbs may be called from any goroutine.
 type Switchboard struct {
 	Config
-	loops loops
+	loops  loops
+	steady time.Time // since when this node's heartbeats reach the database; of Run alone
 }
 
 // New builds the flow; Run starts its sweep.

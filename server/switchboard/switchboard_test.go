@@ -355,10 +355,11 @@ func TestSweep(t *testing.T) {
 	}
 	f.state(wrap, channels.Closed)
 	f.state(gone, channels.Waiting)
-	var sockets int
-	f.ok(f.Pool.QueryRow(ctx, `select count(*) from agent_sockets where node_id = 'dead-1'`).Scan(&sockets))
-	if sockets != 0 {
-		t.Error("tabs of a dead node are still there")
+	for _, dead := range []bool{true, false} {
+		if there, err := agents.Online(ctx, f.Pool, f.bo); err != nil || there == dead {
+			t.Errorf("node dead: %v, its tab counts: %v, %v", dead, there, err)
+		}
+		exec(`update nodes set seen_at = now(), stopped_at = null where id = 'dead-1'`) // it was only cut off
 	}
 }
 
