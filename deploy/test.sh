@@ -6,6 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 began=$SECONDS parts=${PARTS:-tools go web browser ollama} failed=() passed_steps=0
 log=$(mktemp -d)
+[ "${CI:-}" != true ] || export PATCHBAY_CI=1 # a tool that is missing there is a hole in install below
 trap 'cleanup' EXIT
 cleanup() { [ -n "${pg:-}" ] && kill -INT "$pg" 2>/dev/null && wait "$pg" 2>/dev/null; rm -rf "$log"; }
 say() { printf '\n[%3d min %02d s] %s\n' $(((SECONDS - began) / 60)) $(((SECONDS - began) % 60)) "$*"; }
@@ -31,7 +32,6 @@ install() {
   [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq >"$log/apt" 2>&1 && apt-get install -y -qq --no-install-recommends "${missing[@]}" >>"$log/apt" 2>&1 || { tail -n 20 "$log/apt"; return 1; }
-  [ "${CI:-}" != true ] || export PATCHBAY_CI=1
 }
 
 gofmt_clean() { local dirty; dirty=$(gofmt -l $(git ls-files '*.go')); [ -z "$dirty" ] || { echo "gofmt these: $dirty"; return 1; }; }

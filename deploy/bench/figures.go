@@ -107,13 +107,13 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 
 // usage is CPU time spent so far.
 type usage struct {
-	at                      time.Time
-	server, postgres, bench time.Duration
+	at                               time.Time
+	server, postgres, bench, machine time.Duration
 }
 
 // spent reads what everybody has used.
 func (h *house) spent() usage {
-	u := usage{at: time.Now()}
+	u := usage{at: time.Now(), machine: machineCPU()}
 	var own syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &own) == nil {
 		u.bench = time.Duration(own.Utime.Nano() + own.Stime.Nano())
@@ -127,20 +127,25 @@ func (h *house) spent() usage {
 	return u
 }
 
-// since says how busy the cores were, in per cent of one core.
+// since says how busy the cores were, in per cent of one core. What others on this machine took spoils the figures.
 func (h *house) since(before usage) string {
 	now := h.spent()
 	span := now.at.Sub(before.at)
 	share := func(d time.Duration) float64 { return 100 * float64(d) / float64(span) }
-	bench := fmt.Sprintf("bench %.0f %%", share(now.bench-before.bench))
+	server, postgres, bench := now.server-before.server, now.postgres-before.postgres, now.bench-before.bench
 	if h.pid == 0 {
-		return bench
+		return fmt.Sprintf("bench %.0f %%, all else %.0f %%, of %d %%", share(bench), share(now.machine-before.machine-bench), 100*runtime.NumCPU())
 	}
-	postgres := ""
-	if now.postgres > 0 {
-		postgres = fmt.Sprintf("Postgres %.0f %%, ", share(now.postgres-before.postgres))
-	}
-	return fmt.Sprintf("server %.0f %%, %s%s, of %d %%", share(now.server-before.server), postgres, bench, 100*runtime.NumCPU())
+	return fmt.Sprintf("server %.0f %%, Postgres %.0f %%, bench %.0f %%, others %.0f %%, of %d %%", share(server), share(postgres), share(bench),
+		max(0, share(now.machine-before.machine-server-postgres-bench)), 100*runtime.NumCPU())
+}
+
+// machineCPU is what all cores have worked so far, and what the host of a virtual machine took away (proc(5)).
+func machineCPU() time.Duration {
+	text, _ := os.ReadFile("/proc/stat")
+	var user, nice, system, idle, iowait, irq, softirq, steal int64
+	_, _ = fmt.Sscanf(string(text), "cpu %d %d %d %d %d %d %d %d", &user, &nice, &system, &idle, &iowait, &irq, &softirq, &steal)
+	return time.Duration(user+nice+system+irq+softirq+steal) * tick
 }
 
 // serverSince is the server's share alone.

@@ -19,34 +19,16 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// ConversationRow is what a list shows of a conversation.
+// ConversationRow is what a list shows of a conversation: its own columns that leave the house, and what belongs to it.
 type ConversationRow struct {
-	ID              int64           `json:"id" db:"id"`
-	ContactID       int64           `json:"contact_id" db:"contact_id"`
-	ContactName     string          `json:"contact_name" db:"contact_name"` // name, else a phone number, mail address, or "Visitor 12"
-	QueueID         int64           `json:"queue_id" db:"queue_id"`
-	QueueName       string          `json:"queue_name" db:"queue_name"`
-	State           channels.State  `json:"state" db:"state"`
-	Channel         channels.Kind   `json:"channel" db:"channel"`
-	AgentID         *int64          `json:"agent_id" db:"agent_id"`
-	AgentName       string          `json:"agent_name" db:"agent_name"`
-	Subject         string          `json:"subject" db:"subject"`
-	Summary         string          `json:"summary" db:"summary"`
-	LastWords       string          `json:"last_words" db:"last_words"`
-	LastAuthor      channels.Author `json:"last_author" db:"last_author"`
-	CreatedAt       time.Time       `json:"created_at" db:"created_at"`
-	StateAt         time.Time       `json:"state_at" db:"state_at"`
-	ChangedAt       time.Time       `json:"changed_at" db:"changed_at"`
-	WaitingSince    *time.Time      `json:"waiting_since" db:"waiting_since"`
-	Front           bool            `json:"front" db:"front"`
-	ReturnCall      bool            `json:"return_call" db:"return_call"`
-	WrapupUntil     *time.Time      `json:"wrapup_until" db:"wrapup_until"`
-	Disposition     string          `json:"disposition" db:"disposition"`
-	LastSeq         int64           `json:"last_seq" db:"last_seq"`
-	PromiseDueAt    *time.Time      `json:"promise_due_at" db:"promise_due_at"`
-	PromiseOpenedAt *time.Time      `json:"promise_opened_at" db:"promise_opened_at"`
-	CallID          *int64          `json:"call_id" db:"call_id"` // the running call
-	CallState       string          `json:"call_state" db:"call_state"`
+	channels.Conversation
+	ContactName     string     `json:"contact_name" db:"contact_name"` // name, else a phone number, mail address, or "Visitor 12"
+	QueueName       string     `json:"queue_name" db:"queue_name"`
+	AgentName       string     `json:"agent_name" db:"agent_name"`
+	PromiseDueAt    *time.Time `json:"promise_due_at" db:"promise_due_at"`
+	PromiseOpenedAt *time.Time `json:"promise_opened_at" db:"promise_opened_at"`
+	CallID          *int64     `json:"call_id" db:"call_id"` // the running call
+	CallState       string     `json:"call_state" db:"call_state"`
 }
 
 const rowSQL = `select c.id, c.contact_id,
@@ -220,7 +202,7 @@ func rows[T any](ctx context.Context, q Querier, what, sql string, args ...any) 
 	r, err := q.Query(ctx, sql, args...)
 	if err == nil {
 		list := []T{} // never nil: an empty list is [] in JSON
-		if list, err = pgx.AppendRows(list, r, pgx.RowToStructByName[T]); err == nil {
+		if list, err = pgx.AppendRows(list, r, pgx.RowToStructByNameLax[T]); err == nil {
 			return list, nil
 		}
 	}

@@ -215,9 +215,10 @@ func TestStructsMatchTheSpec(t *testing.T) {
 		for field := range spec.Components.Schemas[name].Properties {
 			want = append(want, field)
 		}
-		for i := range reflect.TypeOf(v).NumField() {
-			tag, _, _ := strings.Cut(reflect.TypeOf(v).Field(i).Tag.Get("json"), ",")
-			got = append(got, tag)
+		for _, field := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			if tag, _, _ := strings.Cut(field.Tag.Get("json"), ","); !field.Anonymous && tag != "-" {
+				got = append(got, tag)
+			}
 		}
 		slices.Sort(want)
 		slices.Sort(got)
