@@ -22,11 +22,6 @@ import (
 	"patchbay/channels"
 )
 
-// Querier is what a read needs: a pool or a transaction.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 // Agent is a person who answers.
 type Agent struct {
 	Login  string
@@ -36,14 +31,14 @@ type Agent struct {
 }
 
 // EnsureQueue returns the queue of that name and makes it when there is none.
-func EnsureQueue(ctx context.Context, q Querier, name string) (int64, error) {
+func EnsureQueue(ctx context.Context, q channels.Querier, name string) (int64, error) {
 	// The update changes nothing; without it a conflict returns no row.
 	return scalar[int64](ctx, q, "ensure queue", `insert into queues (name) values ($1)
 		on conflict (name) do update set name = excluded.name returning id`, name)
 }
 
 // EnsureAgent returns the agent with that login and makes it when there is none; queues are added, never taken away.
-func EnsureAgent(ctx context.Context, q Querier, a Agent) (int64, error) {
+func EnsureAgent(ctx context.Context, q channels.Querier, a Agent) (int64, error) {
 	if a.Role == "" {
 		a.Role = "agent"
 	}
@@ -57,22 +52,22 @@ func EnsureAgent(ctx context.Context, q Querier, a Agent) (int64, error) {
 }
 
 // Name returns the agent's full name.
-func Name(ctx context.Context, q Querier, agentID int64) (string, error) {
+func Name(ctx context.Context, q channels.Querier, agentID int64) (string, error) {
 	return name(ctx, q, `select name from agents where id = $1`, agentID, noSuchAgent())
 }
 
 // Supervises tells whether the agent may take work from colleagues.
-func Supervises(ctx context.Context, q Querier, agentID int64) (bool, error) {
+func Supervises(ctx context.Context, q channels.Querier, agentID int64) (bool, error) {
 	return scalar[bool](ctx, q, "read role", `select exists (select from agents where id = $1 and role in ('supervisor', 'admin'))`, agentID)
 }
 
 // QueueName returns the queue's name.
-func QueueName(ctx context.Context, q Querier, queueID int64) (string, error) {
+func QueueName(ctx context.Context, q channels.Querier, queueID int64) (string, error) {
 	return name(ctx, q, `select name from queues where id = $1`, queueID,
 		channels.FailField(channels.NotFound, "queue_id", "There is no such queue."))
 }
 
-func name(ctx context.Context, q Querier, sql string, id int64, none error) (string, error) {
+func name(ctx context.Context, q channels.Querier, sql string, id int64, none error) (string, error) {
 	row, err := one[struct{ Name string }](ctx, q, "read name", sql, id)
 	if err == nil && row == nil {
 		err = none
@@ -83,7 +78,7 @@ func name(ctx context.Context, q Querier, sql string, id int64, none error) (str
 	return row.Name, nil
 }
 
-func scalar[T any](ctx context.Context, q Querier, what, sql string, args ...any) (v T, err error) {
+func scalar[T any](ctx context.Context, q channels.Querier, what, sql string, args ...any) (v T, err error) {
 	rows, err := q.Query(ctx, sql, args...)
 	if err == nil {
 		v, err = pgx.CollectExactlyOneRow(rows, pgx.RowTo[T])
@@ -94,7 +89,7 @@ func scalar[T any](ctx context.Context, q Querier, what, sql string, args ...any
 	return v, nil
 }
 
-func all[T any](ctx context.Context, q Querier, what, sql string, args ...any) ([]T, error) {
+func all[T any](ctx context.Context, q channels.Querier, what, sql string, args ...any) ([]T, error) {
 	rows, err := q.Query(ctx, sql, args...)
 	if err == nil {
 		var list []T
@@ -106,7 +101,7 @@ func all[T any](ctx context.Context, q Querier, what, sql string, args ...any) (
 }
 
 // one returns nil when there is no row.
-func one[T any](ctx context.Context, q Querier, what, sql string, args ...any) (*T, error) {
+func one[T any](ctx context.Context, q channels.Querier, what, sql string, args ...any) (*T, error) {
 	rows, err := q.Query(ctx, sql, args...)
 	if err == nil {
 		var v *T

@@ -242,7 +242,7 @@ func (l *Login) Sweep(ctx context.Context) error {
 	return nil
 }
 
-func (l *Login) open(ctx context.Context, q Querier, agentID int64) (token string, err error) {
+func (l *Login) open(ctx context.Context, q channels.Querier, agentID int64) (token string, err error) {
 	token = random()
 	_, err = scalar[int64](ctx, q, "open session", `insert into sessions (token_hash, agent_id, expires_at)
 		values ($1, $2, clock_timestamp() + $3::interval) returning agent_id`, digest(token), agentID, sessionFor)

@@ -48,7 +48,7 @@ const offerSQL = `select o.id, o.conversation_id, c.channel, q.name as queue_nam
 	join contacts ct on ct.id = c.contact_id where o.outcome is null`
 
 // OpenOffer reads what rings at the agent now; nil when nothing does.
-func OpenOffer(ctx context.Context, q Querier, agentID int64) (*Offer, error) {
+func OpenOffer(ctx context.Context, q channels.Querier, agentID int64) (*Offer, error) {
 	return one[Offer](ctx, q, "open offer", offerSQL+` and o.agent_id = $1 and o.expires_at > clock_timestamp()`, agentID)
 }
 
@@ -73,7 +73,7 @@ func Decline(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64)
 
 // OfferedTo returns the conversation's open offer when it is the agent's own; conflict when it rings at a colleague, 0
 // when it rings nowhere.
-func OfferedTo(ctx context.Context, q Querier, conversationID, agentID int64) (offerID int64, err error) {
+func OfferedTo(ctx context.Context, q channels.Querier, conversationID, agentID int64) (offerID int64, err error) {
 	o, err := one[struct {
 		ID      int64
 		AgentID int64
@@ -144,7 +144,7 @@ func end(ctx context.Context, tx pgx.Tx, offerID, agentID int64, outcome string)
 }
 
 // tooLate says why an offer can no longer be answered.
-func tooLate(ctx context.Context, q Querier, offerID int64) error {
+func tooLate(ctx context.Context, q channels.Querier, offerID int64) error {
 	o, err := one[struct {
 		Outcome string
 		TakenBy string

@@ -65,7 +65,7 @@ func SetAway(ctx context.Context, pool *pgxpool.Pool, b *bus.Bus, agentID int64,
 	return b.Publish(channels.AgentSubject(agentID), frame{Type: "presence"})
 }
 
-func setAway(ctx context.Context, q Querier, agentID int64, reason string) (bool, error) {
+func setAway(ctx context.Context, q channels.Querier, agentID int64, reason string) (bool, error) {
 	n, err := scalar[int64](ctx, q, "set away", `with u as (
 		update agents set presence = 'away', presence_reason = $2, presence_at = clock_timestamp()
 		where id = $1 and presence = 'available' returning 1) select count(*) from u`, agentID, reason)
@@ -73,13 +73,13 @@ func setAway(ctx context.Context, q Querier, agentID int64, reason string) (bool
 }
 
 // Present tells whether the agent is available and has a tab open on a living node.
-func Present(ctx context.Context, q Querier, agentID int64) (bool, error) {
+func Present(ctx context.Context, q channels.Querier, agentID int64) (bool, error) {
 	return scalar[bool](ctx, q, "present",
 		`select exists (select from agents a where a.id = $1 and a.presence = 'available' and `+atDesk+`)`, agentID)
 }
 
 // Online tells whether the agent has a tab open on a living node.
-func Online(ctx context.Context, q Querier, agentID int64) (bool, error) {
+func Online(ctx context.Context, q channels.Querier, agentID int64) (bool, error) {
 	return scalar[bool](ctx, q, "online", `select exists (select from agents a where a.id = $1 and `+atDesk+`)`, agentID)
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"patchbay/channels"
 )
 
 // deskRow is a candidate as the database sees it.
@@ -18,7 +20,7 @@ type deskRow struct {
 
 // atTheDesk reads who is present, all of them or one. Free means: no open offer, no live call, not in the wrap-up of a
 // call, and fewer conversations in hand than the agent's capacity.
-func atTheDesk(ctx context.Context, q Querier, only *int64) ([]candidate, error) {
+func atTheDesk(ctx context.Context, q channels.Querier, only *int64) ([]candidate, error) {
 	rows, err := all[deskRow](ctx, q, "who is at the desk", `select a.id, a.idle_since,
 			array(select queue_id from agent_queues aq where aq.agent_id = a.id) as queues,
 			not exists (select from offers o where o.agent_id = a.id and o.outcome is null)
@@ -52,7 +54,7 @@ type refusalRow struct {
 }
 
 // head reads the first conversations in line of each queue, limit of each, with who refused them lately.
-func head(ctx context.Context, q Querier, queues []int64, limit int) ([]waiting, error) {
+func head(ctx context.Context, q channels.Querier, queues []int64, limit int) ([]waiting, error) {
 	rows, err := all[lineRow](ctx, q, "waiting line", `select c.id, c.queue_id, q.name as queue_name, c.front, c.return_call,
 			coalesce(c.waiting_since, c.state_at) as since
 		from unnest($1::bigint[]) f (queue_id) join queues q on q.id = f.queue_id

@@ -16,7 +16,7 @@ type Queue struct {
 }
 
 // Queues lists all queues by name.
-func Queues(ctx context.Context, q Querier) ([]Queue, error) {
+func Queues(ctx context.Context, q channels.Querier) ([]Queue, error) {
 	return rows[Queue](ctx, q, "queues", `select q.id, q.name, count(c.id) as waiting,
 			greatest(0, coalesce(extract(epoch from clock_timestamp() - min(coalesce(c.waiting_since, c.state_at))), 0))::int as longest_wait_seconds
 		from queues q left join conversations c on c.queue_id = q.id and c.state in ('waiting', 'offered')
@@ -38,7 +38,7 @@ type Colleague struct {
 }
 
 // Colleagues lists all agents by name.
-func Colleagues(ctx context.Context, q Querier) ([]Colleague, error) {
+func Colleagues(ctx context.Context, q channels.Querier) ([]Colleague, error) {
 	return rows[Colleague](ctx, q, "colleagues", `select a.id, a.name, a.presence, a.presence_reason, a.presence_at, `+online+` as online
 		from agents a order by a.name, a.id`)
 }
@@ -57,7 +57,7 @@ type Profile struct {
 }
 
 // Me reads an agent's profile and its running call, nil when there is none; not_found for an unknown agent.
-func Me(ctx context.Context, q Querier, agentID int64) (*Profile, *channels.Call, error) {
+func Me(ctx context.Context, q channels.Querier, agentID int64) (*Profile, *channels.Call, error) {
 	list, err := rows[Profile](ctx, q, "profile", `select id, login, name, role, presence, presence_reason, presence_at,
 			array(select queue_id from agent_queues where agent_id = a.id order by queue_id) as queue_ids, password_hash <> '' as has_password
 		from agents a where id = $1`, agentID)

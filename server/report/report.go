@@ -14,11 +14,6 @@ import (
 	"patchbay/channels"
 )
 
-// Querier is what a question needs: a pool or a transaction.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 // ConversationRow is what a list shows of a conversation: its own columns that leave the house, and what belongs to it.
 type ConversationRow struct {
 	channels.Conversation
@@ -63,7 +58,7 @@ const (
 )
 
 // List returns at most 100 rows of a view as that agent sees it; before pages through All.
-func List(ctx context.Context, q Querier, view View, agentID int64, before *time.Time) ([]ConversationRow, error) {
+func List(ctx context.Context, q channels.Querier, view View, agentID int64, before *time.Time) ([]ConversationRow, error) {
 	switch view {
 	case Mine:
 		return rows[ConversationRow](ctx, q, "my conversations", rowSQL+`where `+isMine+`
@@ -79,7 +74,7 @@ func List(ctx context.Context, q Querier, view View, agentID int64, before *time
 }
 
 // Rows reads the rows of these conversations, in no order; unknown ids have none.
-func Rows(ctx context.Context, q Querier, ids []int64) ([]ConversationRow, error) {
+func Rows(ctx context.Context, q channels.Querier, ids []int64) ([]ConversationRow, error) {
 	return rows[ConversationRow](ctx, q, "conversation rows", rowSQL+`where c.id = any($1)`, ids)
 }
 
@@ -91,7 +86,7 @@ type Counts struct {
 }
 
 // Count counts for each of these agents.
-func Count(ctx context.Context, q Querier, agentIDs ...int64) (map[int64]Counts, error) {
+func Count(ctx context.Context, q channels.Querier, agentIDs ...int64) (map[int64]Counts, error) {
 	list, err := rows[struct {
 		AgentID int64
 		Counts
@@ -122,7 +117,7 @@ type ConversationDetail struct {
 const earlierLimit = 20
 
 // Detail reads one conversation; not_found when there is none.
-func Detail(ctx context.Context, q Querier, id int64) (*ConversationDetail, error) {
+func Detail(ctx context.Context, q channels.Querier, id int64) (*ConversationDetail, error) {
 	row, err := Rows(ctx, q, []int64{id})
 	if err != nil {
 		return nil, err
@@ -151,7 +146,7 @@ func Detail(ctx context.Context, q Querier, id int64) (*ConversationDetail, erro
 }
 
 // Addresses lists the contact's addresses, the oldest first.
-func Addresses(ctx context.Context, q Querier, contactID int64) ([]channels.Address, error) {
+func Addresses(ctx context.Context, q channels.Querier, contactID int64) ([]channels.Address, error) {
 	return rows[channels.Address](ctx, q, "addresses", `select kind, value from addresses where contact_id = $1 order by id`, contactID)
 }
 
@@ -162,7 +157,7 @@ const callColumns = `id, conversation_id, direction, from_address, to_address, s
 const MessagesLimit = 500
 
 // Messages returns messages oldest first: those with seq > after, else the last ones with seq < before, else the newest.
-func Messages(ctx context.Context, q Querier, conversationID int64, after, before *int64, limit int) ([]channels.Message, error) {
+func Messages(ctx context.Context, q channels.Querier, conversationID int64, after, before *int64, limit int) ([]channels.Message, error) {
 	const columns = `id, conversation_id, seq, author, agent_id, channel, kind, body, private, client_id, data, at`
 	limit = min(max(limit, 1), MessagesLimit)
 	var list []channels.Message
@@ -185,7 +180,7 @@ func Messages(ctx context.Context, q Querier, conversationID int64, after, befor
 }
 
 // LastSeqs reads how far each of these conversations has come.
-func LastSeqs(ctx context.Context, q Querier, ids []int64) (map[int64]int64, error) {
+func LastSeqs(ctx context.Context, q channels.Querier, ids []int64) (map[int64]int64, error) {
 	list, err := rows[struct{ ID, LastSeq int64 }](ctx, q, "last seqs", `select id, last_seq from conversations where id = any($1)`, ids)
 	seqs := make(map[int64]int64, len(list))
 	for _, row := range list {
@@ -198,7 +193,7 @@ func noSuchConversation() error {
 	return channels.Fail(channels.NotFound, "There is no such conversation.")
 }
 
-func rows[T any](ctx context.Context, q Querier, what, sql string, args ...any) ([]T, error) {
+func rows[T any](ctx context.Context, q channels.Querier, what, sql string, args ...any) ([]T, error) {
 	r, err := q.Query(ctx, sql, args...)
 	if err == nil {
 		list := []T{} // never nil: an empty list is [] in JSON
