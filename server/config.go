@@ -52,6 +52,7 @@ type CompanyConfig struct {
 type HTTPConfig struct {
 	Listen         string   `koanf:"listen" rule:"listen" help:"Address and port."`
 	PublicURL      string   `koanf:"public_url" rule:"weburl" help:"How browsers reach us, if not by the address above, for example https://help.example.com. Microphones need https, except on localhost."`
+	TrustedProxies []string `koanf:"trusted_proxies" rule:"networks" help:"Proxies in front of us whose X-Forwarded-For is believed: IPs or networks."`
 	AllowedOrigins []string `koanf:"allowed_origins" rule:"origins" help:"Web sites that may embed the chat, for example \"https://www.example.com\"."`
 }
 
@@ -127,7 +128,7 @@ type LogConfig struct {
 func defaultConfig() Config {
 	return Config{
 		Company: CompanyConfig{Name: "our company"},
-		HTTP:    HTTPConfig{Listen: "127.0.0.1:8080", AllowedOrigins: []string{}},
+		HTTP:    HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
 		Chat:    ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200},
 		Ollama:  OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
 		SIP:     SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}},

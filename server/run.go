@@ -135,7 +135,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	h.flow = switchboard.New(switchboard.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log, Responder: h.responder.Responder,
 		Channels: ways, QueueID: h.queue})
 	h.router = agents.NewRouter(agents.RouterConfig{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log})
-	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(),
+	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(), TrustedProxies: h.cfg.HTTP.TrustedProxies,
 		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer,
 			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress},
 		Web: webui.Dist(), Log: h.log, Metrics: h.metrics, Mount: []func(fiber.Router){h.chat.Mount}})

@@ -225,3 +225,21 @@ func TestForeignOrigin(t *testing.T) {
 		}
 	}
 }
+
+// TestProxyInFront: the chat's limits count visitors by the address that a trusted proxy names, and nobody else's word.
+func TestProxyInFront(t *testing.T) {
+	_, env := ollama(t, llmtest.Oracle)
+	for _, c := range []struct {
+		proxies string
+		second  bool // may another visitor behind the same proxy open a chat
+	}{{"127.0.0.1", true}, {"192.0.2.1", false}} {
+		h := open(t, append(env, "PATCHBAY_CHAT_ADDRESS_SOCKETS=1", "PATCHBAY_HTTP_TRUSTED_PROXIES="+c.proxies)...)
+		if _, err := dial(t, h.url+"/chat/socket", http.Header{"X-Forwarded-For": {"203.0.113.7"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dial(t, h.url+"/chat/socket", http.Header{"X-Forwarded-For": {"203.0.113.8"}}); (err == nil) != c.second {
+			t.Errorf("proxies %s: second visitor: %v", c.proxies, err)
+		}
+		h.stop()
+	}
+}

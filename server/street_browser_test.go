@@ -2,6 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -170,4 +173,23 @@ func TestBrowserMissedAndDeclined(t *testing.T) {
 	h.eventually("declined and at the front", `select state = 'waiting' and front from conversations`)
 	b.desk("ana", "acceptOffer") // the only one present is asked again
 	v.state("agent")
+}
+
+// TestBrowserWidgetElsewhere: the one script tag of the README on a page of another origin, which the settings allow.
+func TestBrowserWidgetElsewhere(t *testing.T) {
+	_, env := ollama(t, llmtest.Oracle)
+	b := chromium(t, "")
+	var script string
+	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, `<!doctype html><html lang="en"><title>Shop</title><main><h1>Another shop</h1></main><script async src="%s/widget.js" data-patchbay></script>`, script)
+	}))
+	defer shop.Close()
+	h := open(t, append(env, "PATCHBAY_HTTP_ALLOWED_ORIGINS="+shop.URL)...)
+	script = h.url
+	b.page("ole", shop.URL, nil)
+	b.visitor("ole", "openChat")
+	b.visitor("ole", "write", "How long can I send back a tent?")
+	b.visitor("ole", "answered", 1)
+	b.clean("ole")
 }

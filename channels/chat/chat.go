@@ -140,7 +140,7 @@ func (c *Chat) guard(ctx *fiber.Ctx) error {
 	if !c.allowed(ctx.Get(fiber.HeaderOrigin), ctx.Get(fiber.HeaderHost)) {
 		return refuse(ctx, fiber.StatusForbidden, channels.Fail(channels.Forbidden, "This website may not use this chat."))
 	}
-	if !c.limits.mayOpen(ctx.IP()) {
+	if !c.limits.mayOpen(peer(ctx.Locals("peer"), ctx.IP())) {
 		return refuse(ctx, fiber.StatusTooManyRequests, channels.Fail(channels.TooMany, "Too many open chats from your network."))
 	}
 	return ctx.Next()
@@ -175,9 +175,18 @@ func originOf(text string) string {
 	return u.Scheme + "://" + host
 }
 
+// peer is the visitor's address: what the door behind which we are mounted has found out (it knows the proxies in front
+// of us), else who connected.
+func peer(known any, connected string) string {
+	if ip, ok := known.(string); ok && ip != "" {
+		return ip
+	}
+	return connected
+}
+
 // serve owns an upgraded socket until it ends; the connection is not ours after it has returned.
 func (c *Chat) serve(conn *websocket.Conn) {
-	ip := conn.IP()
+	ip := peer(conn.Locals("peer"), conn.IP())
 	if !c.enter(ip) {
 		deadline := time.Now().Add(time.Second)
 		_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, "server stops"), deadline)

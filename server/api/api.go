@@ -52,7 +52,7 @@ type Config struct {
 
 	Ready   func(ctx context.Context) error // nil: ready when database and bus answer
 	Metrics prometheus.Gatherer             // nil: no /metrics
-	Mount   []func(fiber.Router)            // the channels' own routes
+	Mount   []func(fiber.Router)            // the channels' own routes; Locals("peer") holds the caller's address
 }
 
 // Server is the door. App is to be served by the caller while Run runs.

@@ -31,7 +31,7 @@ func (s *Server) routes() *fiber.App {
 		ErrorHandler:          s.answerError,
 	})
 	app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: s.panicked}))
-	app.Use(deadline, secure)
+	app.Use(deadline, secure, s.from)
 
 	app.Get("/healthz", func(c *fiber.Ctx) error { return c.SendString("ok") })
 	app.Get("/readyz", s.ready)
@@ -106,6 +106,12 @@ func loopbackOnly(c *fiber.Ctx) error {
 	if !c.Context().RemoteIP().IsLoopback() || c.Get("X-Forwarded-For") != "" || c.Get("Forwarded") != "" {
 		return fiber.ErrNotFound
 	}
+	return c.Next()
+}
+
+// from leaves the caller's address for everybody behind: also for the channels' own routes, which do not know our proxies.
+func (s *Server) from(c *fiber.Ctx) error {
+	c.Locals("peer", s.peer(c))
 	return c.Next()
 }
 
