@@ -34,6 +34,7 @@ type chatLoad struct {
 	b        *bench
 	visitors []*visitor
 	agents   []*agent
+	owner    []*agent // of each visitor's conversation
 	posts    []post
 	refused  atomic.Int64
 	refusal  atomic.Pointer[string]
@@ -139,7 +140,7 @@ func (l *chatLoad) handOver(ctx context.Context) error {
 		}
 		owner[i] = a.(*agent)
 	}
-	l.agents = owner // from here one entry for each visitor
+	l.owner = owner
 	return nil
 }
 
@@ -216,7 +217,7 @@ func (l *chatLoad) write(ctx context.Context) time.Duration {
 
 func (l *chatLoad) reply(ctx context.Context, k, n int, id, words string) {
 	defer l.open.Done()
-	if err := l.agents[k].reply(ctx, l.visitors[k].conversation, id, words); err != nil {
+	if err := l.owner[k].reply(ctx, l.visitors[k].conversation, id, words); err != nil {
 		l.refuse(err.Error())
 		return
 	}
@@ -304,19 +305,30 @@ func (l *chatLoad) report(ctx context.Context, took time.Duration, cpu string) e
 	return nil
 }
 
+// leave lets everybody go home: no one who still waits shall ring in the next part, no wrap-up run out in it.
 func (l *chatLoad) leave(ctx context.Context) {
 	for _, v := range l.visitors {
-		_ = v.send(map[string]any{"type": "end"}) // else those who still wait would ring in the next part
+		_ = v.send(map[string]any{"type": "end"})
 	}
 	wait(ctx, 500*time.Millisecond)
 	for _, v := range l.visitors {
 		v.leave()
 	}
-	seen := map[*agent]bool{}
+	desks := map[*agent][]*visitor{}
 	for _, a := range l.agents {
-		if !seen[a] {
-			seen[a] = true
-			_ = a.rest(ctx)
-		}
+		desks[a] = nil
 	}
+	for i, a := range l.owner {
+		desks[a] = append(desks[a], l.visitors[i])
+	}
+	var home sync.WaitGroup
+	for a, held := range desks {
+		home.Go(func() {
+			for _, v := range held {
+				_ = a.close(ctx, v.conversation) // one that nobody had has no wrap-up
+			}
+			_ = a.rest(ctx)
+		})
+	}
+	home.Wait()
 }

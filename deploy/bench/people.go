@@ -335,7 +335,9 @@ func (a *agent) reply(ctx context.Context, conversation int64, clientID, words s
 
 // finish ends a conversation and its wrap-up.
 func (a *agent) finish(ctx context.Context, conversation int64) error {
-	return errors.Join(
-		a.call(ctx, "POST", fmt.Sprintf("/api/conversations/%d/end", conversation), nil, nil),
-		a.call(ctx, "POST", fmt.Sprintf("/api/conversations/%d/close", conversation), map[string]any{"disposition": "solved"}, nil))
+	return errors.Join(a.call(ctx, "POST", fmt.Sprintf("/api/conversations/%d/end", conversation), nil, nil), a.close(ctx, conversation))
+}
+
+func (a *agent) close(ctx context.Context, conversation int64) error {
+	return a.call(ctx, "POST", fmt.Sprintf("/api/conversations/%d/close", conversation), map[string]any{"disposition": "solved"}, nil)
 }

@@ -154,7 +154,8 @@ func (s *Switchboard) Take(ctx context.Context, agentID, conversationID int64) e
 				return err
 			}
 		case channels.New, channels.Bot, channels.Closed:
-			if err := s.toPeople(ctx, ch, "agent", channels.CodeWaiting, wordsWaiting); err != nil {
+			// nobody asked for a person: no promise and no notice, only who is there now
+			if err := s.intoLine(ctx, ch); err != nil {
 				return err
 			}
 		case channels.Agent, channels.Wrapup:
@@ -194,7 +195,7 @@ func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID
 		return channels.Fail(channels.Conflict, "A colleague has this conversation.")
 	}
 	if ch.c.State == channels.Wrapup {
-		return s.toPeople(ctx, ch, "agent", channels.CodeWaiting, wordsWaiting)
+		return s.intoLine(ctx, ch)
 	}
 	if err := s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "A colleague takes over."); err != nil {
 		return err

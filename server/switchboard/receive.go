@@ -244,19 +244,8 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 		_, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 		return err
 	}
-	history, err := channels.History(ctx, ch.tx, ch.c.ID, 0, 60)
-	if err != nil {
-		return fmt.Errorf("history: %w", err)
-	}
-	if err := ch.exec(ctx, "summary", `update conversations set summary = $2 where id = $1`, ch.c.ID, llm.Summary(history)); err != nil {
+	if err := s.intoLine(ctx, ch); err != nil {
 		return err
-	}
-	moved, err := ch.move(ctx, channels.Waiting)
-	if err != nil {
-		return err
-	}
-	if !moved {
-		return fmt.Errorf("conversation %d: %s cannot wait", ch.c.ID, ch.c.State)
 	}
 	due, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 	if err != nil {
@@ -267,6 +256,22 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 	}
 	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
 	return nil
+}
+
+// intoLine moves the conversation to the line, with the short summary of what was said so far.
+func (s *Switchboard) intoLine(ctx context.Context, ch *change) error {
+	history, err := channels.History(ctx, ch.tx, ch.c.ID, 0, 60)
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	if err := ch.exec(ctx, "summary", `update conversations set summary = $2 where id = $1`, ch.c.ID, llm.Summary(history)); err != nil {
+		return err
+	}
+	moved, err := ch.move(ctx, channels.Waiting)
+	if err == nil && !moved {
+		err = fmt.Errorf("conversation %d: %s cannot wait", ch.c.ID, ch.c.State)
+	}
+	return err
 }
 
 // backInLine takes the conversation from its agent and puts it before all others, with the promise open again.

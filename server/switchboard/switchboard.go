@@ -205,7 +205,7 @@ func (s *Switchboard) publish(subject string, v any) {
 	}
 }
 
-// liveChannel runs a command on the conversation's running call, if it has one.
+// live runs a command on the conversation's running call, if it has one.
 func (s *Switchboard) live(ctx context.Context, c *channels.Conversation, what string, do func(Channel) error) {
 	way, ok := s.Channels[channels.Voice]
 	if !ok {

@@ -203,6 +203,19 @@ func TestOnlyWhoHasItMayReply(t *testing.T) {
 	f.refused(err, channels.NotFound)
 }
 
+// TestTakeFromTheResponder: nobody asked for a person, so the customer hears only who is there now, and nothing is owed.
+func TestTakeFromTheResponder(t *testing.T) {
+	f := newFlow(t)
+	id := f.visitor("hello")
+	f.ok(f.Take(t.Context(), f.ana, id))
+	f.state(id, channels.Agent)
+	rows, err := channels.History(t.Context(), f.Pool, id, 0, 10)
+	f.ok(err)
+	if last := rows[len(rows)-1]; last.Data.Code != channels.CodeThrough || len(rows) != 3 || f.promises(id, "") != 0 {
+		t.Errorf("%d messages, last %+v", len(rows), last)
+	}
+}
+
 func TestTakingFromAColleagueIsASupervisorsRight(t *testing.T) {
 	f := newFlow(t)
 	id := f.visitor("a person please")
