@@ -3,15 +3,19 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
 	"patchbay/channels"
 	"patchbay/llm/llmtest"
 	"patchbay/server/db/dbtest"
+	"patchbay/webui"
 )
 
 func TestMain(m *testing.M) {
@@ -241,5 +245,34 @@ func TestProxyInFront(t *testing.T) {
 			t.Errorf("proxies %s: second visitor: %v", c.proxies, err)
 		}
 		h.stop()
+	}
+}
+
+// TestSourcesLead: every article that an answer may name as its source has a page behind its address.
+func TestSourcesLead(t *testing.T) {
+	if _, err := fs.Stat(webui.Dist(), "help.html"); err != nil {
+		t.Skip("SKIP: the pages are not built (cd webui && npm ci && npm run build)")
+	}
+	h := open(t)
+	rows, err := h.pool.Query(t.Context(), `select url, title from articles`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := 0
+	var url, title string
+	if _, err := pgx.ForEachRow(rows, []any{&url, &title}, func() error {
+		resp, err := http.Get(h.url + url)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if resp.StatusCode != 200 || !strings.Contains(string(body), "<h1>"+title+"</h1>") {
+			t.Errorf("%s: %d %.200s", url, resp.StatusCode, body)
+		}
+		pages++
+		return err
+	}); err != nil || pages == 0 {
+		t.Errorf("%d pages, %v", pages, err)
 	}
 }

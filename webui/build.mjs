@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'vite'
+import { articles, write as writeHelp } from './help.mjs'
 
 process.chdir(dirname(fileURLToPath(import.meta.url)))
 const configs = ['vite.desk.config.ts', 'vite.widget.config.ts', 'vite.page.config.ts']
@@ -16,7 +17,7 @@ function sources(dir) {
 }
 
 const hash = createHash('sha256')
-for (const file of [...sources('src'), ...configs, 'build.mjs', 'package-lock.json', 'tsconfig.base.json'].sort()) {
+for (const file of [...sources('src'), ...sources(articles), ...configs, 'help.mjs', 'build.mjs', 'package-lock.json', 'tsconfig.base.json'].sort()) {
   hash.update(file + '\0').update(readFileSync(file)).update('\0')
 }
 const id = hash.digest('hex').slice(0, 16)
@@ -32,6 +33,7 @@ if (known === id && !process.argv.includes('--force')) {
   for (const configFile of configs) {
     await build({ configFile, logLevel: 'warn', define: { __BUILD_ID__: JSON.stringify(id) } })
   }
+  writeHelp()
   writeFileSync('dist/.build-id', id + '\n') // last: a build that was cut short is built again
   console.log(`web pages: built ${id}`)
 }

@@ -68,6 +68,9 @@ func (s *Server) page(c *fiber.Ctx) error {
 	if name == "" {
 		name = "index.html"
 	}
+	if _, built := s.pages[name+".html"]; built { // /help/returns
+		name += ".html"
+	}
 	return s.file(c, name)
 }
 
