@@ -3,11 +3,14 @@ package llm
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -49,24 +52,43 @@ const passageRunes = 700
 //go:embed demo/*.md
 var demoFiles embed.FS
 
-// DemoArticles is the knowledge base of the invented shop Nordlicht. A file begins with "# title" and is served at
-// /help/<name of the file>.
+// DemoArticles is the knowledge base of the invented shop Nordlicht, served at /help/<name of the file>.
 func DemoArticles() ([]Article, error) {
-	entries, err := demoFiles.ReadDir("demo")
+	demo, err := fs.Sub(demoFiles, "demo")
 	if err != nil {
 		return nil, fmt.Errorf("demo articles: %w", err)
 	}
-	var out []Article
-	for _, e := range entries {
-		data, err := demoFiles.ReadFile("demo/" + e.Name())
-		if err != nil {
-			return nil, fmt.Errorf("demo articles: %w", err)
-		}
-		slug := strings.TrimSuffix(e.Name(), ".md")
-		title, body, _ := strings.Cut(string(data), "\n")
-		out = append(out, Article{Slug: slug, Title: strings.TrimPrefix(title, "# "), URL: "/help/" + slug, Body: body})
+	return ReadArticles(demo, "/help/")
+}
+
+// ReadArticles reads a folder of Markdown files. A file begins with "# title"; its address is base and its name without
+// .md. Every file that cannot be used is named, all of them at once.
+func ReadArticles(dir fs.FS, base string) ([]Article, error) {
+	names, err := fs.Glob(dir, "*.md")
+	if err != nil {
+		return nil, fmt.Errorf("read articles: %w", err)
 	}
-	return out, nil
+	var out []Article
+	var bad []error
+	for _, name := range names {
+		data, err := fs.ReadFile(dir, name)
+		if err != nil {
+			bad = append(bad, fmt.Errorf("article %s: %w", name, err))
+			continue
+		}
+		title, body, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
+		title, marked := strings.CutPrefix(title, "# ")
+		if !marked || !utf8.Valid(data) || strings.TrimSpace(body) == "" {
+			bad = append(bad, fmt.Errorf("article %s: want UTF-8 text that begins with \"# title\" and goes on after it", name))
+			continue
+		}
+		slug := strings.TrimSuffix(name, ".md")
+		out = append(out, Article{Slug: slug, Title: strings.TrimSpace(title), URL: base + slug, Body: body})
+	}
+	if len(names) == 0 {
+		bad = append(bad, errors.New("articles: no file *.md in the folder"))
+	}
+	return out, errors.Join(bad...)
 }
 
 // Load writes articles and their passages. Loading the same again changes nothing, not even the passages' ids, because

@@ -24,18 +24,19 @@ type Config struct {
 	DataDir string `koanf:"data_dir" help:"Where the house keeps its own database and files. Empty: /var/lib/patchbay for root, else ~/.local/share/patchbay."`
 	Demo    bool   `koanf:"demo" help:"Load demonstration data at the start: a shop's queue, agents and knowledge base."`
 
-	Node     NodeConfig     `koanf:"node" help:"This process among others on the same database and bus."`
-	Company  CompanyConfig  `koanf:"company" help:"Who answers."`
-	HTTP     HTTPConfig     `koanf:"http" help:"The desk, the API and the customers' chat."`
-	Chat     ChatConfig     `koanf:"chat" help:"How much one visitor, and one network address, may ask of the chat."`
-	Database DatabaseConfig `koanf:"database" help:"PostgreSQL."`
-	NATS     NATSConfig     `koanf:"nats" help:"The bus between nodes."`
-	Ollama   OllamaConfig   `koanf:"ollama" help:"The model that answers first."`
-	SIP      SIPConfig      `koanf:"sip" help:"The telephone line."`
-	RTP      RTPConfig      `koanf:"rtp" help:"The sound of telephone calls; each call takes two ports."`
-	WebRTC   WebRTCConfig   `koanf:"webrtc" help:"The sound of the agents' browsers."`
-	Mail     MailConfig     `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
-	Log      LogConfig      `koanf:"log" help:"What the server tells about itself."`
+	Node      NodeConfig      `koanf:"node" help:"This process among others on the same database and bus."`
+	Company   CompanyConfig   `koanf:"company" help:"Who answers."`
+	HTTP      HTTPConfig      `koanf:"http" help:"The desk, the API and the customers' chat."`
+	Chat      ChatConfig      `koanf:"chat" help:"How much one visitor, and one network address, may ask of the chat."`
+	Database  DatabaseConfig  `koanf:"database" help:"PostgreSQL."`
+	NATS      NATSConfig      `koanf:"nats" help:"The bus between nodes."`
+	Ollama    OllamaConfig    `koanf:"ollama" help:"The model that answers first."`
+	Knowledge KnowledgeConfig `koanf:"knowledge" help:"What the responder may say."`
+	SIP       SIPConfig       `koanf:"sip" help:"The telephone line."`
+	RTP       RTPConfig       `koanf:"rtp" help:"The sound of telephone calls; each call takes two ports."`
+	WebRTC    WebRTCConfig    `koanf:"webrtc" help:"The sound of the agents' browsers."`
+	Mail      MailConfig      `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
+	Log       LogConfig       `koanf:"log" help:"What the server tells about itself."`
 }
 
 // NodeConfig names this process.
@@ -82,6 +83,12 @@ type OllamaConfig struct {
 	FirstTokenSeconds int    `koanf:"first_token_seconds" rule:"1..60" help:"No word of an answer after this: the customer is told and gets a person."`
 	TotalSeconds      int    `koanf:"total_seconds" rule:"1..600" help:"The whole answer may take this."`
 	NumThread         int    `koanf:"num_thread" rule:"0..1024" help:"CPU threads for the model. 0: one less than the machine has."`
+}
+
+// KnowledgeConfig is a folder of articles, loaded at each start.
+type KnowledgeConfig struct {
+	Dir string `koanf:"dir" help:"A folder of Markdown files, each an article that begins with \"# title\". Loaded at each start; files that are gone stay known. Empty: none."`
+	URL string `koanf:"url" rule:"weburl" help:"Where customers can read them: an article's address is this, a slash, and its file's name without .md. Empty: /help on this server."`
 }
 
 // SIPConfig is the telephone line; Listen is "" when it is switched off.

@@ -177,8 +177,21 @@ func (h *house) publicURL() string {
 	return "http://" + h.web.Addr().String()
 }
 
-// furnish loads the demonstration data and makes the one-time link by which the first agent signs in.
+// furnish loads the knowledge base and, when asked, the demonstration data, and makes the one-time link by which the first agent signs in.
 func (h *house) furnish(ctx context.Context) (link string, err error) {
+	if dir := h.cfg.Knowledge.Dir; dir != "" {
+		base := strings.TrimRight(h.cfg.Knowledge.URL, "/") + "/"
+		if base == "/" {
+			base = "/help/"
+		}
+		articles, err := llm.ReadArticles(os.DirFS(dir), base)
+		if err != nil {
+			return "", fmt.Errorf("knowledge.dir: %w", err)
+		}
+		if err := llm.Load(ctx, h.db.Pool, articles); err != nil {
+			return "", err
+		}
+	}
 	if !h.cfg.Demo {
 		return "", nil
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"patchbay/channels"
+	"patchbay/llm"
 	"patchbay/llm/llmtest"
 	"patchbay/server/db/dbtest"
 	"patchbay/webui"
@@ -274,5 +277,32 @@ func TestSourcesLead(t *testing.T) {
 		return err
 	}); err != nil || pages == 0 {
 		t.Errorf("%d pages, %v", pages, err)
+	}
+}
+
+// TestOwnKnowledge: a company's folder of articles answers; a file that is none stops the start and is named.
+func TestOwnKnowledge(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("parking.md", "# Parking\n\nOur visitors park behind the mill, gate 7.\n")
+	h := open(t, "PATCHBAY_KNOWLEDGE_DIR="+dir, "PATCHBAY_KNOWLEDGE_URL=https://www.example.org/faq")
+	v := h.visitor("", 0)
+	v.says("Where do visitors park?")
+	answer := v.hears("the answer", by("ai"))
+	if !strings.Contains(answer.str("body"), "gate 7") {
+		t.Errorf("answer %v", answer)
+	}
+	if source, _ := answer["sources"].([]any); len(source) != 1 || fmt.Sprint(source[0]) != "map[title:Parking url:https://www.example.org/faq/parking]" {
+		t.Errorf("sources %v", answer["sources"])
+	}
+	write("notes.md", "no title\n")
+	write("empty.md", "# Only a title\n")
+	_, err := llm.ReadArticles(os.DirFS(dir), "/help/")
+	if err == nil || !strings.Contains(err.Error(), "notes.md") || !strings.Contains(err.Error(), "empty.md") {
+		t.Errorf("bad files: %v", err)
 	}
 }

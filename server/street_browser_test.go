@@ -193,3 +193,17 @@ func TestBrowserWidgetElsewhere(t *testing.T) {
 	b.visitor("ole", "answered", 1)
 	b.clean("ole")
 }
+
+// TestBrowserHelp: from an answer's source to the page that it names.
+func TestBrowserHelp(t *testing.T) {
+	_, env := ollama(t, llmtest.Oracle)
+	b := chromium(t, "")
+	h := open(t, env...)
+	b.page("ole", h.url+"/help/returns", nil)
+	b.see("ole", "within 60 days after delivery")
+	b.shot("ole", "help")
+	b.clean("ole")
+	b.visitor("ole", "openChat")
+	b.do("goto", frame{"page": "ole", "url": h.url + "/help"})
+	b.clean("ole")
+}

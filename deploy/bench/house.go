@@ -209,14 +209,19 @@ func (b *bench) close() error {
 	return b.stop()
 }
 
-// agents returns n agents who are signed in, with room for so many conversations each. They are hired by rows of their
-// own: the API has no such verb.
+// agents returns n agents who are signed in and rest, with room for so many conversations each. New ones are hired by
+// rows of their own: the API has no such verb.
 func (b *bench) agents(ctx context.Context, n, capacity int) ([]*agent, error) {
 	if b.rows == nil {
 		return nil, fmt.Errorf("%w: it needs %d agents, and those need -database", errSkipped, n)
 	}
 	var hired []*agent
-	for range n {
+	for _, a := range b.desk {
+		if a.socket == nil && a.capacity == capacity && len(hired) < n {
+			hired = append(hired, a)
+		}
+	}
+	for len(hired) < n {
 		link := rand.Text()
 		hash := sha256.Sum256([]byte(link))
 		name := fmt.Sprintf("%s-%d", b.run, len(b.desk))
@@ -231,6 +236,7 @@ func (b *bench) agents(ctx context.Context, n, capacity int) ([]*agent, error) {
 		if err != nil {
 			return nil, err
 		}
+		a.capacity = capacity
 		b.desk = append(b.desk, a)
 		hired = append(hired, a)
 	}

@@ -17,7 +17,8 @@ const (
 	loadRate    = 500 // messages a second, from both sides
 	agentsShare = 3   // each third one is the agent's
 	loadAgents  = 15
-	loadEach    = 20 // conversations of an agent, the most that the house allows
+	loadEach    = 20  // conversations of an agent, the most that the house allows
+	colleagues  = 185 // who are away, with their desks open, in a second round
 	drainFor    = 10 * time.Second
 )
 
@@ -35,6 +36,8 @@ type chatLoad struct {
 	visitors []*visitor
 	agents   []*agent
 	owner    []*agent // of each visitor's conversation
+	mark     string   // begins the id of this round's messages
+	title    string   // begins its rows in the table
 	posts    []post
 	refused  atomic.Int64
 	refusal  atomic.Pointer[string]
@@ -55,13 +58,36 @@ func (b *bench) load(ctx context.Context) error {
 	if err := l.handOver(ctx); err != nil {
 		return fmt.Errorf("hand-over: %w", err)
 	}
-	span := quickly(b, 20*time.Second, 5*time.Second)
+	if err := l.round(ctx, "load", "", quickly(b, 20*time.Second, 5*time.Second)); err != nil || b.quick {
+		return err
+	}
+	away, err := b.agents(ctx, colleagues, 1)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, a := range away {
+			_ = a.rest(context.WithoutCancel(ctx))
+		}
+	}()
+	for _, a := range away {
+		if err := errors.Join(a.work(ctx), a.presence(ctx, "away")); err != nil {
+			return err
+		}
+		a.answers(ctx, func(*news) {})
+	}
+	return l.round(ctx, "colleagues", fmt.Sprintf("%d desks open: ", loadAgents+colleagues), 5*time.Second)
+}
+
+// round writes for a while at the fixed rate and reports.
+func (l *chatLoad) round(ctx context.Context, name, title string, span time.Duration) error {
+	l.mark, l.title = fmt.Sprintf("%s-%s-", l.b.run, name), title
 	l.posts = make([]post, int(span.Seconds()*loadRate))
 	l.listen()
-	profiled := b.profiled(ctx, "load", span)
-	before := b.spent()
+	profiled := l.b.profiled(ctx, name, span)
+	before := l.b.spent()
 	took := l.write(ctx)
-	cpu := b.since(before)
+	cpu := l.b.since(before)
 	<-profiled
 	l.drain(ctx)
 	return l.report(ctx, took, cpu)
@@ -146,17 +172,17 @@ func (l *chatLoad) handOver(ctx context.Context) error {
 
 // listen notes acks and what the visitors see.
 func (l *chatLoad) listen() {
-	mark := l.b.run + "-L"
+	posts, mark := l.posts, l.mark // this round's: what comes late of the last one is not counted
 	for _, v := range l.visitors {
 		hear := func(n *news) {
 			switch n.Type {
 			case "ack":
-				if p := l.find(n.ClientID, mark); p != nil {
+				if p := find(posts, n.ClientID, mark); p != nil {
 					p.acked.CompareAndSwap(0, max(1, int64(n.at.Sub(p.due))))
 				}
 			case "message":
 				m := n.said()
-				if p := l.find(m.Body, mark); p != nil && m.Author == "agent" {
+				if p := find(posts, m.Body, mark); p != nil && m.Author == "agent" {
 					p.times.Add(1)
 					p.seen.CompareAndSwap(0, max(1, int64(n.at.Sub(p.due))))
 				}
@@ -174,17 +200,17 @@ func (l *chatLoad) refuse(why string) {
 }
 
 // find reads the number of a message from its id, or from its words, which begin with it.
-func (l *chatLoad) find(text, mark string) *post {
+func find(posts []post, text, mark string) *post {
 	rest, ok := strings.CutPrefix(text, mark)
 	if !ok {
 		return nil
 	}
 	number, _, _ := strings.Cut(rest, " ")
 	n, err := strconv.Atoi(number)
-	if err != nil || n < 0 || n >= len(l.posts) {
+	if err != nil || n < 0 || n >= len(posts) {
 		return nil
 	}
-	return &l.posts[n]
+	return &posts[n]
 }
 
 // write sends every message when it is due.
@@ -201,7 +227,7 @@ func (l *chatLoad) write(ctx context.Context) time.Duration {
 			break
 		}
 		k := n % len(l.visitors)
-		id := fmt.Sprintf("%s-L%d", l.b.run, n)
+		id := fmt.Sprintf("%s%d", l.mark, n)
 		words := id + " and some more words, as people write them to each other."
 		if n%agentsShare == agentsShare-1 {
 			l.open.Add(1)
@@ -242,7 +268,7 @@ func (l *chatLoad) drain(ctx context.Context) {
 
 // report holds what was acknowledged against the rows.
 func (l *chatLoad) report(ctx context.Context, took time.Duration, cpu string) error {
-	rows, err := l.b.rows.Query(ctx, `select client_id, count(*) from messages where client_id like $1 group by client_id`, l.b.run+"-L%")
+	rows, err := l.b.rows.Query(ctx, `select client_id, count(*) from messages where client_id like $1 group by client_id`, l.mark+"%")
 	if err != nil {
 		return err
 	}
@@ -263,7 +289,7 @@ func (l *chatLoad) report(ctx context.Context, took time.Duration, cpu string) e
 	last := time.Duration(0)
 	for n := range l.posts {
 		p, byAgent := &l.posts[n], n%agentsShare == agentsShare-1
-		id := fmt.Sprintf("%s-L%d", l.b.run, n)
+		id := fmt.Sprintf("%s%d", l.mark, n)
 		if stored[id] > 1 || p.times.Load() > 1 {
 			doubled++
 		}
@@ -287,17 +313,17 @@ func (l *chatLoad) report(ctx context.Context, took time.Duration, cpu string) e
 			unseen++
 		}
 	}
-	t := l.b.table
-	t.row("offered for "+took.Round(100*time.Millisecond).String(), "%d messages/s", loadRate)
-	t.row("stored and acknowledged", "%.0f messages/s   target 500/s", float64(acked)/max(last, took).Seconds())
-	t.row("visitor's message, due -> acknowledged", "%s   target p99 < 150 ms", &visitors)
-	t.row("agent's message, due -> answered", "%s", &agents)
-	t.row("agent's message, due -> visitor's page", "%s", &pages)
-	t.row("CPU meanwhile", "%s", cpu)
-	t.row("memory (RSS)", "%.0f MB", l.b.rss("VmRSS"))
-	t.row("acknowledged but not stored, never shown, doubled, refused", "%d, %d, %d, %d of %d", lost, unseen, doubled, l.refused.Load(), len(l.posts))
+	row := func(what, format string, args ...any) { l.b.table.row(l.title+what, format, args...) }
+	row("offered for "+took.Round(100*time.Millisecond).String(), "%d messages/s", loadRate)
+	row("stored and acknowledged", "%.0f messages/s   target 500/s", float64(acked)/max(last, took).Seconds())
+	row("visitor's message, due -> acknowledged", "%s   target p99 < 150 ms", &visitors)
+	row("agent's message, due -> answered", "%s", &agents)
+	row("agent's message, due -> visitor's page", "%s", &pages)
+	row("CPU meanwhile", "%s", cpu)
+	row("memory (RSS)", "%.0f MB", l.b.rss("VmRSS"))
+	row("lost, never shown, doubled, refused", "%d, %d, %d, %d of %d", lost, unseen, doubled, l.refused.Load(), len(l.posts))
 	if why := l.refusal.Load(); why != nil {
-		t.note("first refusal: %s", *why)
+		l.b.table.note("first refusal: %s", *why)
 	}
 	if lost+unseen+doubled > 0 || acked+int(l.refused.Load()) < len(l.posts) {
 		return errors.New("messages were lost, doubled or never answered")

@@ -209,12 +209,13 @@ func (v *visitor) leave() {
 // clientID is the sender's own mark of a message, found again in the database.
 func (b *bench) clientID(n int) string { return fmt.Sprintf("%s-%d", b.run, n) }
 
-// agent is a signed-in person with one tab.
+// agent is a signed-in person with one tab; socket is nil while they rest.
 type agent struct {
 	*socket
-	id   int64
-	base string
-	http *http.Client
+	id       int64
+	capacity int // 0: not one of ours
+	base     string
+	http     *http.Client
 }
 
 func (b *bench) signIn(ctx context.Context, link string) (*agent, error) {
@@ -289,6 +290,7 @@ func (a *agent) leave() {
 	if a.socket != nil {
 		_ = a.conn.Close()
 		<-a.closed
+		a.socket = nil
 	}
 }
 
