@@ -56,6 +56,11 @@ func Name(ctx context.Context, q channels.Querier, agentID int64) (string, error
 	return name(ctx, q, `select name from agents where id = $1`, agentID, noSuchAgent())
 }
 
+// HasPassword tells whether the agent can sign in without a link.
+func HasPassword(ctx context.Context, q channels.Querier, agentID int64) (bool, error) {
+	return scalar[bool](ctx, q, "read password", `select password_hash <> '' from agents where id = $1`, agentID)
+}
+
 // Supervises tells whether the agent may take work from colleagues.
 func Supervises(ctx context.Context, q channels.Querier, agentID int64) (bool, error) {
 	return scalar[bool](ctx, q, "read role", `select exists (select from agents where id = $1 and role in ('supervisor', 'admin'))`, agentID)

@@ -26,6 +26,7 @@ type Config struct {
 
 	Node      NodeConfig      `koanf:"node" help:"This process among others on the same database and bus."`
 	Company   CompanyConfig   `koanf:"company" help:"Who answers."`
+	Desk      DeskConfig      `koanf:"desk" help:"Who answers customers."`
 	HTTP      HTTPConfig      `koanf:"http" help:"The desk, the API and the customers' chat."`
 	Chat      ChatConfig      `koanf:"chat" help:"How much one visitor, and one network address, may ask of the chat."`
 	Database  DatabaseConfig  `koanf:"database" help:"PostgreSQL."`
@@ -47,6 +48,11 @@ type NodeConfig struct {
 // CompanyConfig is what customers are told.
 type CompanyConfig struct {
 	Name string `koanf:"name" rule:"some" help:"The name that customers hear and read."`
+}
+
+// DeskConfig names the agents.
+type DeskConfig struct {
+	Agents []string `koanf:"agents" rule:"agents" help:"Login, name and role of each, like \"mira: Mira Solheim (supervisor)\"; the role agent may be left out. Who is new, or has no password yet, gets a one-time link that the start prints. Nobody is taken away here."`
 }
 
 // HTTPConfig is the web side.
@@ -135,6 +141,7 @@ type LogConfig struct {
 func defaultConfig() Config {
 	return Config{
 		Company: CompanyConfig{Name: "our company"},
+		Desk:    DeskConfig{Agents: []string{}},
 		HTTP:    HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
 		Chat:    ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200},
 		Ollama:  OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},

@@ -28,6 +28,7 @@ var expectations = map[string]string{
 	"host":          "a host's name or IP address, or nothing",
 	"number":        "a telephone number: digits, perhaps after a +",
 	"networks":      `a list of IPs and networks, for example ["192.0.2.1", "198.51.100.0/24"]`,
+	"agents":        `a list like ["bo: Bo Lind", "mira: Mira Solheim (supervisor)"]`,
 	"mail":          "an address like help@example.com, or nothing",
 }
 
@@ -44,6 +45,7 @@ func (s setting) expectation() string {
 var (
 	wordPattern   = regexp.MustCompile(`^[A-Za-z0-9.-]{0,63}$`)
 	numberPattern = regexp.MustCompile(`^\+?[0-9]{1,15}$`) // E.164, and the short ones of a PBX
+	agentPattern  = regexp.MustCompile(`^([a-z0-9._@-]{1,100}): ([^()]{1,100}?)(?: \((agent|supervisor|admin)\))?$`)
 	hostPattern   = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?$`)
 )
 
@@ -80,6 +82,8 @@ func holds(rule, v string) bool {
 		return numberPattern.MatchString(v)
 	case "origins":
 		return isWebURL(v, true)
+	case "agents":
+		return agentPattern.MatchString(v)
 	case "networks":
 		_, errNet := netip.ParsePrefix(v)
 		_, errIP := netip.ParseAddr(v)

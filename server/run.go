@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -66,11 +67,11 @@ func run(ctx context.Context, cfg Config, log *slog.Logger, out func(format stri
 	if err := h.rooms(ctx); err != nil {
 		return err
 	}
-	link, err := h.furnish(ctx)
+	links, err := h.furnish(ctx)
 	if err != nil {
 		return err
 	}
-	return h.live(ctx, func() { h.greet(link, time.Since(began)) })
+	return h.live(ctx, func() { h.greet(links, time.Since(began)) })
 }
 
 // ground: the port, the database, the bus and this node's name. The port comes first: who holds it may say that every
@@ -177,8 +178,12 @@ func (h *house) publicURL() string {
 	return "http://" + h.web.Addr().String()
 }
 
-// furnish loads the knowledge base and, when asked, the demonstration data, and makes the one-time link by which the first agent signs in.
-func (h *house) furnish(ctx context.Context) (link string, err error) {
+// signIn is a one-time link for an agent.
+type signIn struct{ name, token string }
+
+// furnish loads the knowledge base, the agents of the settings and, when asked, the demonstration data. Agents without a
+// password get a link.
+func (h *house) furnish(ctx context.Context) (links []signIn, err error) {
 	if dir := h.cfg.Knowledge.Dir; dir != "" {
 		base := strings.TrimRight(h.cfg.Knowledge.URL, "/") + "/"
 		if base == "/" {
@@ -186,36 +191,57 @@ func (h *house) furnish(ctx context.Context) (link string, err error) {
 		}
 		articles, err := llm.ReadArticles(os.DirFS(dir), base)
 		if err != nil {
-			return "", fmt.Errorf("knowledge.dir: %w", err)
+			return nil, fmt.Errorf("knowledge.dir: %w", err)
 		}
 		if err := llm.Load(ctx, h.db.Pool, articles); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	if !h.cfg.Demo {
-		return "", nil
+	for _, text := range h.cfg.Desk.Agents {
+		m := agentPattern.FindStringSubmatch(text) // checked when the settings were read
+		l, err := h.invite(ctx, agents.Agent{Login: m[1], Name: m[2], Role: cmp.Or(m[3], "agent")}, false)
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, l...)
 	}
-	id, err := agents.EnsureAgent(ctx, h.db.Pool, agents.Agent{Login: "ana", Name: "Ana Brekke", Role: "admin", Queues: []int64{h.queue}})
-	if err != nil {
-		return "", err
+	if !h.cfg.Demo {
+		return links, nil
 	}
 	articles, err := llm.DemoArticles()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := llm.Load(ctx, h.db.Pool, articles); err != nil {
-		return "", err
+		return nil, err
 	}
-	return agents.SignInLink(ctx, h.db.Pool, id)
+	l, err := h.invite(ctx, agents.Agent{Login: "ana", Name: "Ana Brekke", Role: "admin"}, true)
+	return append(links, l...), err
 }
 
-func (h *house) greet(link string, took time.Duration) {
+// invite makes sure that the agent is there, and makes a link: always, or only for one without a password.
+func (h *house) invite(ctx context.Context, a agents.Agent, always bool) ([]signIn, error) {
+	a.Queues = []int64{h.queue}
+	id, err := agents.EnsureAgent(ctx, h.db.Pool, a)
+	if err != nil {
+		return nil, err
+	}
+	has, err := agents.HasPassword(ctx, h.db.Pool, id)
+	if err != nil || has && !always {
+		return nil, err
+	}
+	token, err := agents.SignInLink(ctx, h.db.Pool, id)
+	return []signIn{{a.Name, token}}, err
+}
+
+func (h *house) greet(links []signIn, took time.Duration) {
 	h.out("")
 	h.out("Patchbay is up after %s.", took.Round(10*time.Millisecond))
 	h.out("  customers  %s/", h.publicURL())
-	if link != "" {
-		h.out("  desk       %s/desk/#link=%s   (signs in Ana once)", h.publicURL(), link)
-	} else {
+	for _, l := range links {
+		h.out("  desk       %s/desk/#link=%s   (signs in %s once)", h.publicURL(), l.token, l.name)
+	}
+	if len(links) == 0 {
 		h.out("  desk       %s/desk/", h.publicURL())
 	}
 	if h.voice != nil {

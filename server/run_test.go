@@ -306,3 +306,26 @@ func TestOwnKnowledge(t *testing.T) {
 		t.Errorf("bad files: %v", err)
 	}
 }
+
+// TestAgentsOfTheSettings: who is named there signs in by a link, sets a password and gets no link at the next start.
+func TestAgentsOfTheSettings(t *testing.T) {
+	h := process(t, dbtest.URL(t), "PATCHBAY_DEMO=false", "PATCHBAY_DESK_AGENTS=bo: Bo Lind (supervisor)")
+	h.start()
+	a := h.signIn(h.link)
+	var me frame
+	a.call("PUT", "/api/me/password", frame{"password": "a long enough one"}, nil)
+	a.call("GET", "/api/me", nil, &me)
+	if me.str("login") != "bo" || me.str("name") != "Bo Lind" || me.str("role") != "supervisor" {
+		t.Errorf("signed in as %v", me)
+	}
+	h.kill()
+	h.start()
+	if h.link != "" {
+		t.Error("an agent with a password got a link again")
+	}
+	again := &agentClient{t: t, h: h, http: &http.Client{Timeout: patience}}
+	again.call("POST", "/api/sign-in", frame{"login": "bo", "password": "a long enough one"}, &me)
+	if status, _ := again.try("POST", "/api/sign-in", frame{"login": "bo", "password": "another one here"}); status != 401 {
+		t.Errorf("a wrong password: %d", status)
+	}
+}

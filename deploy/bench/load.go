@@ -83,6 +83,8 @@ func (b *bench) load(ctx context.Context) error {
 func (l *chatLoad) round(ctx context.Context, name, title string, span time.Duration) error {
 	l.mark, l.title = fmt.Sprintf("%s-%s-", l.b.run, name), title
 	l.posts = make([]post, int(span.Seconds()*loadRate))
+	l.refused.Store(0)
+	l.refusal.Store(nil)
 	l.listen()
 	profiled := l.b.profiled(ctx, name, span)
 	before := l.b.spent()
