@@ -3,8 +3,8 @@
 # ports of this machine, with its own Postgres (fsync on) and a scripted model that answers at once, and stops it all.
 #   QUICK=1                    a minute instead of five
 #   PARTS="chat load"          only some of: start chat load setups calls
-#   BENCH_DIR=/mnt/data        the disk to measure on, by default /var/tmp
-#   PROFILE=/tmp/profiles      also CPU profiles of the server, for go tool pprof
+#   BENCH_DIR=directory        the disk to measure on, by default /var/tmp
+#   PROFILE=directory          also CPU profiles of the server, for go tool pprof
 #   URL=http://host:8080 LINK=token [SIP=100@host:5060] [DATABASE_URL=...] [PID=...]   a running server instead; token is
 #                              the end of the desk's sign-in address. Without DATABASE_URL only what one agent can show.
 # The exit code is 1 only when something was lost or wrong. Timings depend on the machine and are printed, not judged.

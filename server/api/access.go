@@ -71,6 +71,9 @@ func (s *Server) guard(c *fiber.Ctx) error {
 	if !safe(c.Method()) && !s.sameOrigin(c) {
 		return channels.Fail(channels.Forbidden, "This request does not come from our own page.")
 	}
+	if len(c.Request().Body()) > bodyLimit {
+		return fiber.ErrRequestEntityTooLarge
+	}
 	if op := s.spec.fixed[c.Method()+" "+strings.TrimSuffix(c.Path(), "/")]; op != nil && access[op.name] == everybody {
 		return c.Next()
 	}

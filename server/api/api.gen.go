@@ -139,23 +139,24 @@ func (e LiveOutOutcome) Valid() bool {
 
 // Defines values for LiveOutType.
 const (
-	LiveOutTypeCall         LiveOutType = "call"
-	LiveOutTypeCallAnswer   LiveOutType = "call_answer"
-	LiveOutTypeCallDtmf     LiveOutType = "call_dtmf"
-	LiveOutTypeConversation LiveOutType = "conversation"
-	LiveOutTypeDone         LiveOutType = "done"
-	LiveOutTypeDraft        LiveOutType = "draft"
-	LiveOutTypeError        LiveOutType = "error"
-	LiveOutTypeHello        LiveOutType = "hello"
-	LiveOutTypeMessage      LiveOutType = "message"
-	LiveOutTypeOffer        LiveOutType = "offer"
-	LiveOutTypeOfferEnded   LiveOutType = "offer_ended"
-	LiveOutTypePhone        LiveOutType = "phone"
-	LiveOutTypePong         LiveOutType = "pong"
-	LiveOutTypePresence     LiveOutType = "presence"
-	LiveOutTypeResync       LiveOutType = "resync"
-	LiveOutTypeState        LiveOutType = "state"
-	LiveOutTypeTyping       LiveOutType = "typing"
+	LiveOutTypeCall          LiveOutType = "call"
+	LiveOutTypeCallAnswer    LiveOutType = "call_answer"
+	LiveOutTypeCallDtmf      LiveOutType = "call_dtmf"
+	LiveOutTypeConversation  LiveOutType = "conversation"
+	LiveOutTypeConversations LiveOutType = "conversations"
+	LiveOutTypeDone          LiveOutType = "done"
+	LiveOutTypeDraft         LiveOutType = "draft"
+	LiveOutTypeError         LiveOutType = "error"
+	LiveOutTypeHello         LiveOutType = "hello"
+	LiveOutTypeMessage       LiveOutType = "message"
+	LiveOutTypeOffer         LiveOutType = "offer"
+	LiveOutTypeOfferEnded    LiveOutType = "offer_ended"
+	LiveOutTypePhone         LiveOutType = "phone"
+	LiveOutTypePong          LiveOutType = "pong"
+	LiveOutTypePresence      LiveOutType = "presence"
+	LiveOutTypeResync        LiveOutType = "resync"
+	LiveOutTypeState         LiveOutType = "state"
+	LiveOutTypeTyping        LiveOutType = "typing"
 )
 
 // Valid indicates whether the value is a known member of the LiveOutType enum.
@@ -168,6 +169,8 @@ func (e LiveOutType) Valid() bool {
 	case LiveOutTypeCallDtmf:
 		return true
 	case LiveOutTypeConversation:
+		return true
+	case LiveOutTypeConversations:
 		return true
 	case LiveOutTypeDone:
 		return true
@@ -325,7 +328,7 @@ type LiveIn struct {
 // LiveInType defines model for LiveIn.Type.
 type LiveInType string
 
-// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. resync: read everything again. pong, done, error {error} answer a ref.
+// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. resync: read everything again. pong, done, error {error} answer a ref.
 type LiveOut struct {
 	Build *string `json:"build,omitempty"`
 
@@ -334,25 +337,26 @@ type LiveOut struct {
 	CallID *int64    `json:"call_id,omitempty"`
 
 	// Conversation What a list shows. Made by server/report, the only place that joins.
-	Conversation   *ConversationRow `json:"conversation,omitempty"`
-	ConversationID *int64           `json:"conversation_id,omitempty"`
-	Counts         *Counts          `json:"counts,omitempty"`
-	Digit          *string          `json:"digit,omitempty"`
-	Draft          *channels.Draft  `json:"draft,omitempty"`
-	Error          *Error           `json:"error,omitempty"`
-	Me             *Me              `json:"me,omitempty"`
-	Message        *Message         `json:"message,omitempty"`
-	Node           *string          `json:"node,omitempty"`
-	Offer          *Offer           `json:"offer,omitempty"`
-	OfferID        *int64           `json:"offer_id,omitempty"`
-	On             *bool            `json:"on,omitempty"`
-	Outcome        *LiveOutOutcome  `json:"outcome,omitempty"`
-	Ref            *string          `json:"ref,omitempty"`
-	Sdp            *string          `json:"sdp,omitempty"`
-	Seq            *int64           `json:"seq,omitempty"`
-	State          *State           `json:"state,omitempty"`
-	Tab            *string          `json:"tab,omitempty"`
-	Type           LiveOutType      `json:"type"`
+	Conversation   *ConversationRow   `json:"conversation,omitempty"`
+	ConversationID *int64             `json:"conversation_id,omitempty"`
+	Conversations  *[]ConversationRow `json:"conversations,omitempty"`
+	Counts         *Counts            `json:"counts,omitempty"`
+	Digit          *string            `json:"digit,omitempty"`
+	Draft          *channels.Draft    `json:"draft,omitempty"`
+	Error          *Error             `json:"error,omitempty"`
+	Me             *Me                `json:"me,omitempty"`
+	Message        *Message           `json:"message,omitempty"`
+	Node           *string            `json:"node,omitempty"`
+	Offer          *Offer             `json:"offer,omitempty"`
+	OfferID        *int64             `json:"offer_id,omitempty"`
+	On             *bool              `json:"on,omitempty"`
+	Outcome        *LiveOutOutcome    `json:"outcome,omitempty"`
+	Ref            *string            `json:"ref,omitempty"`
+	Sdp            *string            `json:"sdp,omitempty"`
+	Seq            *int64             `json:"seq,omitempty"`
+	State          *State             `json:"state,omitempty"`
+	Tab            *string            `json:"tab,omitempty"`
+	Type           LiveOutType        `json:"type"`
 }
 
 // LiveOutOutcome defines model for LiveOut.Outcome.

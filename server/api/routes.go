@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	bodyLimit      = 256 << 10
+	bodyLimit      = 256 << 10 // of what we take
+	readLimit      = 4 << 20   // of what is read to the end, so that the refusal arrives: closing in mid-send resets the connection
 	headerLimit    = 16 << 10
 	requestTimeout = 15 * time.Second
 )
@@ -23,7 +24,7 @@ const (
 func (s *Server) routes() *fiber.App {
 	app := fiber.New(fiber.Config{
 		Immutable:             true, // fiber's strings would change under us after the request
-		BodyLimit:             bodyLimit,
+		BodyLimit:             readLimit,
 		ReadBufferSize:        headerLimit,
 		ReadTimeout:           30 * time.Second,
 		IdleTimeout:           2 * time.Minute,

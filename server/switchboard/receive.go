@@ -52,7 +52,7 @@ func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channel
 	if err != nil {
 		return channels.Receipt{}, err
 	}
-	if r.State == channels.Bot {
+	if r.State == channels.Bot && in.Type == channels.Words {
 		s.wake(r.ConversationID)
 	}
 	return r, nil

@@ -42,6 +42,10 @@ export function connect(): void {
     outbox.hurry()
   })
   live.on('resync', () => void session.load().then(() => readAgain(session.me), () => readAgain(undefined)))
+  live.on('conversations', (frame) => {
+    for (const row of frame.conversations ?? []) lists.receive(row)
+    team.news()
+  })
   live.on('conversation', (frame) => {
     if (frame.conversation) lists.receive(frame.conversation, frame.counts)
     team.news()

@@ -613,16 +613,17 @@ export interface components {
             on?: boolean;
             digit?: string;
         };
-        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. resync: read everything again. pong, done, error {error} answer a ref. */
+        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. resync: read everything again. pong, done, error {error} answer a ref. */
         LiveOut: {
             /** @enum {string} */
-            type: "hello" | "conversation" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "resync" | "pong" | "done" | "error";
+            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "resync" | "pong" | "done" | "error";
             ref?: string;
             me?: components["schemas"]["Me"];
             build?: string;
             node?: string;
             tab?: string;
             conversation?: components["schemas"]["ConversationRow"];
+            conversations?: components["schemas"]["ConversationRow"][];
             counts?: components["schemas"]["Counts"];
             message?: components["schemas"]["Message"];
             draft?: {
