@@ -43,8 +43,9 @@ generated() { # generated files are what the spec says
   [ "$before" = "$after" ] || { echo "server/api/openapi.yaml and the generated files differ: run deploy/tools and npm run generate, and commit"; git --no-pager diff --stat; return 1; }
 }
 go_tests() { # each package starts its own Postgres
+  local package name code
   go test -race -shuffle=on -timeout 20m -json "$@" ./... >"$log/go.json"
-  local code=$?
+  code=$?
   jq -r 'select(.Action == "output" and (.Output | test("^(--- FAIL|FAIL|ok  |panic:)|WARNING: DATA RACE|SKIP"))) | .Output' "$log/go.json" | sed '/^$/d'
   if [ $code != 0 ]; then
     jq -r 'select(.Action == "fail" and .Test) | .Package + " " + .Test' "$log/go.json" | sort -u >"$log/failed"

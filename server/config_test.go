@@ -88,7 +88,7 @@ listen = "off"
 	if os.Geteuid() != 0 {
 		want.DataDir = "/home/ana/.local/share/patchbay"
 	}
-	want.HTTP = HTTPConfig{Listen: "127.0.0.1:1003", PublicURL: "https://help.example.com", AllowedOrigins: []string{"https://a.example", "https://b.example"}}
+	want.HTTP = HTTPConfig{Listen: "127.0.0.1:1003", PublicURL: "https://help.example.com", TrustedProxies: []string{}, AllowedOrigins: []string{"https://a.example", "https://b.example"}}
 	want.Ollama.TotalSeconds = 40
 	want.Ollama.Host = "http://127.0.0.1:11434"
 	want.Database.URL = "postgres://ours/x"
