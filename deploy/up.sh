@@ -55,15 +55,15 @@ if [ -z "${OLLAMA_HOST:-}" ]; then
     PATCHBAY_OLLAMA_BINARY=$cache/ollama-$(go list -m -f '{{.Version}}' github.com/ollama/ollama)/ollama
     if [ -x "$PATCHBAY_OLLAMA_BINARY" ]; then step "responder: Ollama from $cache"
     elif [ "${PATCHBAY_BUILD_OLLAMA:-1}" = 1 ]; then
-      step "responder: building Ollama once in the background (about 6 minutes, log: $cache/ollama-build.log)"
-      setsid nice -n 10 bash deploy/ollama.sh >/dev/null 2>"$cache/ollama-build.log" & background+=($!)
+      step "responder: building Ollama once in the background (about 6 minutes, log: $cache/responder.log)"; build=1
     else PATCHBAY_OLLAMA_BINARY=; step "responder: no Ollama"; fi
   fi
   export PATCHBAY_OLLAMA_BINARY
   export PATCHBAY_OLLAMA_MODEL_FILE=${PATCHBAY_OLLAMA_MODEL_FILE:-$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf}
-  if [ -n "$PATCHBAY_OLLAMA_BINARY" ] && [ ! -e "$PATCHBAY_OLLAMA_MODEL_FILE" ]; then
-    step "responder: fetching a small model in the background (log: $cache/models.log)"
-    setsid bash deploy/models.sh smollm2-135m >/dev/null 2>"$cache/models.log" & background+=($!)
+  # one after the other: both may install with apt, which one at a time may do
+  if [ -n "$PATCHBAY_OLLAMA_BINARY" ] && { [ -n "${build:-}" ] || [ ! -e "$PATCHBAY_OLLAMA_MODEL_FILE" ]; }; then
+    setsid nice -n 10 bash -c '[ -e "$PATCHBAY_OLLAMA_MODEL_FILE" ] || bash deploy/models.sh smollm2-135m >/dev/null; [ -z "$1" ] || bash deploy/ollama.sh >/dev/null' \
+      responder "${build:-}" 2>"$cache/responder.log" & background+=($!)
   fi
 else step "responder: OLLAMA_HOST"; fi
 
