@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -236,7 +235,7 @@ func (h *testHouse) kill() {
 	h.child = nil
 }
 
-// port keeps the address over restarts, so that clients find the server again.
+// keepPort keeps the address over restarts, so that clients find the server again.
 func (h *testHouse) keepPort() {
 	for i, e := range h.env {
 		if strings.HasPrefix(e, "PATCHBAY_HTTP_LISTEN=") {
@@ -520,16 +519,6 @@ func (a *agentClient) accept(offer frame) {
 func (a *agentClient) replies(conv int64, words string) {
 	a.t.Helper()
 	a.call("POST", fmt.Sprintf("/api/conversations/%d/messages", conv), frame{"client_id": clientID(), "body": words}, nil)
-}
-
-// freePort is a loopback port that nobody has right now.
-func freePort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // one reads a single value.

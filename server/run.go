@@ -245,8 +245,7 @@ func (h *house) greet(links []signIn, took time.Duration) {
 		h.out("  desk       %s/desk/", h.publicURL())
 	}
 	if h.voice != nil {
-		host, port, _ := strings.Cut(h.voice.Addr().String(), ":")
-		h.out("  phone      sip:%s@%s:%s", h.cfg.SIP.Number, host, port)
+		h.out("  phone      sip:%s@%s", h.cfg.SIP.Number, h.voice.Addr())
 	}
 	if h.mail != nil {
 		h.out("  mail       %s", h.cfg.Mail.Address)

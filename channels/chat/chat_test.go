@@ -292,20 +292,6 @@ func (p *page) want(kind string) frame {
 	return f
 }
 
-// until reads frames up to the first of that type.
-func (p *page) until(kind string) frame {
-	p.t.Helper()
-	for {
-		f, err := p.next()
-		if err != nil {
-			p.t.Fatalf("until %s: %v", kind, err)
-		}
-		if f["type"] == kind {
-			return f
-		}
-	}
-}
-
 func (p *page) say(id, body string) frame {
 	p.t.Helper()
 	p.send(frame{"type": "say", "client_id": id, "body": body})

@@ -1,6 +1,7 @@
 package switchboard
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -167,22 +168,13 @@ func (s *Switchboard) Take(ctx context.Context, agentID, conversationID int64) e
 			}
 		}
 		if ok, err := ch.move(ctx, channels.Offered); err != nil || !ok {
-			return firstOf(err, channels.Fail(channels.Conflict, "Somebody was faster."))
+			return cmp.Or[error](err, channels.Fail(channels.Conflict, "Somebody was faster."))
 		}
 		if err := agents.TakenByHand(ctx, ch.tx, conversationID, agentID); err != nil {
 			return err
 		}
 		return s.through(ctx, ch, agentID)
 	})
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // takeFromColleague is a supervisor's right. A running call comes along.

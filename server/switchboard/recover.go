@@ -49,7 +49,11 @@ func (s *Switchboard) Run(ctx context.Context) error {
 	s.loops.mu.Lock()
 	s.loops.ctx = ctx
 	s.loops.mu.Unlock()
-	defer s.loops.wg.Wait()
+	defer func() {
+		s.loops.mu.Lock() // a wake that has seen ctx alive has added its loop by now
+		s.loops.mu.Unlock()
+		s.loops.wg.Wait()
+	}()
 	beat, sweep := time.NewTicker(heartbeat), time.NewTicker(sweepEach)
 	defer beat.Stop()
 	defer sweep.Stop()

@@ -164,12 +164,6 @@ func (b *Baresip) writeFiles(cfg BaresipConfig, control netip.AddrPort) {
 	WriteWAV(b.t, null, nil, Rate)
 }
 
-// URI is where the phone can be called.
-func (b *Baresip) URI() string { return "sip:" + b.user + "@" + b.sip.String() }
-
-// Events are all events since the start, in order; Wait reads them too.
-func (b *Baresip) Events() <-chan Event { return b.events }
-
 // Wait reads events until one of the type comes.
 func (b *Baresip) Wait(ctx context.Context, eventType string) Event {
 	b.t.Helper()
@@ -251,9 +245,6 @@ func (b *Baresip) Heard() []int16 {
 	}
 	return all
 }
-
-// Output is what it printed, for a failing test.
-func (b *Baresip) Output() string { return b.output.String() }
 
 // Close quits the phone, with force after 3 s. It may be called twice.
 func (b *Baresip) Close() {

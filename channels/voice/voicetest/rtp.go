@@ -79,29 +79,8 @@ func (r *RTP) SetRemote(to netip.AddrPort, payloadType, eventType uint8) {
 	}
 }
 
-// SetSSRC makes the next packets another source's, or (for a spoofer) somebody else's.
-func (r *RTP) SetSSRC(ssrc uint32, seq uint16, ts uint32) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ssrc, r.seq, r.ts = ssrc, seq, ts
-}
-
-// SSRC and the next sequence number.
-func (r *RTP) SSRC() (ssrc uint32, next uint16) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.ssrc, r.seq
-}
-
 // Send sends one packet of sound.
 func (r *RTP) Send(payload []byte) { r.send(false, false, payload, uint32(len(payload))) }
-
-// SendRaw sends any bytes to the remote.
-func (r *RTP) SendRaw(b []byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, _ = r.conn.WriteToUDPAddrPort(b, r.remote)
-}
 
 func (r *RTP) send(event, marker bool, payload []byte, advance uint32) {
 	r.mu.Lock()

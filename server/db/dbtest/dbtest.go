@@ -117,16 +117,6 @@ func URL(t testing.TB) string {
 	return withDatabase(admin, name)
 }
 
-// Dir returns a directory for a test that runs its own server: below t.TempDir, but open to the server's user.
-func Dir(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
-		t.Fatal("dbtest:", err)
-	}
-	return dir
-}
-
 func lend(ctx context.Context) (admin, name string, err error) {
 	shared.Lock()
 	defer shared.Unlock()
