@@ -1,6 +1,9 @@
 package channels
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Event is news on the bus, sent after the commit. A lost one costs freshness, never truth: whoever sees a gap in Seq
 // reads the rows again.
@@ -49,21 +52,70 @@ func AgentSubject(id int64) string { return "agent." + strconv.FormatInt(id, 10)
 // CallSubject answers requests of agents' tabs to the node that owns the call (CallSignal -> CallReply).
 func CallSubject(id int64) string { return "call." + strconv.FormatInt(id, 10) }
 
-// CallSignal is one command to a running call. From a tab: connect, hangup, hold, mute, dtmf. From the switchboard:
-// join (an agent has accepted: expect its connect), release (the agent has let go: back to the line), end (hang up).
+// VoiceSubject answers requests that no call exists for yet, on that node: dial (an agent calls out), web (a customer
+// calls from the web page), echo (a test call).
+func VoiceSubject(nodeID string) string { return "voice." + Token(nodeID) }
+
+// Token makes an id fit to be one word of a subject.
+func Token(id string) string {
+	return strings.NewReplacer(".", "_", "*", "_", ">", "_", " ", "_").Replace(id)
+}
+
+// CallSignal is one command to a running call.
+//
+// From a tab of the agent who has it: connect (with the browser's offer), restart (a new offer of the same
+// connection, after a change of network), hangup, hold, mute, dtmf; transfer (to Target, and go), consult (call Target,
+// the caller hears music), swap, complete (join caller and consulted, and go), cancel (back to the caller), merge
+// (three-way), record (On false = pause). From a supervisor's tab: supervise (Mode, SDP), unsupervise. From the
+// consulted agent's tab: connect, decline, hangup. From the web page of the customer: restart, hangup, dtmf, mute.
+// From the switchboard: join (an agent has accepted: expect its connect), release (the agent has let go: back to the
+// line), end (hang up).
 type CallSignal struct {
-	Type    string `json:"type"`
-	CallID  int64  `json:"call_id"`
-	AgentID int64  `json:"agent_id"`
-	Tab     string `json:"tab,omitempty"`
-	SDP     string `json:"sdp,omitempty"`   // connect: the browser's offer
-	On      bool   `json:"on,omitempty"`    // hold, mute
-	Digit   string `json:"digit,omitempty"` // dtmf: one of 0-9 * # A-D
-	Reason  string `json:"reason,omitempty"`
+	Type    string      `json:"type"`
+	CallID  int64       `json:"call_id"`
+	AgentID int64       `json:"agent_id"`
+	Tab     string      `json:"tab,omitempty"`
+	SDP     string      `json:"sdp,omitempty"`
+	On      bool        `json:"on,omitempty"`    // hold, mute, record
+	Digit   string      `json:"digit,omitempty"` // dtmf: one of 0-9 * # A-D
+	Reason  string      `json:"reason,omitempty"`
+	Target  *CallTarget `json:"target,omitempty"`
+	Mode    string      `json:"mode,omitempty"` // listen, whisper, barge
+	Visitor bool        `json:"visitor,omitempty"`
+}
+
+// CallTarget is whom an agent calls, or passes a caller on to.
+type CallTarget struct {
+	Kind    string `json:"kind"` // agent, queue, number
+	AgentID int64  `json:"agent_id,omitempty"`
+	QueueID int64  `json:"queue_id,omitempty"`
+	Number  string `json:"number,omitempty"`
+	From    string `json:"from,omitempty"` // number of ours to show; "" = the trunk's
+}
+
+// Kinds of CallTarget.
+const (
+	TargetAgent  = "agent"
+	TargetQueue  = "queue"
+	TargetNumber = "number"
+)
+
+// VoiceRequest is what VoiceSubject answers, with a CallReply.
+type VoiceRequest struct {
+	Type           string `json:"type"` // dial, web, echo
+	AgentID        int64  `json:"agent_id,omitempty"`
+	ConversationID int64  `json:"conversation_id,omitempty"`
+	CallID         int64  `json:"call_id,omitempty"` // dial: the row that the switchboard has opened
+	Number         string `json:"number,omitempty"`
+	From           string `json:"from,omitempty"`
+	SDP            string `json:"sdp,omitempty"` // web, echo
+	Name           string `json:"name,omitempty"`
+	Visitor        string `json:"visitor,omitempty"` // web: the visitor's address value
 }
 
 // CallReply answers a CallSignal; Error is set when it was refused.
 type CallReply struct {
-	SDP   string `json:"sdp,omitempty"`
-	Error *Error `json:"error,omitempty"`
+	CallID int64  `json:"call_id,omitempty"`
+	SDP    string `json:"sdp,omitempty"`
+	Error  *Error `json:"error,omitempty"`
 }

@@ -43,6 +43,9 @@ var access = map[string]permission{
 	"AcceptOffer":          anAgent, // only its own: the flow
 	"DeclineOffer":         anAgent, // only its own: the flow
 	"AddAddress":           anAgent,
+	"Dial":                 anAgent, // the dial policy decides: voice
+	"GetPhone":             anAgent,
+	"SetPhone":             anAgent,
 }
 
 const cookie = "patchbay"

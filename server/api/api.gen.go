@@ -44,12 +44,74 @@ func (e CloseWithDisposition) Valid() bool {
 	}
 }
 
+// Defines values for LiveCallDirection.
+const (
+	In  LiveCallDirection = "in"
+	Out LiveCallDirection = "out"
+)
+
+// Valid indicates whether the value is a known member of the LiveCallDirection enum.
+func (e LiveCallDirection) Valid() bool {
+	switch e {
+	case In:
+		return true
+	case Out:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LiveCallRecording.
+const (
+	Off    LiveCallRecording = "off"
+	On     LiveCallRecording = "on"
+	Paused LiveCallRecording = "paused"
+)
+
+// Valid indicates whether the value is a known member of the LiveCallRecording enum.
+func (e LiveCallRecording) Valid() bool {
+	switch e {
+	case Off:
+		return true
+	case On:
+		return true
+	case Paused:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LiveCallRole.
+const (
+	LiveCallRoleAgent      LiveCallRole = "agent"
+	LiveCallRoleConsulted  LiveCallRole = "consulted"
+	LiveCallRoleSupervisor LiveCallRole = "supervisor"
+)
+
+// Valid indicates whether the value is a known member of the LiveCallRole enum.
+func (e LiveCallRole) Valid() bool {
+	switch e {
+	case LiveCallRoleAgent:
+		return true
+	case LiveCallRoleConsulted:
+		return true
+	case LiveCallRoleSupervisor:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LiveCallState.
 const (
 	LiveCallStateAnswered   LiveCallState = "answered"
 	LiveCallStateBridged    LiveCallState = "bridged"
 	LiveCallStateConnecting LiveCallState = "connecting"
+	LiveCallStateDialling   LiveCallState = "dialling"
 	LiveCallStateEnded      LiveCallState = "ended"
+	LiveCallStateRinging    LiveCallState = "ringing"
 	LiveCallStateWaiting    LiveCallState = "waiting"
 )
 
@@ -62,7 +124,11 @@ func (e LiveCallState) Valid() bool {
 		return true
 	case LiveCallStateConnecting:
 		return true
+	case LiveCallStateDialling:
+		return true
 	case LiveCallStateEnded:
+		return true
+	case LiveCallStateRinging:
 		return true
 	case LiveCallStateWaiting:
 		return true
@@ -71,30 +137,120 @@ func (e LiveCallState) Valid() bool {
 	}
 }
 
+// Defines values for LiveCallSupervisor.
+const (
+	LiveCallSupervisorBarge   LiveCallSupervisor = "barge"
+	LiveCallSupervisorEmpty   LiveCallSupervisor = ""
+	LiveCallSupervisorListen  LiveCallSupervisor = "listen"
+	LiveCallSupervisorWhisper LiveCallSupervisor = "whisper"
+)
+
+// Valid indicates whether the value is a known member of the LiveCallSupervisor enum.
+func (e LiveCallSupervisor) Valid() bool {
+	switch e {
+	case LiveCallSupervisorBarge:
+		return true
+	case LiveCallSupervisorEmpty:
+		return true
+	case LiveCallSupervisorListen:
+		return true
+	case LiveCallSupervisorWhisper:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LiveCallTalkingTo.
+const (
+	Both   LiveCallTalkingTo = "both"
+	Caller LiveCallTalkingTo = "caller"
+	Third  LiveCallTalkingTo = "third"
+)
+
+// Valid indicates whether the value is a known member of the LiveCallTalkingTo enum.
+func (e LiveCallTalkingTo) Valid() bool {
+	switch e {
+	case Both:
+		return true
+	case Caller:
+		return true
+	case Third:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LiveInMode.
+const (
+	LiveInModeBarge   LiveInMode = "barge"
+	LiveInModeListen  LiveInMode = "listen"
+	LiveInModeWhisper LiveInMode = "whisper"
+)
+
+// Valid indicates whether the value is a known member of the LiveInMode enum.
+func (e LiveInMode) Valid() bool {
+	switch e {
+	case LiveInModeBarge:
+		return true
+	case LiveInModeListen:
+		return true
+	case LiveInModeWhisper:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LiveInType.
 const (
-	LiveInTypeConnect    LiveInType = "connect"
-	LiveInTypeDtmf       LiveInType = "dtmf"
-	LiveInTypeHangup     LiveInType = "hangup"
-	LiveInTypeHold       LiveInType = "hold"
-	LiveInTypeMute       LiveInType = "mute"
-	LiveInTypePhoneClaim LiveInType = "phone_claim"
-	LiveInTypePing       LiveInType = "ping"
-	LiveInTypeTyping     LiveInType = "typing"
-	LiveInTypeUnwatch    LiveInType = "unwatch"
-	LiveInTypeWatch      LiveInType = "watch"
+	LiveInTypeCancel      LiveInType = "cancel"
+	LiveInTypeComplete    LiveInType = "complete"
+	LiveInTypeConnect     LiveInType = "connect"
+	LiveInTypeConsult     LiveInType = "consult"
+	LiveInTypeDecline     LiveInType = "decline"
+	LiveInTypeDtmf        LiveInType = "dtmf"
+	LiveInTypeEcho        LiveInType = "echo"
+	LiveInTypeHangup      LiveInType = "hangup"
+	LiveInTypeHold        LiveInType = "hold"
+	LiveInTypeMerge       LiveInType = "merge"
+	LiveInTypeMute        LiveInType = "mute"
+	LiveInTypePhoneClaim  LiveInType = "phone_claim"
+	LiveInTypePing        LiveInType = "ping"
+	LiveInTypeRecord      LiveInType = "record"
+	LiveInTypeRestart     LiveInType = "restart"
+	LiveInTypeSupervise   LiveInType = "supervise"
+	LiveInTypeSwap        LiveInType = "swap"
+	LiveInTypeTransfer    LiveInType = "transfer"
+	LiveInTypeTyping      LiveInType = "typing"
+	LiveInTypeUnsupervise LiveInType = "unsupervise"
+	LiveInTypeUnwatch     LiveInType = "unwatch"
+	LiveInTypeWatch       LiveInType = "watch"
 )
 
 // Valid indicates whether the value is a known member of the LiveInType enum.
 func (e LiveInType) Valid() bool {
 	switch e {
+	case LiveInTypeCancel:
+		return true
+	case LiveInTypeComplete:
+		return true
 	case LiveInTypeConnect:
 		return true
+	case LiveInTypeConsult:
+		return true
+	case LiveInTypeDecline:
+		return true
 	case LiveInTypeDtmf:
+		return true
+	case LiveInTypeEcho:
 		return true
 	case LiveInTypeHangup:
 		return true
 	case LiveInTypeHold:
+		return true
+	case LiveInTypeMerge:
 		return true
 	case LiveInTypeMute:
 		return true
@@ -102,7 +258,19 @@ func (e LiveInType) Valid() bool {
 		return true
 	case LiveInTypePing:
 		return true
+	case LiveInTypeRecord:
+		return true
+	case LiveInTypeRestart:
+		return true
+	case LiveInTypeSupervise:
+		return true
+	case LiveInTypeSwap:
+		return true
+	case LiveInTypeTransfer:
+		return true
 	case LiveInTypeTyping:
+		return true
+	case LiveInTypeUnsupervise:
 		return true
 	case LiveInTypeUnwatch:
 		return true
@@ -205,19 +373,67 @@ func (e LiveOutType) Valid() bool {
 
 // Defines values for MeRole.
 const (
-	Admin      MeRole = "admin"
-	Agent      MeRole = "agent"
-	Supervisor MeRole = "supervisor"
+	MeRoleAdmin      MeRole = "admin"
+	MeRoleAgent      MeRole = "agent"
+	MeRoleSupervisor MeRole = "supervisor"
 )
 
 // Valid indicates whether the value is a known member of the MeRole enum.
 func (e MeRole) Valid() bool {
 	switch e {
-	case Admin:
+	case MeRoleAdmin:
 		return true
-	case Agent:
+	case MeRoleAgent:
 		return true
-	case Supervisor:
+	case MeRoleSupervisor:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ThirdPartyKind.
+const (
+	ThirdPartyKindAgent  ThirdPartyKind = "agent"
+	ThirdPartyKindNumber ThirdPartyKind = "number"
+	ThirdPartyKindQueue  ThirdPartyKind = "queue"
+)
+
+// Valid indicates whether the value is a known member of the ThirdPartyKind enum.
+func (e ThirdPartyKind) Valid() bool {
+	switch e {
+	case ThirdPartyKindAgent:
+		return true
+	case ThirdPartyKindNumber:
+		return true
+	case ThirdPartyKindQueue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ThirdPartyState.
+const (
+	ThirdPartyStateFailed  ThirdPartyState = "failed"
+	ThirdPartyStateGone    ThirdPartyState = "gone"
+	ThirdPartyStateHeld    ThirdPartyState = "held"
+	ThirdPartyStateRinging ThirdPartyState = "ringing"
+	ThirdPartyStateTalking ThirdPartyState = "talking"
+)
+
+// Valid indicates whether the value is a known member of the ThirdPartyState enum.
+func (e ThirdPartyState) Valid() bool {
+	switch e {
+	case ThirdPartyStateFailed:
+		return true
+	case ThirdPartyStateGone:
+		return true
+	case ThirdPartyStateHeld:
+		return true
+	case ThirdPartyStateRinging:
+		return true
+	case ThirdPartyStateTalking:
 		return true
 	default:
 		return false
@@ -245,11 +461,47 @@ func (e ListConversationsParamsView) Valid() bool {
 	}
 }
 
+// Defines values for SetPhoneJSONBodyPhone.
+const (
+	Browser SetPhoneJSONBodyPhone = "browser"
+	Device  SetPhoneJSONBodyPhone = "device"
+)
+
+// Valid indicates whether the value is a known member of the SetPhoneJSONBodyPhone enum.
+func (e SetPhoneJSONBodyPhone) Valid() bool {
+	switch e {
+	case Browser:
+		return true
+	case Device:
+		return true
+	default:
+		return false
+	}
+}
+
 // Address defines model for Address.
 type Address = channels.Address
 
 // Call defines model for Call.
 type Call = channels.Call
+
+// CallQuality What the server hears of the customer's side, the last five seconds.
+type CallQuality struct {
+	// Delay round trip, milliseconds; 0 = unknown
+	Delay *float64 `json:"delay,omitempty"`
+
+	// Jitter milliseconds
+	Jitter float64 `json:"jitter"`
+
+	// Lost per cent
+	Lost float64 `json:"lost"`
+
+	// Mos 1 to 4.5
+	Mos float64 `json:"mos"`
+}
+
+// CallTarget defines model for CallTarget.
+type CallTarget = channels.CallTarget
 
 // Channel defines model for Channel.
 type Channel = channels.Kind
@@ -287,6 +539,21 @@ type ConversationRow = report.ConversationRow
 // Counts defines model for Counts.
 type Counts = report.Counts
 
+// Dial defines model for Dial.
+type Dial struct {
+	ConversationID *int64 `json:"conversation_id,omitempty"`
+
+	// From one of Phone.caller_numbers; none = the trunk's
+	From   *string `json:"from,omitempty"`
+	Number string  `json:"number"`
+}
+
+// Dialled defines model for Dialled.
+type Dialled struct {
+	CallID         int64 `json:"call_id"`
+	ConversationID int64 `json:"conversation_id"`
+}
+
 // Error defines model for Error.
 type Error = channels.Error
 
@@ -296,34 +563,84 @@ type LiveCall struct {
 	CallID    int64      `json:"call_id"`
 
 	// CallerHeld the caller has put us on hold
-	CallerHeld     *bool         `json:"caller_held,omitempty"`
-	ConversationID int64         `json:"conversation_id"`
-	From           *string       `json:"from,omitempty"`
-	Held           *bool         `json:"held,omitempty"`
-	Muted          *bool         `json:"muted,omitempty"`
-	Name           *string       `json:"name,omitempty"`
-	Reason         *string       `json:"reason,omitempty"`
-	StartedAt      *time.Time    `json:"started_at,omitempty"`
-	State          LiveCallState `json:"state"`
+	CallerHeld     *bool `json:"caller_held,omitempty"`
+	ConversationID int64 `json:"conversation_id"`
+
+	// Device my side is my desk telephone
+	Device    *bool              `json:"device,omitempty"`
+	Direction *LiveCallDirection `json:"direction,omitempty"`
+
+	// From the customer: number or name
+	From  *string `json:"from,omitempty"`
+	Held  *bool   `json:"held,omitempty"`
+	Muted *bool   `json:"muted,omitempty"`
+	Name  *string `json:"name,omitempty"`
+
+	// Quality What the server hears of the customer's side, the last five seconds.
+	Quality   *CallQuality       `json:"quality,omitempty"`
+	QueueName *string            `json:"queue_name,omitempty"`
+	Reason    *string            `json:"reason,omitempty"`
+	Recording *LiveCallRecording `json:"recording,omitempty"`
+
+	// Role what I am in this call; consulted: a colleague asks me, ringing until I connect or decline
+	Role      *LiveCallRole `json:"role,omitempty"`
+	StartedAt *time.Time    `json:"started_at,omitempty"`
+	State     LiveCallState `json:"state"`
+
+	// Supervisor a supervisor is in the call; listen is shown only where the settings say so
+	Supervisor     *LiveCallSupervisor `json:"supervisor,omitempty"`
+	SupervisorName *string             `json:"supervisor_name,omitempty"`
 
 	// Tab the tab that has the sound
 	Tab *string `json:"tab,omitempty"`
+
+	// TalkingTo whom I hear and who hears me
+	TalkingTo *LiveCallTalkingTo `json:"talking_to,omitempty"`
+
+	// Third Whom I consult, or pass the caller on to.
+	Third *ThirdParty `json:"third,omitempty"`
+
+	// To the number of ours that was called, or that is shown when we call out
+	To *string `json:"to,omitempty"`
+
+	// Web the customer calls from the web page
+	Web *bool `json:"web,omitempty"`
 }
+
+// LiveCallDirection defines model for LiveCall.Direction.
+type LiveCallDirection string
+
+// LiveCallRecording defines model for LiveCall.Recording.
+type LiveCallRecording string
+
+// LiveCallRole what I am in this call; consulted: a colleague asks me, ringing until I connect or decline
+type LiveCallRole string
 
 // LiveCallState defines model for LiveCall.State.
 type LiveCallState string
 
-// LiveIn What a tab sends. ping; watch {conversation_id, after} starts message and draft frames of one conversation, all messages after that seq first; unwatch; typing; phone_claim (this tab wants to own the phone); connect {call_id, sdp} answers with call_answer; hangup, hold {on}, mute {on}, dtmf {digit} with call_id. ref comes back in the answer (done or error).
+// LiveCallSupervisor a supervisor is in the call; listen is shown only where the settings say so
+type LiveCallSupervisor string
+
+// LiveCallTalkingTo whom I hear and who hears me
+type LiveCallTalkingTo string
+
+// LiveIn What a tab sends. Calls: restart {call_id, sdp} after a change of network answers with call_answer; transfer, consult {call_id, target}; swap, complete, cancel, merge, decline {call_id}; record {call_id, on} (false = pause); supervise {call_id, mode, sdp} answers with call_answer, without sdp it only changes the mode; unsupervise; echo {sdp} is a test call that says back what it hears, answered with call_answer {call_id 0}. ping; watch {conversation_id, after} starts message and draft frames of one conversation, all messages after that seq first; unwatch; typing; phone_claim (this tab wants to own the phone); connect {call_id, sdp} answers with call_answer; hangup, hold {on}, mute {on}, dtmf {digit} with call_id. ref comes back in the answer (done or error).
 type LiveIn struct {
-	After          *int64     `json:"after,omitempty"`
-	CallID         *int64     `json:"call_id,omitempty"`
-	ConversationID *int64     `json:"conversation_id,omitempty"`
-	Digit          *string    `json:"digit,omitempty"`
-	On             *bool      `json:"on,omitempty"`
-	Ref            *string    `json:"ref,omitempty"`
-	Sdp            *string    `json:"sdp,omitempty"`
-	Type           LiveInType `json:"type"`
+	After          *int64      `json:"after,omitempty"`
+	CallID         *int64      `json:"call_id,omitempty"`
+	ConversationID *int64      `json:"conversation_id,omitempty"`
+	Digit          *string     `json:"digit,omitempty"`
+	Mode           *LiveInMode `json:"mode,omitempty"`
+	On             *bool       `json:"on,omitempty"`
+	Ref            *string     `json:"ref,omitempty"`
+	Sdp            *string     `json:"sdp,omitempty"`
+	Target         *CallTarget `json:"target,omitempty"`
+	Type           LiveInType  `json:"type"`
 }
+
+// LiveInMode defines model for LiveIn.Mode.
+type LiveInMode string
 
 // LiveInType defines model for LiveIn.Type.
 type LiveInType string
@@ -406,6 +723,9 @@ type PasswordChange struct {
 	Password string  `json:"password"`
 }
 
+// Phone defines model for Phone.
+type Phone = report.Phone
+
 // Presence defines model for Presence.
 type Presence = agents.Presence
 
@@ -437,6 +757,29 @@ type Source = channels.Source
 // State defines model for State.
 type State = channels.State
 
+// ThirdParty Whom I consult, or pass the caller on to.
+type ThirdParty struct {
+	AgentID *int64 `json:"agent_id,omitempty"`
+
+	// Blind I have passed the caller on without talking first
+	Blind *bool          `json:"blind,omitempty"`
+	Kind  ThirdPartyKind `json:"kind"`
+
+	// Name a person's name or a number
+	Name   string  `json:"name"`
+	Number *string `json:"number,omitempty"`
+
+	// Reason of failed and gone, in words: "busy", "did not answer"
+	Reason *string         `json:"reason,omitempty"`
+	State  ThirdPartyState `json:"state"`
+}
+
+// ThirdPartyKind defines model for ThirdParty.Kind.
+type ThirdPartyKind string
+
+// ThirdPartyState defines model for ThirdParty.State.
+type ThirdPartyState string
+
 // TransferTo defines model for TransferTo.
 type TransferTo struct {
 	Note    *string `json:"note,omitempty"`
@@ -464,6 +807,17 @@ type ListMessagesParams struct {
 	Limit  *int   `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// SetPhoneJSONBody defines parameters for SetPhone.
+type SetPhoneJSONBody struct {
+	Phone SetPhoneJSONBodyPhone `json:"phone"`
+}
+
+// SetPhoneJSONBodyPhone defines parameters for SetPhone.
+type SetPhoneJSONBodyPhone string
+
+// DialJSONRequestBody defines body for Dial for application/json ContentType.
+type DialJSONRequestBody = Dial
+
 // AddAddressJSONRequestBody defines body for AddAddress for application/json ContentType.
 type AddAddressJSONRequestBody = Address
 
@@ -482,6 +836,9 @@ type SetPasswordJSONRequestBody = PasswordChange
 // SetPresenceJSONRequestBody defines body for SetPresence for application/json ContentType.
 type SetPresenceJSONRequestBody = PresenceChange
 
+// SetPhoneJSONRequestBody defines body for SetPhone for application/json ContentType.
+type SetPhoneJSONRequestBody SetPhoneJSONBody
+
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = SignIn
 
@@ -493,6 +850,9 @@ type ServerInterface interface {
 
 	// (GET /api/agents)
 	ListAgents(c *fiber.Ctx) error
+
+	// (POST /api/calls)
+	Dial(c *fiber.Ctx) error
 
 	// (POST /api/contacts/{id}/addresses)
 	AddAddress(c *fiber.Ctx, id ID) error
@@ -536,6 +896,12 @@ type ServerInterface interface {
 	// (POST /api/offers/{id}/decline)
 	DeclineOffer(c *fiber.Ctx, id ID) error
 
+	// (GET /api/phone)
+	GetPhone(c *fiber.Ctx) error
+
+	// (PUT /api/phone)
+	SetPhone(c *fiber.Ctx) error
+
 	// (GET /api/queues)
 	ListQueues(c *fiber.Ctx) error
 
@@ -563,6 +929,24 @@ func (siw *ServerInterfaceWrapper) ListAgents(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.ListAgents(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// Dial operation middleware
+func (siw *ServerInterfaceWrapper) Dial(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.Dial(c)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -994,6 +1378,42 @@ func (siw *ServerInterfaceWrapper) DeclineOffer(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// GetPhone operation middleware
+func (siw *ServerInterfaceWrapper) GetPhone(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetPhone(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// SetPhone operation middleware
+func (siw *ServerInterfaceWrapper) SetPhone(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.SetPhone(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // ListQueues operation middleware
 func (siw *ServerInterfaceWrapper) ListQueues(c *fiber.Ctx) error {
 
@@ -1121,6 +1541,12 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 
 	router.Post(options.BaseURL+"/api/conversations/:id/close", wrapper.CloseConversation)
 
+	router.Post(options.BaseURL+"/api/calls", wrapper.Dial)
+
+	router.Get(options.BaseURL+"/api/phone", wrapper.GetPhone)
+
+	router.Put(options.BaseURL+"/api/phone", wrapper.SetPhone)
+
 	router.Post(options.BaseURL+"/api/offers/:id/accept", wrapper.AcceptOffer)
 
 	router.Post(options.BaseURL+"/api/offers/:id/decline", wrapper.DeclineOffer)
@@ -1153,6 +1579,35 @@ type ListAgentsdefaultJSONResponse struct {
 }
 
 func (response ListAgentsdefaultJSONResponse) VisitListAgentsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DialRequestObject struct {
+	Body *DialJSONRequestBody
+}
+
+type DialResponseObject interface {
+	VisitDialResponse(ctx *fiber.Ctx) error
+}
+
+type Dial200JSONResponse Dialled
+
+func (response Dial200JSONResponse) VisitDialResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type DialdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DialdefaultJSONResponse) VisitDialResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -1564,6 +2019,63 @@ func (response DeclineOfferdefaultJSONResponse) VisitDeclineOfferResponse(ctx *f
 	return ctx.JSON(&response.Body)
 }
 
+type GetPhoneRequestObject struct {
+}
+
+type GetPhoneResponseObject interface {
+	VisitGetPhoneResponse(ctx *fiber.Ctx) error
+}
+
+type GetPhone200JSONResponse Phone
+
+func (response GetPhone200JSONResponse) VisitGetPhoneResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetPhonedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetPhonedefaultJSONResponse) VisitGetPhoneResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type SetPhoneRequestObject struct {
+	Body *SetPhoneJSONRequestBody
+}
+
+type SetPhoneResponseObject interface {
+	VisitSetPhoneResponse(ctx *fiber.Ctx) error
+}
+
+type SetPhone200JSONResponse Phone
+
+func (response SetPhone200JSONResponse) VisitSetPhoneResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type SetPhonedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetPhonedefaultJSONResponse) VisitSetPhoneResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type ListQueuesRequestObject struct {
 }
 
@@ -1683,6 +2195,9 @@ type StrictServerInterface interface {
 	// (GET /api/agents)
 	ListAgents(ctx context.Context, request ListAgentsRequestObject) (ListAgentsResponseObject, error)
 
+	// (POST /api/calls)
+	Dial(ctx context.Context, request DialRequestObject) (DialResponseObject, error)
+
 	// (POST /api/contacts/{id}/addresses)
 	AddAddress(ctx context.Context, request AddAddressRequestObject) (AddAddressResponseObject, error)
 
@@ -1724,6 +2239,12 @@ type StrictServerInterface interface {
 
 	// (POST /api/offers/{id}/decline)
 	DeclineOffer(ctx context.Context, request DeclineOfferRequestObject) (DeclineOfferResponseObject, error)
+
+	// (GET /api/phone)
+	GetPhone(ctx context.Context, request GetPhoneRequestObject) (GetPhoneResponseObject, error)
+
+	// (PUT /api/phone)
+	SetPhone(ctx context.Context, request SetPhoneRequestObject) (SetPhoneResponseObject, error)
 
 	// (GET /api/queues)
 	ListQueues(ctx context.Context, request ListQueuesRequestObject) (ListQueuesResponseObject, error)
@@ -1773,6 +2294,45 @@ func (sh *strictHandler) ListAgents(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(ListAgentsResponseObject); ok {
 		if err := validResponse.VisitListAgentsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Dial operation middleware
+func (sh *strictHandler) Dial(ctx *fiber.Ctx) error {
+	var request DialRequestObject
+
+	var body DialJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.Dial(ctx.UserContext(), request.(DialRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Dial")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DialResponseObject); ok {
+		if err := validResponse.VisitDialResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {
@@ -2230,6 +2790,70 @@ func (sh *strictHandler) DeclineOffer(ctx *fiber.Ctx, id ID) error {
 		return err
 	} else if validResponse, ok := response.(DeclineOfferResponseObject); ok {
 		if err := validResponse.VisitDeclineOfferResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetPhone operation middleware
+func (sh *strictHandler) GetPhone(ctx *fiber.Ctx) error {
+	var request GetPhoneRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPhone(ctx.UserContext(), request.(GetPhoneRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPhone")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetPhoneResponseObject); ok {
+		if err := validResponse.VisitGetPhoneResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetPhone operation middleware
+func (sh *strictHandler) SetPhone(ctx *fiber.Ctx) error {
+	var request SetPhoneRequestObject
+
+	var body SetPhoneJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.SetPhone(ctx.UserContext(), request.(SetPhoneRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetPhone")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetPhoneResponseObject); ok {
+		if err := validResponse.VisitSetPhoneResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

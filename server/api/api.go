@@ -35,6 +35,8 @@ type Flow struct {
 	End        func(ctx context.Context, agentID, conversationID int64) error
 	Close      func(ctx context.Context, agentID, conversationID int64, disposition, note string) error
 	AddAddress func(ctx context.Context, agentID, contactID int64, a channels.Address) error
+	// Dial calls a number for the agent; conversationID 0: the one of the contact, or a new one.
+	Dial func(ctx context.Context, agentID int64, number, from string, conversationID int64) (callID, conversation int64, err error)
 }
 
 // Config is what the door needs. Pool, Bus, NodeID, Flow and Web are required.
@@ -49,6 +51,9 @@ type Config struct {
 	Build          string   // names the pages' build; an open desk of another build offers to reload
 	PublicURL      string   // where browsers find us; https makes the cookie Secure. "": wherever they say they are
 	TrustedProxies []string // addresses or networks whose X-Forwarded-For is believed
+
+	// ICE gives a browser the servers that help it through closed networks, with credentials for that user; nil: none.
+	ICE func(user string) []channels.ICEServer
 
 	Ready   func(ctx context.Context) error // nil: ready when database and bus answer
 	Metrics prometheus.Gatherer             // nil: no /metrics

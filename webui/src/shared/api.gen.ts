@@ -264,6 +264,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/calls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Calls a customer. My browser (or desk telephone) is connected first, as for any call of mine: a call frame comes, the tab connects. Refused with the dial policy's words. With conversation_id the call belongs to that conversation, else to the newest open one of the contact with that number, else to a new one. */
+        post: operations["dial"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/phone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What my softphone needs; the credentials in ice_servers last ten minutes. */
+        get: operations["getPhone"];
+        /** @description Where my calls ring. */
+        put: operations["setPhone"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/offers/{id}/accept": {
         parameters: {
             query?: never;
@@ -478,7 +513,7 @@ export interface components {
             /** Format: int64 */
             agent_id: number | null;
             /** @enum {string} */
-            state: "answered" | "waiting" | "connecting" | "bridged" | "ended";
+            state: "dialling" | "ringing" | "answered" | "waiting" | "connecting" | "bridged" | "ended";
             /** Format: date-time */
             started_at: string;
             /** Format: date-time */
@@ -576,6 +611,37 @@ export interface components {
             why: string;
             return_call: boolean;
         };
+        Dial: {
+            number: string;
+            /** @description one of Phone.caller_numbers; none = the trunk's */
+            from?: string;
+            /** Format: int64 */
+            conversation_id?: number;
+        };
+        Dialled: {
+            /** Format: int64 */
+            call_id: number;
+            /** Format: int64 */
+            conversation_id: number;
+        };
+        Phone: {
+            /** @enum {string} */
+            phone: "browser" | "device";
+            /** @description a desk telephone of mine is registered */
+            device_ready: boolean;
+            device_label?: string;
+            /** @description some trunk lets me call out */
+            can_dial: boolean;
+            caller_numbers: {
+                number: string;
+                label: string;
+            }[];
+            ice_servers: {
+                urls: string[];
+                username?: string;
+                credential?: string;
+            }[];
+        };
         /** @description The state of the agent's call, as voice publishes it. */
         LiveCall: {
             /** Format: int64 */
@@ -583,9 +649,39 @@ export interface components {
             /** Format: int64 */
             conversation_id: number;
             /** @enum {string} */
-            state: "answered" | "waiting" | "connecting" | "bridged" | "ended";
+            state: "dialling" | "ringing" | "answered" | "waiting" | "connecting" | "bridged" | "ended";
+            /**
+             * @description what I am in this call; consulted: a colleague asks me, ringing until I connect or decline
+             * @enum {string}
+             */
+            role?: "agent" | "consulted" | "supervisor";
+            /** @enum {string} */
+            direction?: "in" | "out";
+            /** @description the customer calls from the web page */
+            web?: boolean;
+            /** @description the customer: number or name */
             from?: string;
             name?: string;
+            /** @description the number of ours that was called, or that is shown when we call out */
+            to?: string;
+            queue_name?: string;
+            third?: components["schemas"]["ThirdParty"];
+            /**
+             * @description whom I hear and who hears me
+             * @enum {string}
+             */
+            talking_to?: "caller" | "third" | "both";
+            /** @enum {string} */
+            recording?: "off" | "on" | "paused";
+            /**
+             * @description a supervisor is in the call; listen is shown only where the settings say so
+             * @enum {string}
+             */
+            supervisor?: "" | "listen" | "whisper" | "barge";
+            supervisor_name?: string;
+            /** @description my side is my desk telephone */
+            device?: boolean;
+            quality?: components["schemas"]["CallQuality"];
             held?: boolean;
             muted?: boolean;
             /** @description the caller has put us on hold */
@@ -598,10 +694,60 @@ export interface components {
             bridged_at?: string | null;
             reason?: string;
         };
-        /** @description What a tab sends. ping; watch {conversation_id, after} starts message and draft frames of one conversation, all messages after that seq first; unwatch; typing; phone_claim (this tab wants to own the phone); connect {call_id, sdp} answers with call_answer; hangup, hold {on}, mute {on}, dtmf {digit} with call_id. ref comes back in the answer (done or error). */
+        /** @description Whom I consult, or pass the caller on to. */
+        ThirdParty: {
+            /** @enum {string} */
+            kind: "agent" | "queue" | "number";
+            /** @description a person's name or a number */
+            name: string;
+            /** Format: int64 */
+            agent_id?: number;
+            number?: string;
+            /** @enum {string} */
+            state: "ringing" | "talking" | "held" | "failed" | "gone";
+            /** @description of failed and gone, in words: "busy", "did not answer" */
+            reason?: string;
+            /** @description I have passed the caller on without talking first */
+            blind?: boolean;
+        };
+        /** @description What the server hears of the customer's side, the last five seconds. */
+        CallQuality: {
+            /**
+             * Format: double
+             * @description 1 to 4.5
+             */
+            mos: number;
+            /**
+             * Format: double
+             * @description per cent
+             */
+            lost: number;
+            /**
+             * Format: double
+             * @description milliseconds
+             */
+            jitter: number;
+            /**
+             * Format: double
+             * @description round trip, milliseconds; 0 = unknown
+             */
+            delay?: number;
+        };
+        CallTarget: {
+            /** @enum {string} */
+            kind: "agent" | "queue" | "number";
+            /** Format: int64 */
+            agent_id?: number;
+            /** Format: int64 */
+            queue_id?: number;
+            number?: string;
+            /** @description number of ours to show */
+            from?: string;
+        };
+        /** @description What a tab sends. Calls: restart {call_id, sdp} after a change of network answers with call_answer; transfer, consult {call_id, target}; swap, complete, cancel, merge, decline {call_id}; record {call_id, on} (false = pause); supervise {call_id, mode, sdp} answers with call_answer, without sdp it only changes the mode; unsupervise; echo {sdp} is a test call that says back what it hears, answered with call_answer {call_id 0}. ping; watch {conversation_id, after} starts message and draft frames of one conversation, all messages after that seq first; unwatch; typing; phone_claim (this tab wants to own the phone); connect {call_id, sdp} answers with call_answer; hangup, hold {on}, mute {on}, dtmf {digit} with call_id. ref comes back in the answer (done or error). */
         LiveIn: {
             /** @enum {string} */
-            type: "ping" | "watch" | "unwatch" | "typing" | "phone_claim" | "connect" | "hangup" | "hold" | "mute" | "dtmf";
+            type: "ping" | "watch" | "unwatch" | "typing" | "phone_claim" | "connect" | "restart" | "hangup" | "hold" | "mute" | "dtmf" | "transfer" | "consult" | "swap" | "complete" | "cancel" | "merge" | "decline" | "record" | "supervise" | "unsupervise" | "echo";
             ref?: string;
             /** Format: int64 */
             conversation_id?: number;
@@ -612,6 +758,9 @@ export interface components {
             sdp?: string;
             on?: boolean;
             digit?: string;
+            target?: components["schemas"]["CallTarget"];
+            /** @enum {string} */
+            mode?: "listen" | "whisper" | "barge";
         };
         /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. resync: read everything again. pong, done, error {error} answer a ref. */
         LiveOut: {
@@ -1041,6 +1190,80 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    dial: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Dial"];
+            };
+        };
+        responses: {
+            /** @description It rings */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dialled"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getPhone: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Settings */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Phone"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    setPhone: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @enum {string} */
+                    phone: "browser" | "device";
+                };
+            };
+        };
+        responses: {
+            /** @description Settings */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Phone"];
+                };
             };
             default: components["responses"]["Error"];
         };
