@@ -450,11 +450,8 @@ type callStats struct {
 // lastWord is the CallEnded of this call.
 func (c *call) lastWord(result, reason string) channels.Inbound {
 	s := c.leg.Stats()
-	stats := callStats{Codec: "PCMU", PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
+	stats := callStats{Codec: c.agreed.format.Codec.Name(), PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
 		Strangers: s.Strangers, RemoteLost: s.RemoteLost, RemoteJitter: s.RemoteJitter.Milliseconds(), RoundTripMS: s.RoundTrip.Milliseconds()}
-	if c.agreed.codec == media.PCMA {
-		stats.Codec = "PCMA"
-	}
 	return c.about(channels.Inbound{Type: channels.CallEndedIn, Result: result, Reason: reason, Stats: stats})
 }
 

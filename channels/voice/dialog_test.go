@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/voicetest"
 )
 
@@ -111,7 +112,7 @@ func TestAnswerSDP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := terms{codec: 8, event: 96, remote: netip.MustParseAddrPort("192.0.2.2:4000"), held: true, dir: "sendonly", index: 1}
+	want := terms{format: media.Format{Codec: media.PCMA, PayloadType: 8, Events: 96}, remote: netip.MustParseAddrPort("192.0.2.2:4000"), held: true, dir: "sendonly", index: 1}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(terms{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}

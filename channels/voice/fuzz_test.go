@@ -39,8 +39,8 @@ func FuzzSDP(f *testing.F) {
 		if err == nil && len(back.streams) != len(d.streams) {
 			t.Fatalf("%d streams answered with %d", len(d.streams), len(back.streams))
 		}
-		if agreed.codec != 0 && agreed.codec != 8 {
-			t.Fatalf("codec %d", agreed.codec)
+		if f := agreed.format; f.PayloadType != 0 && f.PayloadType != 8 {
+			t.Fatalf("%+v", f)
 		}
 	})
 }

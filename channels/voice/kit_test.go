@@ -335,7 +335,7 @@ func (b *tab) listen(tr *webrtc.TrackRemote) {
 		}
 		b.mu.Lock()
 		switch p.PayloadType {
-		case media.PCMU, media.PCMA:
+		case media.TypePCMU, media.TypePCMA:
 			if len(b.heard) == 0 {
 				b.first = p.Timestamp
 			}
@@ -443,7 +443,7 @@ func hearPrompt(t testing.TB, ctx context.Context, r *voicetest.RTP, d time.Dura
 	var out []byte
 	pauses := 0
 	for i, h := range headers {
-		if h.PayloadType != media.PCMU && h.PayloadType != media.PCMA {
+		if h.PayloadType != media.TypePCMU && h.PayloadType != media.TypePCMA {
 			continue
 		}
 		if i > 0 && h.TS-headers[i-1].TS != media.FrameSamples {

@@ -32,8 +32,7 @@ type stream struct {
 
 // terms is what two descriptions agree on for one call.
 type terms struct {
-	codec   uint8 // media.PCMU or media.PCMA
-	event   uint8 // telephone-event's payload type; 0: none
+	format  media.Format
 	remote  netip.AddrPort
 	held    bool // the peer wants to hear nothing
 	dir     string
@@ -160,13 +159,13 @@ func (d *description) agree() (terms, error) {
 		t := terms{index: i, dir: s.dir, rtcpMux: s.rtcpMux}
 		found := false
 		for _, f := range s.formats {
-			codec, name := s.codec(f)
-			switch {
-			case name == "telephone-event" && t.event == 0:
-				t.event = codec
-			case !found && (name == "pcmu" || name == "pcma"):
+			pt, name := s.codec(f)
+			switch codec, known := media.ParseCodec(name); {
+			case name == "telephone-event" && t.format.Events == 0:
+				t.format.Events = pt
+			case !found && known:
 				found = true
-				t.codec = codec
+				t.format.Codec, t.format.PayloadType = codec, pt
 			}
 		}
 		if !found {
@@ -189,7 +188,7 @@ func (d *description) agree() (terms, error) {
 }
 
 // codec names a format: by its rtpmap, else by the static table (RFC 3551). A G.711 under another number than its
-// static one is left alone: no phone needs it and the legs count on the static ones.
+// static one is left alone: no phone needs it.
 func (s *stream) codec(format string) (uint8, string) {
 	pt, err := strconv.ParseUint(format, 10, 7)
 	if err != nil {
@@ -197,10 +196,10 @@ func (s *stream) codec(format string) (uint8, string) {
 	}
 	m, mapped := s.rtpmap[format]
 	switch {
-	case pt == uint64(media.PCMU) && (!mapped || strings.HasPrefix(m, "pcmu/8000")):
-		return media.PCMU, "pcmu"
-	case pt == uint64(media.PCMA) && (!mapped || strings.HasPrefix(m, "pcma/8000")):
-		return media.PCMA, "pcma"
+	case pt == uint64(media.TypePCMU) && (!mapped || strings.HasPrefix(m, "pcmu/8000")):
+		return media.TypePCMU, "pcmu"
+	case pt == uint64(media.TypePCMA) && (!mapped || strings.HasPrefix(m, "pcma/8000")):
+		return media.TypePCMA, "pcma"
 	case pt >= 96 && strings.HasPrefix(m, "telephone-event/8000"):
 		return uint8(pt), "telephone-event"
 	}
@@ -218,7 +217,7 @@ type local struct {
 
 // offer describes us to a caller that sent no SDP.
 func (l *local) offer() []byte {
-	return l.render([]string{fmt.Sprintf("m=audio %d RTP/AVP %d %d %d", l.port, media.PCMU, media.PCMA, ourEvents),
+	return l.render([]string{fmt.Sprintf("m=audio %d RTP/AVP %d %d %d", l.port, media.TypePCMU, media.TypePCMA, ourEvents),
 		"a=rtpmap:0 PCMU/8000", "a=rtpmap:8 PCMA/8000",
 		fmt.Sprintf("a=rtpmap:%d telephone-event/8000", ourEvents), fmt.Sprintf("a=fmtp:%d 0-16", ourEvents),
 		"a=ptime:20", "a=sendrecv"})
@@ -235,17 +234,14 @@ func (l *local) answer(d *description, t terms) []byte {
 			lines = append(lines, fmt.Sprintf("m=%s 0 %s %s", plain(s.kind), plain(s.protocol), plain(strings.Join(s.formats, " "))))
 			continue
 		}
-		name := "PCMU"
-		if t.codec == media.PCMA {
-			name = "PCMA"
+		f := t.format
+		m := fmt.Sprintf("m=audio %d %s %d", l.port, s.protocol, f.PayloadType)
+		if f.Events != 0 {
+			m += fmt.Sprintf(" %d", f.Events)
 		}
-		m := fmt.Sprintf("m=audio %d %s %d", l.port, s.protocol, t.codec)
-		if t.event != 0 {
-			m += fmt.Sprintf(" %d", t.event)
-		}
-		lines = append(lines, m, fmt.Sprintf("a=rtpmap:%d %s/8000", t.codec, name))
-		if t.event != 0 {
-			lines = append(lines, fmt.Sprintf("a=rtpmap:%d telephone-event/8000", t.event), fmt.Sprintf("a=fmtp:%d 0-16", t.event))
+		lines = append(lines, m, fmt.Sprintf("a=rtpmap:%d %s/%d", f.PayloadType, f.Codec.Name(), f.Codec.ClockRate()))
+		if f.Events != 0 {
+			lines = append(lines, fmt.Sprintf("a=rtpmap:%d telephone-event/8000", f.Events), fmt.Sprintf("a=fmtp:%d 0-16", f.Events))
 		}
 		lines = append(lines, "a=ptime:20", "a="+mirror(t.dir))
 	}

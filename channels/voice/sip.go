@@ -287,7 +287,7 @@ func keyOfInfo(kind string, body []byte) (byte, bool) {
 
 // remote is what the peer's SDP means to a leg.
 func (t terms) remoteOf() media.Remote {
-	return media.Remote{Addr: t.remote, PayloadType: t.codec, EventType: t.event}
+	return media.Remote{Addr: t.remote, Format: t.format}
 }
 
 // quiet is the log that sipgo gets: what it calls info is debug for us, broken packets are sampled and come without

@@ -190,7 +190,7 @@ func (w *webRTC) newAgentLeg(ctx context.Context, offerSDP string, onDTMF func(d
 	}
 	l := &agentLeg{pc: pc, log: w.log, events: make(chan legEvent, 16)}
 	l.track = &browserTrack{leg: l}
-	l.Leg = media.NewLeg(media.LegConfig{PayloadType: media.PCMU, Pacer: w.pacer, OnDTMF: onDTMF, Send: l.track.send})
+	l.Leg = media.NewLeg(media.LegConfig{Pacer: w.pacer, OnDTMF: onDTMF, Send: l.track.send})
 	defer func() {
 		if err != nil {
 			_ = l.close()
@@ -375,21 +375,24 @@ var errUnbound = errors.New("browser leg not connected")
 
 // Bind is pion's: what was negotiated.
 func (t *browserTrack) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	var events uint8
+	var format media.Format
 	codec := -1
 	list := c.CodecParameters()
 	for i, p := range list {
 		switch {
 		case strings.EqualFold(p.MimeType, mimeEvent) && p.ClockRate == media.Rate:
-			events = uint8(p.PayloadType)
-		case codec < 0 && slices.Contains([]uint8{media.PCMU, media.PCMA}, uint8(p.PayloadType)):
-			codec = i
+			format.Events = uint8(p.PayloadType)
+		case codec < 0:
+			name := strings.TrimPrefix(p.MimeType, "audio/")
+			if c, ok := media.ParseCodec(name); ok {
+				codec, format.Codec, format.PayloadType = i, c, uint8(p.PayloadType)
+			}
 		}
 	}
 	if codec < 0 {
 		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
 	}
-	t.leg.SetCodec(uint8(list[codec].PayloadType), events)
+	t.leg.SetFormat(format)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.out, t.ssrc = c.WriteStream(), uint32(c.SSRC())

@@ -70,14 +70,14 @@ func TestBrowserLeg(t *testing.T) {
 	t.Cleanup(func() { _ = ports.Close() })
 	phone := voicetest.NewRTP(t, loopback)
 	leg, err := media.NewUDPLeg(media.Config{
-		Ports: ports, Pacer: w.pacer, Remote: media.Remote{Addr: phone.Addr(), PayloadType: media.PCMU, EventType: 101},
+		Ports: ports, Pacer: w.pacer, Remote: media.Remote{Addr: phone.Addr(), Format: media.Format{Events: 101}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = leg.Close() })
 	leg.SDPSent()
-	phone.SetRemote(leg.LocalAddr(), media.PCMU, 101)
+	phone.SetRemote(leg.LocalAddr(), media.TypePCMU, 101)
 
 	legs, failed := make(chan *agentLeg, 1), make(chan string, 4)
 	press := make(chan struct{})

@@ -68,14 +68,14 @@ func TestBrowserBridge(t *testing.T) {
 	t.Cleanup(func() { _ = ports.Close() })
 	phone := voicetest.NewRTP(t, netip.MustParseAddr("127.0.0.1"))
 	leg, err := media.NewUDPLeg(media.Config{
-		Ports: ports, Pacer: w.pacer, Remote: media.Remote{Addr: phone.Addr(), PayloadType: media.PCMU, EventType: 101},
+		Ports: ports, Pacer: w.pacer, Remote: media.Remote{Addr: phone.Addr(), Format: media.Format{Events: 101}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = leg.Close() })
 	leg.SDPSent()
-	phone.SetRemote(leg.LocalAddr(), media.PCMU, 101)
+	phone.SetRemote(leg.LocalAddr(), media.TypePCMU, 101)
 
 	b := newTab(t)
 	offer := b.offer(ctx)

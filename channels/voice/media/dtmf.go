@@ -62,16 +62,16 @@ func keyCode(digit byte) (byte, bool) {
 // times (RFC 4733 sections 2.5.1.2 and 2.5.1.4).
 type keyPress struct {
 	code     byte
-	total    uint16 // samples
+	total    uint16 // in ticks of the output's clock, as all here
 	duration uint16
 	ends     int
 	ts       uint32
 }
 
-// put writes the next packet's payload and says whether it was the last of the event.
-func (k *keyPress) put(b []byte) (last bool) {
+// put writes the payload of the next packet, a frame further on, and says whether it was the last of the event.
+func (k *keyPress) put(b []byte, frame uint16) (last bool) {
 	const volume = 10 // -10 dBm0
-	k.duration = min(k.duration+FrameSamples, k.total)
+	k.duration += min(frame, k.total-k.duration)
 	b[0], b[1] = k.code, volume
 	if k.duration == k.total {
 		b[1] |= 0x80

@@ -8,9 +8,8 @@ import (
 
 // LegConfig says what a leg negotiated. voice's WebRTC leg uses it directly; a SIP leg comes from NewUDPLeg.
 type LegConfig struct {
-	PayloadType uint8 // PCMU or PCMA: what we send; both are understood when they arrive
-	EventType   uint8 // telephone-event's payload type, 0 = not negotiated
-	Pacer       *Pacer
+	Format Format // what was negotiated; the zero value is PCMU without keys
+	Pacer  *Pacer
 	// OnDTMF gets each key the other side presses, once, when its first packet arrives ('0'-'9', '*', '#', 'A'-'D').
 	// It runs on the reader's goroutine and must not block. Digits may be card numbers: do not log them.
 	OnDTMF func(digit byte)
@@ -25,15 +24,16 @@ type Leg struct {
 	out    *Output
 	onDTMF func(byte)
 
-	mu    sync.Mutex // the reception's: reader goroutine against Stats and SetCodec
-	in    reception
-	keys  keypad
-	event uint8
+	mu     sync.Mutex // the reception's: reader goroutine against Stats and SetFormat
+	in     reception
+	keys   keypad
+	format Format
 }
 
 // NewLeg makes a leg that hears nothing until its owner calls Deliver; its sink is Discard.
 func NewLeg(cfg LegConfig) *Leg {
-	l := &Leg{out: newOutput(cfg), onDTMF: cfg.OnDTMF, event: cfg.EventType}
+	cfg.Format = cfg.Format.normal()
+	l := &Leg{out: newOutput(cfg), onDTMF: cfg.OnDTMF, format: cfg.Format}
 	l.Swap(Discard)
 	return l
 }
@@ -62,30 +62,40 @@ func (l *Leg) Stop() { l.out.Play(nil) }
 // SendDTMF presses a key towards the other side; see Output.SendDTMF.
 func (l *Leg) SendDTMF(digit byte, d time.Duration) error { return l.out.SendDTMF(digit, d) }
 
-// SetCodec changes the payload types after a new negotiation.
-func (l *Leg) SetCodec(payloadType, eventType uint8) {
+// SetFormat changes codec and payload types after a new negotiation.
+func (l *Leg) SetFormat(f Format) {
+	f = f.normal()
 	l.mu.Lock()
-	l.event = eventType
+	l.format = f
 	l.mu.Unlock()
-	l.out.setCodec(payloadType, eventType)
+	l.out.setFormat(f)
+}
+
+// Format is what the leg sends and hears.
+func (l *Leg) Format() Format {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.format
 }
 
 // Deliver takes a packet from the leg's reader, which has parsed it, set Arrived, and trusts its source.
 func (l *Leg) Deliver(p *Packet) {
 	l.mu.Lock()
+	known := l.format.classify(p)
 	l.in.count(p)
-	var digit byte
-	switch {
-	case p.PayloadType == PCMU || p.PayloadType == PCMA:
-	case l.event != 0 && p.PayloadType == l.event:
-		p.Event = true
-		digit = l.keys.hear(p)
-	default: // comfort noise (13) and what nobody negotiated
+	if !known {
 		l.in.foreign++
 		l.mu.Unlock()
 		return
 	}
+	var digit byte
+	if p.Event {
+		digit = l.keys.hear(p)
+	}
 	l.mu.Unlock()
+	if tap := l.out.tap.Load(); tap != nil {
+		(*tap).Heard(p)
+	}
 	if digit != 0 && l.onDTMF != nil {
 		l.onDTMF(digit)
 	}

@@ -19,14 +19,13 @@ import (
 	"time"
 )
 
-// Static payload types (RFC 3551 section 6) and what everything here is built on: G.711, 8 kHz, 20 ms.
+// What prompts are made of, and the step of every clock here.
 const (
-	PCMU uint8 = 0
-	PCMA uint8 = 8
-
 	Rate         = 8000
 	Frame        = 20 * time.Millisecond
 	FrameSamples = 160
+
+	framesPerSecond = 50
 )
 
 var (

@@ -3,6 +3,7 @@ package media
 import (
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,14 +13,16 @@ import (
 type Output struct {
 	send  func([]byte) error
 	pacer *Pacer
+	tap   atomic.Pointer[Tap]
 
 	mu        sync.Mutex // guards all below; held while a packet is sent, so packets leave in order
-	pt, event uint8
+	format    Format
+	clock     int // of the format's codec
 	ssrc      uint32
 	seq       uint16    // of the newest packet sent
 	ts        uint32    // of the newest packet sent ...
 	at        time.Time // ... and when; zero before the first
-	span      uint32    // samples that packet covered
+	span      uint32    // ticks that packet covered
 	from      relayed
 	player    *Player
 	spoke     bool  // the player has sent a packet: the next one goes on from it
@@ -34,19 +37,7 @@ type Output struct {
 	buf       [MaxPacket]byte
 }
 
-// relayed is the source whose packets are being rewritten.
-type relayed struct {
-	valid bool
-	gap   bool // packets were withheld while a key was sent: close the hole in the sequence
-	ssrc  uint32
-	last  uint16 // highest sequence number seen
-	age   int    // how many before it belong to this source, up to reorderWindow
-	seq   uint16 // what to add to its sequence numbers
-	ts    uint32 // and timestamps
-}
-
 const (
-	reorderWindow = 100
 	// keyPause is the least pause between two keys, in frames: 60 ms.
 	keyPause = 3
 	maxKeys  = 32
@@ -54,7 +45,7 @@ const (
 
 func newOutput(cfg LegConfig) *Output {
 	return &Output{
-		send: cfg.Send, pacer: cfg.Pacer, pt: cfg.PayloadType, event: cfg.EventType,
+		send: cfg.Send, pacer: cfg.Pacer, format: cfg.Format.normal(), clock: cfg.Format.Codec.ClockRate(),
 		ssrc: rand.Uint32(), seq: uint16(rand.Uint32()), ts: rand.Uint32(),
 	}
 }
@@ -62,10 +53,15 @@ func newOutput(cfg LegConfig) *Output {
 // SSRC is the output's own, the same for the leg's life.
 func (o *Output) SSRC() uint32 { return o.ssrc }
 
-func (o *Output) setCodec(pt, event uint8) {
+// setFormat takes a new negotiation. The clock goes on where it stands, from now on at the new codec's rate.
+func (o *Output) setFormat(f Format) {
 	o.mu.Lock()
-	o.pt, o.event = pt, event
-	o.mu.Unlock()
+	defer o.mu.Unlock()
+	if clock := f.Codec.ClockRate(); clock != o.clock {
+		o.span = uint32(int64(o.span) * int64(clock) / int64(o.clock))
+		o.clock, o.from.valid, o.spoke = clock, false, false
+	}
+	o.format = f
 }
 
 func (o *Output) sent() (packets, bytes uint64) {
@@ -74,74 +70,22 @@ func (o *Output) sent() (packets, bytes uint64) {
 	return o.packets, o.bytes
 }
 
-// Write relays another leg's packet; it makes Output a Sink.
-func (o *Output) Write(p *Packet) {
-	if len(p.Payload) > MaxPacket-headerSize {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed || o.player != nil {
-		return
-	}
-	if o.press != nil {
-		o.from.gap = true
-		return
-	}
-	marker := p.Marker
-	behind := int16(o.from.last - p.Seq)
-	switch {
-	case !o.from.valid || p.SSRC != o.from.ssrc || behind > maxDropout || behind < -maxDropout:
-		o.from = relayed{valid: true, ssrc: p.SSRC, last: p.Seq, seq: o.seq + 1 - p.Seq, ts: o.nextTS(p.Arrived) - p.TS}
-		marker = !p.Event || marker
-	case o.from.gap && behind < 0:
-		o.from.gap, o.from.age, o.from.last, o.from.seq = false, 0, p.Seq, o.seq+1-p.Seq
-		if int32(p.TS+o.from.ts-o.ts) < int32(o.span) { // the key reached further than the source's clock
-			o.from.ts = o.ts + o.span - p.TS
-		}
-	case behind < 0:
-		o.from.age = min(o.from.age-int(behind), reorderWindow)
-		o.from.last = p.Seq
-	case int(behind) > o.from.age: // from before this source took over: its number has been used
-		return
-	}
-	payloadType := o.pt
-	if p.Event {
-		if o.event == 0 {
-			o.from.seq-- // withheld, and not to look like a loss
-			return
-		}
-		payloadType = o.event
-		copy(o.buf[headerSize:], p.Payload)
-	} else {
-		recode(o.buf[headerSize:], p.Payload, p.PayloadType, o.pt)
-	}
-	o.put(marker, payloadType, p.Seq+o.from.seq, p.TS+o.from.ts, p.Arrived, len(p.Payload))
-}
-
-// recode copies G.711 from one law to the other.
-func recode(dst, src []byte, from, to uint8) {
-	switch {
-	case from == to:
-		copy(dst, src)
-	case to == PCMA:
-		for i, b := range src {
-			dst[i] = ulawToALaw[b]
-		}
-	default:
-		for i, b := range src {
-			dst[i] = alawToULaw[b]
-		}
-	}
-}
-
 // nextTS is the timestamp of a packet that begins something new at the time now.
 func (o *Output) nextTS(now time.Time) uint32 {
 	if o.at.IsZero() {
 		return o.ts
 	}
-	elapsed := int64(now.Sub(o.at)) / int64(time.Second/Rate)
-	return o.ts + uint32(max(elapsed, int64(o.span)))
+	return o.ts + uint32(max(ticksIn(now.Sub(o.at), o.clock), int64(o.span)))
+}
+
+// say sends the n bytes of sound that lie in buf behind the header. The lock is held.
+func (o *Output) say(kind Source, marker bool, seq uint16, ts uint32, now time.Time, n int) {
+	sound := o.buf[headerSize : headerSize+n]
+	o.put(marker, o.format.PayloadType, seq, ts, now, n)
+	o.span = max(o.span, o.format.Codec.ticks(sound))
+	if tap := o.tap.Load(); tap != nil {
+		(*tap).Said(o.format.Codec, sound, now, kind)
+	}
 }
 
 // put sends what lies in buf behind the header. The lock is held.
@@ -156,9 +100,6 @@ func (o *Output) put(marker bool, payloadType uint8, seq uint16, ts uint32, now 
 	}
 	if o.at.IsZero() || int32(ts-o.ts) > 0 {
 		o.ts, o.at, o.span = ts, now, 0
-	}
-	if payloadType == o.pt {
-		o.span = max(o.span, uint32(n))
 	}
 }
 
@@ -188,25 +129,25 @@ func (o *Output) Play(p *Player) *Player {
 	return p
 }
 
-// SendDTMF presses a key for d (40 ms to 6 s). Keys pressed while one is being sent wait for their turn; sound is
+// SendDTMF presses a key for d: 40 ms at least and what its duration field can say at most (8 s, beside Opus 1.3 s). Keys pressed while one is being sent wait for their turn; sound is
 // withheld while a key is sent. ErrNoEvents: the other side takes no telephone-events.
 func (o *Output) SendDTMF(digit byte, d time.Duration) error {
 	code, ok := keyCode(digit)
 	if !ok {
 		return errKey
 	}
-	d = min(max(d, 2*Frame), 6*time.Second)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.closed:
 		return ErrClosed
-	case o.event == 0:
+	case o.format.Events == 0:
 		return ErrNoEvents
 	case len(o.presses) >= maxKeys:
 		return errKeys
 	}
-	o.presses = append(o.presses, keyPress{code: code, total: uint16(d / (time.Second / Rate))})
+	total := min(ticksIn(max(d, 2*Frame), o.clock), 0xffff)
+	o.presses = append(o.presses, keyPress{code: code, total: uint16(total)})
 	o.pace()
 	return nil
 }
@@ -241,8 +182,8 @@ func (o *Output) tick(frame int64, now time.Time) bool {
 func (o *Output) tickKey(frame int64, now time.Time) {
 	k := o.press
 	first := k.duration == 0
-	last := k.put(o.buf[headerSize:])
-	o.put(first, o.event, o.seq+1, k.ts, now, 4)
+	last := k.put(o.buf[headerSize:], uint16(o.format.Codec.frameTicks()))
+	o.put(first, o.format.Events, o.seq+1, k.ts, now, 4)
 	o.span = max(o.span, uint32(k.duration))
 	if last {
 		o.press, o.pressFree = nil, frame+keyPause
@@ -258,12 +199,16 @@ func (o *Output) tickPlayer(frame int64, now time.Time) {
 		o.from.valid = false
 		return
 	}
-	recode(o.buf[headerSize:], raw[:], PCMU, o.pt)
-	ts := o.ts + uint32(frame-o.frame)*FrameSamples // a frame the pacer skipped is time that passed
+	recode(o.buf[headerSize:], raw[:], PCMU, o.format.Codec)
+	ts := o.ts + uint32(frame-o.frame)*o.format.Codec.frameTicks() // a frame the pacer skipped is time that passed
 	if !o.spoke {
 		ts = o.nextTS(now)
 	}
-	o.put(!o.spoke, o.pt, o.seq+1, ts, now, FrameSamples)
+	kind := Spoken
+	if o.player.loop {
+		kind = Music
+	}
+	o.say(kind, !o.spoke, o.seq+1, ts, now, FrameSamples)
 	o.spoke, o.frame = true, frame
 }
 

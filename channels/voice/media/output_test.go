@@ -67,7 +67,7 @@ func TestOutputKeepsOneStream(t *testing.T) {
 
 func TestOutputChangesLawAndEventType(t *testing.T) {
 	var w wire
-	o := newOutput(LegConfig{PayloadType: PCMA, EventType: 96, Send: w.send})
+	o := newOutput(LegConfig{Format: Format{Codec: PCMA, Events: 96}, Send: w.send})
 	p := sound(1, 1, 160, time.Unix(1000, 0))
 	for i := range p.Payload {
 		p.Payload[i] = byte(i)
@@ -76,7 +76,7 @@ func TestOutputChangesLawAndEventType(t *testing.T) {
 	e := sound(1, 2, 320, time.Unix(1000, 0))
 	e.PayloadType, e.Event, e.Marker, e.Payload = 101, true, true, e.Payload[:4]
 	o.Write(e)
-	if len(w.pkts) != 2 || w.pkts[0].PayloadType != PCMA || w.pkts[1].PayloadType != 96 || !w.pkts[1].Marker {
+	if len(w.pkts) != 2 || w.pkts[0].PayloadType != TypePCMA || w.pkts[1].PayloadType != 96 || !w.pkts[1].Marker {
 		t.Fatalf("%+v", w.pkts)
 	}
 	for i, b := range w.pkts[0].Payload {
@@ -181,7 +181,7 @@ func TestPlayerInterrupted(t *testing.T) {
 
 func TestSendDTMF(t *testing.T) {
 	var w wire
-	o := newOutput(LegConfig{EventType: 101, Pacer: NewPacer(), Send: w.send})
+	o := newOutput(LegConfig{Format: Format{Events: 101}, Pacer: NewPacer(), Send: w.send})
 	at := time.Unix(1000, 0)
 	o.Write(sound(1, 1, 0, at))
 	if err := o.SendDTMF('5', 60*time.Millisecond); err != nil {

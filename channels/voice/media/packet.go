@@ -19,7 +19,9 @@ type Packet struct {
 	TS          uint32
 	SSRC        uint32
 	Payload     []byte
-	Event       bool      // a telephone-event (RFC 4733), not sound
+	Codec       Codec     // set by Leg.Deliver: the sound's, and whose clock TS has
+	Event       bool      // likewise: a telephone-event (RFC 4733), not sound
+	Comfort     bool      // likewise: comfort noise (RFC 3389), the other side pauses
 	Arrived     time.Time // set by the reader
 
 	buf [MaxPacket]byte
@@ -62,7 +64,7 @@ func (p *Packet) Parse(n int) error {
 	p.TS = binary.BigEndian.Uint32(b[4:])
 	p.SSRC = binary.BigEndian.Uint32(b[8:])
 	p.Payload = b[start:end]
-	p.Event = false
+	p.Codec, p.Event, p.Comfort = 0, false, false
 	return nil
 }
 

@@ -75,8 +75,8 @@ func FuzzKeys(f *testing.F) {
 	f.Add([]byte{5, 10, 0, 160, 0, 5, 10, 1, 64, 0, 5, 0x8a, 1, 64, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		events, digits := 0, 0
-		leg := NewLeg(LegConfig{EventType: 101, OnDTMF: func(byte) { digits++ }, Send: func([]byte) error { return nil }})
-		other := NewLeg(LegConfig{EventType: 96, Send: func([]byte) error { return nil }})
+		leg := NewLeg(LegConfig{Format: Format{Events: 101}, OnDTMF: func(byte) { digits++ }, Send: func([]byte) error { return nil }})
+		other := NewLeg(LegConfig{Format: Format{Events: 96}, Send: func([]byte) error { return nil }})
 		leg.Swap(other.Out())
 		at := time.Unix(1000, 0)
 		var p Packet

@@ -92,7 +92,7 @@ func (l *UDPLeg) takeReports(reports []rtcp.ReceptionReport, now time.Time) {
 			continue
 		}
 		l.report.lost = r.TotalLost
-		l.report.jitter = time.Duration(r.Jitter) * (time.Second / Rate)
+		l.report.jitter = tickTime(int64(r.Jitter), l.Format().Codec.ClockRate())
 		if r.LastSenderReport != 0 {
 			// RFC 3550 section 6.4.1, in 1/65536 s
 			trip := uint32(ntpTime(now)>>16) - r.LastSenderReport - r.Delay
@@ -173,7 +173,7 @@ func (o *Output) report(now time.Time, reports []rtcp.ReceptionReport) rtcp.Pack
 	}
 	return &rtcp.SenderReport{
 		SSRC: o.ssrc, NTPTime: ntpTime(now),
-		RTPTime:     o.ts + uint32(int64(now.Sub(o.at))/int64(time.Second/Rate)),
+		RTPTime:     o.ts + uint32(ticksIn(now.Sub(o.at), o.format.Codec.ClockRate())),
 		PacketCount: uint32(o.packets), OctetCount: uint32(o.bytes),
 		Reports: reports,
 	}

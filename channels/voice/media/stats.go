@@ -15,7 +15,8 @@ type reception struct {
 	received uint32 // of this SSRC
 	before   int64  // lost by the SSRCs before
 
-	transit int64 // of the last packet, in samples
+	clock   int   // of transit and jitter
+	transit int64 // of the last packet, in ticks
 	jitter  int64 // scaled by 16
 
 	prevExpected, prevReceived uint32 // at the last report
@@ -28,14 +29,14 @@ func (r *reception) count(p *Packet) {
 	r.packets++
 	r.bytes += uint64(len(p.Payload))
 	r.last = p.Arrived
-	arrival := p.Arrived.UnixNano() / int64(time.Second/Rate)
-	transit := arrival - int64(p.TS)
+	clock := p.Codec.ClockRate()
+	transit := clockTicks(p.Arrived, clock) - int64(p.TS)
 	d := int16(p.Seq - uint16(r.max))
 	if !r.heard || p.SSRC != r.ssrc || d > maxDropout || d < -maxDropout {
 		r.before = r.lost()
 		r.heard, r.ssrc = true, p.SSRC
 		r.base, r.max, r.received = uint32(p.Seq), uint32(p.Seq), 1
-		r.transit = transit
+		r.clock, r.transit = clock, transit
 		r.prevExpected, r.prevReceived = 0, 0
 		return
 	}
@@ -43,7 +44,7 @@ func (r *reception) count(p *Packet) {
 	if d > 0 {
 		r.max += uint32(d)
 	}
-	if p.PayloadType != PCMU && p.PayloadType != PCMA {
+	if p.Event || p.Comfort || clock != r.clock {
 		return // events repeat their timestamp: no measure of jitter
 	}
 	diff := int64(int32(transit - r.transit)) // modulo 2^32, as the timestamp is
@@ -51,7 +52,7 @@ func (r *reception) count(p *Packet) {
 	if diff < 0 {
 		diff = -diff
 	}
-	if diff > Rate { // a clock that jumped by a second is no jitter
+	if diff > int64(clock) { // a clock that jumped by a second is no jitter
 		return
 	}
 	r.jitter += diff - (r.jitter+8)>>4
@@ -65,5 +66,8 @@ func (r *reception) lost() int64 {
 }
 
 func (r *reception) jitterTime() time.Duration {
-	return time.Duration(r.jitter>>4) * (time.Second / Rate)
+	if r.clock == 0 {
+		return 0
+	}
+	return tickTime(r.jitter>>4, r.clock)
 }

@@ -23,10 +23,9 @@ type Config struct {
 
 // Remote is what the other side's SDP said about its media.
 type Remote struct {
-	Addr        netip.AddrPort // c= and m=; an unspecified address (0.0.0.0, old style hold) = send nothing
-	RTCP        netip.AddrPort // a=rtcp; zero = the port above Addr's
-	PayloadType uint8          // PCMU or PCMA
-	EventType   uint8          // telephone-event, 0 = none
+	Addr   netip.AddrPort // c= and m=; an unspecified address (0.0.0.0, old style hold) = send nothing
+	RTCP   netip.AddrPort // a=rtcp; zero = the port above Addr's
+	Format Format
 }
 
 // UDPLeg is a leg on its own pair of UDP ports: RTP to and from a SIP peer.
@@ -42,7 +41,6 @@ type UDPLeg struct {
 	mu        sync.Mutex
 	latch     latch
 	rtcp      netip.AddrPort
-	fits      [2]uint8 // negotiated payload type and event type
 	strangers uint64
 	since     time.Time // SDPSent
 	report    remoteReport
@@ -63,8 +61,7 @@ func NewUDPLeg(cfg Config) (*UDPLeg, error) {
 		l.log = slog.New(slog.DiscardHandler)
 	}
 	l.Leg = NewLeg(LegConfig{
-		PayloadType: cfg.Remote.PayloadType, EventType: cfg.Remote.EventType,
-		Pacer: cfg.Pacer, OnDTMF: cfg.OnDTMF, Send: l.send,
+		Format: cfg.Remote.Format, Pacer: cfg.Pacer, OnDTMF: cfg.OnDTMF, Send: l.send,
 	})
 	l.SetRemote(cfg.Remote)
 	l.done.Add(2)
@@ -81,14 +78,13 @@ func (l *UDPLeg) LocalAddr() netip.AddrPort {
 // SetRemote takes the peer's SDP: the first one, when it comes late, or a new one (re-INVITE, UPDATE). A changed
 // address ends the latch. Call SDPSent when the answer is out.
 func (l *UDPLeg) SetRemote(r Remote) {
-	l.SetCodec(r.PayloadType, r.EventType)
+	l.SetFormat(r.Format)
 	if !r.RTCP.IsValid() && r.Addr.Port() != 0 {
 		r.RTCP = netip.AddrPortFrom(r.Addr.Addr(), r.Addr.Port()+1)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rtcp = r.RTCP
-	l.fits = [2]uint8{r.PayloadType, r.EventType}
 	l.latch.announce(r.Addr)
 	l.aim()
 }
@@ -196,8 +192,8 @@ func (l *UDPLeg) take(p *Packet, n int, src netip.AddrPort) {
 		l.malformed.Add(1)
 		return
 	}
+	fits := l.Format().fits(p.PayloadType)
 	l.mu.Lock()
-	fits := p.PayloadType == l.fits[0] || l.fits[1] != 0 && p.PayloadType == l.fits[1]
 	before := l.latch.source
 	ok := l.latch.admit(p, src, fits)
 	if !ok {

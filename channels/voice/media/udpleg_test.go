@@ -70,8 +70,8 @@ func TestBridge(t *testing.T) {
 	ports := newPorts(t)
 	a, b := newPeer(t, ports), newPeer(t, ports)
 	digits := make(chan byte, 10)
-	la := newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: a.addr, PayloadType: PCMU, EventType: 101}, OnDTMF: func(d byte) { digits <- d }})
-	lb := newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: b.addr, PayloadType: PCMA, EventType: 96}})
+	la := newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: a.addr, Format: Format{Events: 101}}, OnDTMF: func(d byte) { digits <- d }})
+	lb := newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: b.addr, Format: Format{Codec: PCMA, Events: 96}}})
 	if la.LocalAddr().Port()%2 != 0 {
 		t.Error("RTP belongs on an even port")
 	}
@@ -90,9 +90,9 @@ func TestBridge(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a.say(t, la.LocalAddr(), PCMU, 10, 1000, 7, voice)
+	a.say(t, la.LocalAddr(), TypePCMU, 10, 1000, 7, voice)
 	read(b)
-	if got.PayloadType != PCMA || got.SSRC != lb.Out().SSRC() || got.Payload[0] != EncodeALaw(decodeULaw(0)) {
+	if got.PayloadType != TypePCMA || got.SSRC != lb.Out().SSRC() || got.Payload[0] != EncodeALaw(decodeULaw(0)) {
 		t.Errorf("b heard %d %x", got.PayloadType, got.Payload[0])
 	}
 	a.say(t, la.LocalAddr(), 101, 11, 1160, 7, []byte{3, 10, 0, 160})
@@ -103,13 +103,13 @@ func TestBridge(t *testing.T) {
 	if d := <-digits; d != '3' {
 		t.Errorf("digit %q", d)
 	}
-	b.say(t, lb.LocalAddr(), PCMA, 1, 1, 8, voice)
+	b.say(t, lb.LocalAddr(), TypePCMA, 1, 1, 8, voice)
 	read(a)
-	if got.PayloadType != PCMU || got.SSRC != la.Out().SSRC() {
+	if got.PayloadType != TypePCMU || got.SSRC != la.Out().SSRC() {
 		t.Errorf("a heard %d", got.PayloadType)
 	}
 	a.say(t, la.LocalAddr(), 34, 12, 1320, 7, voice) // nobody negotiated that
-	a.say(t, la.LocalAddr(), PCMU, 14, 1480, 7, voice)
+	a.say(t, la.LocalAddr(), TypePCMU, 14, 1480, 7, voice)
 	read(b)
 	s := la.Stats()
 	if s.PacketsIn != 4 || s.Foreign != 1 || s.Lost != 1 || s.PacketsOut != 1 || s.BytesOut != 160 || s.LastPacket.IsZero() {
@@ -125,21 +125,21 @@ func TestStrangers(t *testing.T) {
 	ports := newPorts(t)
 	caller, stranger := newPeer(t, ports), newPeer(t, ports)
 	heard := make(chan uint32, 100)
-	l := newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: caller.addr, EventType: 101}})
+	l := newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: caller.addr, Format: Format{Events: 101}}})
 	l.Swap(SinkFunc(func(p *Packet) { heard <- p.SSRC }))
-	caller.say(t, l.LocalAddr(), PCMU, 1, 0, 1, nil) // too early: no SDP of ours is out
+	caller.say(t, l.LocalAddr(), TypePCMU, 1, 0, 1, nil) // too early: no SDP of ours is out
 	waitFor(t, func() bool { return l.Stats().Strangers == 1 })
 	l.SDPSent()
-	caller.say(t, l.LocalAddr(), PCMU, 2, 0, 1, nil)
+	caller.say(t, l.LocalAddr(), TypePCMU, 2, 0, 1, nil)
 	if got := <-heard; got != 1 {
 		t.Errorf("heard %d", got)
 	}
-	stranger.say(t, l.LocalAddr(), PCMU, 9, 0, 666, nil)
+	stranger.say(t, l.LocalAddr(), TypePCMU, 9, 0, 666, nil)
 	if _, err := stranger.WriteToUDPAddrPort([]byte("OPTIONS sip:x SIP/2.0\r\n"), l.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { s := l.Stats(); return s.Strangers == 2 && s.Malformed == 1 })
-	caller.say(t, l.LocalAddr(), PCMU, 3, 0, 1, nil)
+	caller.say(t, l.LocalAddr(), TypePCMU, 3, 0, 1, nil)
 	if got := <-heard; got != 1 {
 		t.Errorf("heard %d", got)
 	}
@@ -147,7 +147,7 @@ func TestStrangers(t *testing.T) {
 		t.Errorf("sends to %v", to)
 	}
 	// The same stream from another port: a NAT has changed its mind.
-	stranger.say(t, l.LocalAddr(), PCMU, 4, 0, 1, nil)
+	stranger.say(t, l.LocalAddr(), TypePCMU, 4, 0, 1, nil)
 	<-heard
 	if to := *l.target.Load(); to != stranger.addr {
 		t.Errorf("sends to %v", to)
@@ -225,7 +225,7 @@ func TestRTCP(t *testing.T) {
 	heard := make(chan struct{}, 1)
 	l.Swap(SinkFunc(func(*Packet) { heard <- struct{}{} }))
 	for _, seq := range []uint16{1, 2, 5} {
-		caller.say(t, l.LocalAddr(), PCMU, seq, uint32(seq)*160, 77, make([]byte, 160))
+		caller.say(t, l.LocalAddr(), TypePCMU, seq, uint32(seq)*160, 77, make([]byte, 160))
 		<-heard
 	}
 	l.Out().Write(sound(9, 1, 0, time.Now()))
@@ -365,8 +365,8 @@ func relayLoop(t testing.TB) (step func(), la, lb *UDPLeg) {
 	ports := newPorts(t)
 	from, to := newPeer(t, ports), newPeer(t, ports)
 	_ = to.SetReadDeadline(time.Time{})
-	la = newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: from.addr, PayloadType: PCMU, EventType: 101}})
-	lb = newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: to.addr, PayloadType: PCMA, EventType: 101}})
+	la = newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: from.addr, Format: Format{Events: 101}}})
+	lb = newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: to.addr, Format: Format{Codec: PCMA, Events: 101}}})
 	la.SDPSent()
 	lb.SDPSent()
 	Bridge(la.Leg, lb.Leg)
@@ -375,7 +375,7 @@ func relayLoop(t testing.TB) (step func(), la, lb *UDPLeg) {
 	dst := la.LocalAddr()
 	seq, ts := uint16(0), uint32(0)
 	return func() {
-		putHeader(out[:], false, PCMU, seq, ts, 7)
+		putHeader(out[:], false, TypePCMU, seq, ts, 7)
 		seq, ts = seq+1, ts+FrameSamples
 		if _, err := from.WriteToUDPAddrPort(out[:], dst); err != nil {
 			t.Fatal(err)
@@ -398,16 +398,16 @@ func TestRelayAllocatesNothing(t *testing.T) {
 
 // BenchmarkRelay is our own work for a packet: parse, latch, count, rewrite, change of law; no sockets.
 func BenchmarkRelay(b *testing.B) {
-	for _, law := range []uint8{PCMU, PCMA} {
+	for _, law := range []Codec{PCMU, PCMA} {
 		b.Run(fmt.Sprintf("to%d", law), func(b *testing.B) {
-			out := newOutput(LegConfig{PayloadType: law, Send: func([]byte) error { return nil }})
+			out := newOutput(LegConfig{Format: Format{Codec: law}, Send: func([]byte) error { return nil }})
 			l := &UDPLeg{Leg: NewLeg(LegConfig{Send: func([]byte) error { return nil }})}
 			l.Swap(out)
 			src := netip.MustParseAddrPort("127.0.0.1:4000")
 			l.latch.announce(src)
 			l.SDPSent()
 			var p Packet
-			putHeader(p.Buffer(), false, PCMU, 0, 0, 7)
+			putHeader(p.Buffer(), false, TypePCMU, 0, 0, 7)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				binary.BigEndian.PutUint16(p.buf[2:], uint16(i))
@@ -457,7 +457,7 @@ func BenchmarkCalls(b *testing.B) {
 	sent := int64(0)
 	for i := 0; b.Loop(); i++ {
 		e := ends[i%len(ends)]
-		putHeader(out[:], false, PCMU, uint16(i/len(ends)), uint32(i/len(ends))*160, uint32(i%len(ends)))
+		putHeader(out[:], false, TypePCMU, uint16(i/len(ends)), uint32(i/len(ends))*160, uint32(i%len(ends)))
 		if _, err := e.from.WriteToUDPAddrPort(out[:], e.to); err != nil {
 			b.Fatal(err)
 		}

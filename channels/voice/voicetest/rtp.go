@@ -52,7 +52,7 @@ func NewRTP(t testing.TB, ip netip.Addr) *RTP {
 		t.Fatal(err)
 	}
 	r := &RTP{
-		conn: conn, pt: media.PCMU, ev: 101, ssrc: rand.Uint32(), ts: rand.Uint32(), seq: uint16(rand.Uint32()),
+		conn: conn, pt: media.TypePCMU, ev: 101, ssrc: rand.Uint32(), ts: rand.Uint32(), seq: uint16(rand.Uint32()),
 		keys: make(chan byte, 64), some: make(chan struct{}), done: make(chan struct{}),
 	}
 	go r.listen()
@@ -206,7 +206,7 @@ func (r *RTP) listen() {
 				default:
 				}
 			}
-		case p.PayloadType == media.PCMU || p.PayloadType == media.PCMA:
+		case p.PayloadType == media.TypePCMU || p.PayloadType == media.TypePCMA:
 			r.record(p)
 		}
 		r.mu.Unlock()
@@ -225,7 +225,7 @@ func (r *RTP) record(p *media.Packet) {
 	for len(r.heard) < at+len(p.Payload) {
 		r.heard = append(r.heard, media.ULawSilence)
 	}
-	if p.PayloadType == media.PCMU {
+	if p.PayloadType == media.TypePCMU {
 		copy(r.heard[at:], p.Payload)
 		return
 	}
