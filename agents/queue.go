@@ -18,7 +18,7 @@ type deskRow struct {
 	IdleSince time.Time `db:"idle_since"`
 }
 
-// atTheDesk reads who is present, all of them or one. Free means: no open offer, no live call, not in the wrap-up of a
+// atTheDesk reads who is present, all of them or one. Free means: no open offer, no live call, own or a colleague's, not in the wrap-up of a
 // call, and fewer conversations in hand than the agent's capacity.
 func atTheDesk(ctx context.Context, q channels.Querier, only *int64) ([]candidate, error) {
 	rows, err := all[deskRow](ctx, q, "who is at the desk", `select a.id, a.idle_since,
@@ -27,6 +27,7 @@ func atTheDesk(ctx context.Context, q channels.Querier, only *int64) ([]candidat
 			and not exists (select from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup')
 				and (c.state = 'wrapup' and c.channel = 'voice'
 					or exists (select from calls l where l.conversation_id = c.id and l.state <> 'ended')))
+			and not exists (select from call_parties p join calls l on l.id = p.call_id where p.agent_id = a.id and l.state <> 'ended')
 			and (select count(*) from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup')) < a.capacity
 			as free
 		from agents a where a.presence = 'available' and `+atDesk+` and ($1::bigint is null or a.id = $1)`, only)
@@ -45,6 +46,8 @@ type lineRow struct {
 	Front      bool      `db:"front"`
 	ReturnCall bool      `db:"return_call"`
 	Since      time.Time `db:"since"`
+	Wanted     int64     `db:"wanted"`
+	PassedBy   int64     `db:"passed_by"`
 }
 
 type refusalRow struct {
@@ -53,13 +56,16 @@ type refusalRow struct {
 	At             time.Time `db:"at"`
 }
 
-// head reads the first conversations in line of each queue, limit of each, with who refused them lately.
-func head(ctx context.Context, q channels.Querier, queues []int64, limit int) ([]waiting, error) {
+// head reads the first conversations in line of each queue, limit of each, and those that a transfer has for one of the
+// free agents, with who refused them lately.
+func head(ctx context.Context, q channels.Querier, queues, free []int64, limit int) ([]waiting, error) {
 	rows, err := all[lineRow](ctx, q, "waiting line", `select c.id, c.queue_id, q.name as queue_name, c.front, c.return_call,
-			coalesce(c.waiting_since, c.state_at) as since
-		from unnest($1::bigint[]) f (queue_id) join queues q on q.id = f.queue_id
-		cross join lateral (select * from conversations w where w.queue_id = f.queue_id and w.state = 'waiting'
-			order by w.front desc, w.return_call desc, w.waiting_since, w.id limit $2) c`, queues, limit)
+			coalesce(c.waiting_since, c.state_at) as since, coalesce(c.wanted_agent_id, 0) as wanted, coalesce(c.passed_by_id, 0) as passed_by
+		from (select w.* from unnest($1::bigint[]) f (queue_id)
+				cross join lateral (select * from conversations w where w.queue_id = f.queue_id and w.state = 'waiting'
+					order by w.front desc, w.return_call desc, w.waiting_since, w.id limit $2) w
+			union select w.* from conversations w where w.state = 'waiting' and (w.wanted_agent_id = any($3) or w.passed_by_id = any($3))) c
+		join queues q on q.id = c.queue_id`, queues, limit, free)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -68,7 +74,7 @@ func head(ctx context.Context, q channels.Querier, queues []int64, limit int) ([
 	byID := make(map[int64]*waiting, len(rows))
 	for i, row := range rows {
 		line[i] = waiting{ID: row.ID, QueueID: row.QueueID, QueueName: row.QueueName, Front: row.Front,
-			ReturnCall: row.ReturnCall, Since: row.Since, Refused: map[int64]time.Time{}}
+			ReturnCall: row.ReturnCall, Since: row.Since, Wanted: row.Wanted, PassedBy: row.PassedBy, Refused: map[int64]time.Time{}}
 		ids[i], byID[row.ID] = row.ID, &line[i]
 	}
 	refusals, err := all[refusalRow](ctx, q, "refusals", `select conversation_id, agent_id, max(ended_at) as at from offers
@@ -80,11 +86,11 @@ func head(ctx context.Context, q channels.Querier, queues []int64, limit int) ([
 	return line, err
 }
 
-// freeQueues lists the queues in which somebody is free, and how many are.
-func freeQueues(desk []candidate) (queues []int64, free int) {
+// freeQueues lists the queues in which somebody is free, and who is.
+func freeQueues(desk []candidate) (queues, free []int64) {
 	for _, c := range desk {
 		if c.Free {
-			free++
+			free = append(free, c.ID)
 			queues = append(queues, c.Queues...)
 		}
 	}
@@ -107,5 +113,5 @@ func claim(ctx context.Context, tx pgx.Tx, a assignment) (bool, error) {
 	if err != nil || len(desk) == 0 {
 		return false, err
 	}
-	return desk[0].Free && slices.Contains(desk[0].Queues, ids[0].QueueID), nil
+	return desk[0].Free && (a.Favoured || slices.Contains(desk[0].Queues, ids[0].QueueID)), nil
 }

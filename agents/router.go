@@ -171,10 +171,10 @@ func (r *Router) offerAll(ctx context.Context) (skipped bool, err error) {
 		return false, err
 	}
 	queues, free := freeQueues(desk)
-	if free == 0 {
+	if len(free) == 0 {
 		return false, nil
 	}
-	line, err := head(ctx, r.cfg.Pool, queues, lineAtLeast+free)
+	line, err := head(ctx, r.cfg.Pool, queues, free, lineAtLeast+len(free))
 	if err != nil || len(line) == 0 {
 		return false, err
 	}

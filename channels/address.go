@@ -12,7 +12,7 @@ func CleanAddress(a Address) (Address, error) {
 	switch a.Kind {
 	case Phone:
 		v := CleanPhone(a.Value)
-		if digits := strings.TrimPrefix(v, "+"); len(digits) < 2 || len(digits) > 15 {
+		if digits := strings.TrimPrefix(v, "+"); len(digits) < 2 || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" {
 			return a, FailField(Invalid, "value", "A phone number has 2 to 15 digits, such as +49 30 23125410.")
 		}
 		return Address{Kind: Phone, Value: v}, nil

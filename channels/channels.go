@@ -143,6 +143,10 @@ const (
 	CodeCallEnd    = "call_ended"   // (private)
 	CodeCallLost   = "call_lost"    // (private) the server died under it
 	CodeLeft       = "left"         // (private) the customer left the line
+	CodeHandedOn   = "handed_on"    // (private) the caller now talks with a colleague
+	CodeHandedOut  = "handed_out"   // (private) the caller now talks with an outside number
+	CodePassFailed = "pass_failed"  // passing the caller on failed
+	CodeDialled    = "dialled"      // (private) an agent calls out
 	CodeDelivery   = "delivery"     // (private) a mail could not be delivered, or it is unsure
 )
 
@@ -156,7 +160,8 @@ type Call struct {
 	SIPCallID      string          `json:"-" db:"sip_call_id"`
 	NodeID         *string         `json:"-" db:"node_id"`
 	AgentID        *int64          `json:"agent_id" db:"agent_id"`
-	State          string          `json:"state" db:"state"` // answered, waiting, connecting, bridged, ended
+	Media          string          `json:"media" db:"media"` // the customer's side: sip or web
+	State          string          `json:"state" db:"state"` // dialling, ringing, answered, waiting, connecting, bridged, ended
 	StartedAt      time.Time       `json:"started_at" db:"started_at"`
 	BridgedAt      *time.Time      `json:"bridged_at" db:"bridged_at"`
 	EndedAt        *time.Time      `json:"ended_at" db:"ended_at"`
@@ -165,8 +170,22 @@ type Call struct {
 	Stats          json.RawMessage `json:"stats" db:"stats"`
 }
 
+// Directions of a call.
+const (
+	CallIn  = "in"
+	CallOut = "out"
+)
+
+// The customer's side of a call.
+const (
+	BySIP = "sip"
+	ByWeb = "web" // from the web page
+)
+
 // Call states.
 const (
+	CallDialling   = "dialling"   // outward: the agent's sound is being connected, the other side not yet called
+	CallRinging    = "ringing"    // outward: it rings there
 	CallAnswered   = "answered"   // greeting, keys
 	CallWaiting    = "waiting"    // music, in line
 	CallConnecting = "connecting" // an agent has accepted, the browser's leg is not up yet (or is coming back)

@@ -13,6 +13,9 @@ const (
 	CallMoved   InboundType = "call_moved"   // the call's state changed: bridged, connecting
 	CallEndedIn InboundType = "call_ended"   // the call is over, with Result and Reason
 	AgentLost   InboundType = "agent_lost"   // the agent's leg did not come back: the caller goes to the front of the line
+	HandedOn    InboundType = "handed_on"    // the caller now talks with the colleague AgentID, who has the conversation from here
+	HandedOut   InboundType = "handed_out"   // the caller now talks with an outside number (To); the agent is done
+	PassFailed  InboundType = "pass_failed"  // passing the caller on failed after the agent (AgentID) had gone; Reason says why
 	Left        InboundType = "left"         // a visitor closed the conversation by its own button
 )
 
@@ -39,6 +42,9 @@ type Inbound struct {
 
 	CallID    int64  // CallMoved, CallEnded, AgentLost, and Wish from a call
 	SIPCallID string // CallStarted
+	Media     string // CallStarted: sip or web
+	QueueID   int64  // CallStarted: the queue of the number that was called; 0: the house's
+	AgentID   int64  // HandedOn, PassFailed
 	CallState string // CallMoved
 	Result    string // CallEnded: completed, abandoned, lost, failed
 	Reason    string

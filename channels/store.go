@@ -20,7 +20,7 @@ const conversationColumns = `id, contact_id, queue_id, state, channel, agent_id,
 
 const messageColumns = `id, conversation_id, seq, author, agent_id, channel, kind, body, private, client_id, data, at`
 
-const callColumns = `id, conversation_id, direction, from_address, to_address, sip_call_id, node_id, agent_id, state,
+const callColumns = `id, conversation_id, direction, from_address, to_address, sip_call_id, node_id, agent_id, media, state,
 	started_at, bridged_at, ended_at, result, reason, stats`
 
 // Querier is what a read needs: a pool or a transaction.
@@ -72,6 +72,8 @@ func Move(ctx context.Context, tx pgx.Tx, id int64, to State) (*Conversation, er
 		waiting_since = case when $2 = 'waiting' then coalesce(waiting_since, clock_timestamp())
 		                     when $2 = 'offered' then waiting_since end,
 		front = front and $2 in ('waiting', 'offered'),
+		wanted_agent_id = case when $2 in ('waiting', 'offered') then wanted_agent_id end,
+		passed_by_id = case when $2 in ('waiting', 'offered') then passed_by_id end,
 		return_call = return_call and $2 in ('waiting', 'offered', 'agent', 'wrapup'),
 		agent_id = case when $2 in ('new', 'bot', 'waiting') then null else agent_id end,
 		wrapup_until = null,
@@ -195,10 +197,11 @@ func AddAddress(ctx context.Context, tx pgx.Tx, contactID int64, a Address) (boo
 	return tag.RowsAffected() == 1, nil
 }
 
-// OpenCall stores a call that node has answered.
+// OpenCall stores a call that node has answered, or one that an agent (AgentID) begins.
 func OpenCall(ctx context.Context, tx pgx.Tx, c Call) (*Call, error) {
-	return one[Call](ctx, tx, `insert into calls (conversation_id, direction, from_address, to_address, sip_call_id, node_id)
-		values ($1, $2, $3, $4, $5, $6) returning `+callColumns, c.ConversationID, c.Direction, c.From, c.To, c.SIPCallID, c.NodeID)
+	return one[Call](ctx, tx, `insert into calls (conversation_id, direction, from_address, to_address, sip_call_id, node_id, state, media, agent_id, dialled_by)
+		values ($1, $2, $3, $4, $5, $6, coalesce(nullif($7, ''), 'answered'), coalesce(nullif($8, ''), 'sip'), $9, $9) returning `+callColumns,
+		c.ConversationID, c.Direction, c.From, c.To, c.SIPCallID, c.NodeID, c.State, c.Media, c.AgentID)
 }
 
 // MoveCall changes the state of a call that has not ended; nil when it has.

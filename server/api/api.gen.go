@@ -780,10 +780,11 @@ type ThirdPartyKind string
 // ThirdPartyState defines model for ThirdParty.State.
 type ThirdPartyState string
 
-// TransferTo defines model for TransferTo.
+// TransferTo Either queue_id or agent_id; the colleague must be free and is asked first.
 type TransferTo struct {
+	AgentID *int64  `json:"agent_id,omitempty"`
 	Note    *string `json:"note,omitempty"`
-	QueueID int64   `json:"queue_id"`
+	QueueID *int64  `json:"queue_id,omitempty"`
 }
 
 // ID defines model for ID.

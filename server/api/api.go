@@ -27,14 +27,16 @@ import (
 
 // Flow is what agents do to conversations: the verbs of switchboard.Switchboard.
 type Flow struct {
-	Reply      func(ctx context.Context, agentID, conversationID int64, clientID, body string, note bool) (*channels.Message, error)
-	Accept     func(ctx context.Context, agentID, offerID int64) (conversationID int64, err error)
-	Decline    func(ctx context.Context, agentID, offerID int64) error
-	Take       func(ctx context.Context, agentID, conversationID int64) error
-	Transfer   func(ctx context.Context, agentID, conversationID, queueID int64, note string) error
-	End        func(ctx context.Context, agentID, conversationID int64) error
-	Close      func(ctx context.Context, agentID, conversationID int64, disposition, note string) error
-	AddAddress func(ctx context.Context, agentID, contactID int64, a channels.Address) error
+	Reply    func(ctx context.Context, agentID, conversationID int64, clientID, body string, note bool) (*channels.Message, error)
+	Accept   func(ctx context.Context, agentID, offerID int64) (conversationID int64, err error)
+	Decline  func(ctx context.Context, agentID, offerID int64) error
+	Take     func(ctx context.Context, agentID, conversationID int64) error
+	Transfer func(ctx context.Context, agentID, conversationID int64, to channels.CallTarget, note string) error
+	// TransferCall is Transfer for a running call.
+	TransferCall func(ctx context.Context, agentID, callID int64, to channels.CallTarget) error
+	End          func(ctx context.Context, agentID, conversationID int64) error
+	Close        func(ctx context.Context, agentID, conversationID int64, disposition, note string) error
+	AddAddress   func(ctx context.Context, agentID, contactID int64, a channels.Address) error
 	// Dial calls a number for the agent; conversationID 0: the one of the contact, or a new one.
 	Dial func(ctx context.Context, agentID int64, number, from string, conversationID int64) (callID, conversation int64, err error)
 }

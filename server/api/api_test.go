@@ -149,7 +149,7 @@ func (h *house) flow() Flow {
 		Take: func(ctx context.Context, agentID, id int64) error {
 			return channels.Fail(channels.Conflict, "Taken by Ada.")
 		},
-		Transfer: func(ctx context.Context, agentID, id, queueID int64, note string) error {
+		Transfer: func(ctx context.Context, agentID, id int64, _ channels.CallTarget, note string) error {
 			return change(ctx, id, channels.Waiting, agentID)
 		},
 		End: func(ctx context.Context, agentID, id int64) error { return change(ctx, id, channels.Wrapup, agentID) },

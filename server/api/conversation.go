@@ -66,7 +66,16 @@ func (s *Server) TakeConversation(ctx context.Context, req TakeConversationReque
 }
 
 func (s *Server) TransferConversation(ctx context.Context, req TransferConversationRequestObject) (TransferConversationResponseObject, error) {
-	err := s.cfg.Flow.Transfer(ctx, who(ctx).AgentID, req.ID, req.Body.QueueID, strings.TrimSpace(text(req.Body.Note)))
+	to := channels.CallTarget{Kind: channels.TargetQueue}
+	switch queue, agent := req.Body.QueueID, req.Body.AgentID; {
+	case (queue == nil) == (agent == nil):
+		return nil, channels.FailField(channels.Invalid, "queue_id", "Either a queue or a colleague.")
+	case queue != nil:
+		to.QueueID = *queue
+	default:
+		to = channels.CallTarget{Kind: channels.TargetAgent, AgentID: *agent}
+	}
+	err := s.cfg.Flow.Transfer(ctx, who(ctx).AgentID, req.ID, to, strings.TrimSpace(text(req.Body.Note)))
 	return TransferConversation204Response{}, err
 }
 

@@ -132,8 +132,13 @@ func (s *Server) me(ctx context.Context, agentID int64) (*Me, error) {
 	me := &Me{ID: p.ID, Login: p.Login, Name: p.Name, Role: MeRole(p.Role), Presence: agents.Presence(p.Presence),
 		PresenceReason: p.PresenceReason, PresenceAt: p.PresenceAt, QueueIds: p.QueueIDs, HasPassword: p.HasPassword, Offer: offer}
 	if call != nil {
-		me.Call = &LiveCall{CallID: call.ID, ConversationID: call.ConversationID, State: LiveCallState(call.State), From: &call.From,
-			StartedAt: &call.StartedAt, BridgedAt: call.BridgedAt}
+		role, way := LiveCallRole(call.Role), LiveCallDirection(call.Direction)
+		customer, ours := &call.From, &call.To
+		if call.Direction == channels.CallOut {
+			customer, ours = ours, customer
+		}
+		me.Call = &LiveCall{CallID: call.ID, ConversationID: call.ConversationID, State: LiveCallState(call.State), From: customer, To: ours,
+			Role: &role, Direction: &way, StartedAt: &call.StartedAt, BridgedAt: call.BridgedAt}
 	}
 	return me, nil
 }

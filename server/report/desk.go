@@ -56,8 +56,14 @@ type Profile struct {
 	HasPassword    bool      `db:"has_password"`
 }
 
+// MyCall is the running call that an agent takes part in.
+type MyCall struct {
+	channels.Call
+	Role string `db:"role"` // agent, consulted, supervisor
+}
+
 // Me reads an agent's profile and its running call, nil when there is none; not_found for an unknown agent.
-func Me(ctx context.Context, q channels.Querier, agentID int64) (*Profile, *channels.Call, error) {
+func Me(ctx context.Context, q channels.Querier, agentID int64) (*Profile, *MyCall, error) {
 	list, err := rows[Profile](ctx, q, "profile", `select id, login, name, role, presence, presence_reason, presence_at,
 			array(select queue_id from agent_queues where agent_id = a.id order by queue_id) as queue_ids, password_hash <> '' as has_password
 		from agents a where id = $1`, agentID)
@@ -67,11 +73,12 @@ func Me(ctx context.Context, q channels.Querier, agentID int64) (*Profile, *chan
 	if len(list) == 0 {
 		return nil, nil, channels.Fail(channels.NotFound, "There is no such agent.")
 	}
-	// By the conversation, as the call learns its agent only when the browser has connected.
-	calls, err := rows[channels.Call](ctx, q, "my call", `select l.id, l.conversation_id, l.direction, l.from_address, l.to_address,
-			l.sip_call_id, l.node_id, l.agent_id, l.state, l.started_at, l.bridged_at, l.ended_at, l.result, l.reason, l.stats
-		from conversations c join calls l on l.conversation_id = c.id
-		where c.agent_id = $1 and c.state = 'agent' and l.state <> 'ended' order by l.id desc limit 1`, agentID)
+	// By the conversation, as the call learns its agent only when the browser has connected; or as a guest in a colleague's.
+	calls, err := rows[MyCall](ctx, q, "my call", `select `+callColumns+`, role from (
+			select l.*, 'agent' as role from conversations c join calls l on l.conversation_id = c.id
+				where c.agent_id = $1 and c.state = 'agent' and l.state <> 'ended'
+			union all select l.*, p.role from call_parties p join calls l on l.id = p.call_id
+				where p.agent_id = $1 and l.state <> 'ended') mine order by id desc limit 1`, agentID)
 	if err != nil || len(calls) == 0 {
 		return &list[0], nil, err
 	}

@@ -150,7 +150,7 @@ func Addresses(ctx context.Context, q channels.Querier, contactID int64) ([]chan
 	return rows[channels.Address](ctx, q, "addresses", `select kind, value from addresses where contact_id = $1 order by id`, contactID)
 }
 
-const callColumns = `id, conversation_id, direction, from_address, to_address, sip_call_id, node_id, agent_id, state,
+const callColumns = `id, conversation_id, direction, from_address, to_address, sip_call_id, node_id, agent_id, media, state,
 	started_at, bridged_at, ended_at, result, reason, stats`
 
 // MessagesLimit is how many messages one question returns at most.

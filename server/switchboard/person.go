@@ -98,15 +98,9 @@ func (s *Switchboard) Accept(ctx context.Context, agentID, offerID int64) (conve
 
 // through: offered -> agent, the agent's name to the customer, and the agent's browser to the call if there is one.
 func (s *Switchboard) through(ctx context.Context, ch *change, agentID int64) error {
-	if ok, err := ch.move(ctx, channels.Agent); err != nil {
-		return err
-	} else if !ok {
-		return channels.Fail(channels.Conflict, "The customer has left meanwhile.")
-	}
-	if err := ch.exec(ctx, "agent", `update conversations set agent_id = $2 where id = $1`, ch.c.ID, agentID); err != nil {
+	if err := ch.give(ctx, agentID); err != nil {
 		return err
 	}
-	ch.c.AgentID = &agentID
 	name, err := agents.Name(ctx, ch.tx, agentID)
 	if err != nil {
 		return err
@@ -119,6 +113,17 @@ func (s *Switchboard) through(ctx context.Context, ch *change, agentID int64) er
 	c, out := *ch.c, context.WithoutCancel(ctx)
 	ch.after(func() { s.live(out, &c, "join", func(v Channel) error { return v.Join(out, &c, agentID) }) })
 	return nil
+}
+
+// give moves the conversation from offered to agent.
+func (ch *change) give(ctx context.Context, agentID int64) error {
+	if ok, err := ch.move(ctx, channels.Agent); err != nil {
+		return err
+	} else if !ok {
+		return channels.Fail(channels.Conflict, "The customer has left meanwhile.")
+	}
+	ch.c.AgentID = &agentID
+	return ch.exec(ctx, "agent", `update conversations set agent_id = $2 where id = $1`, ch.c.ID, agentID)
 }
 
 // Decline gives the offer back; the conversation goes to the front of the line, the agent stays available.
@@ -146,39 +151,47 @@ func (s *Switchboard) Decline(ctx context.Context, agentID, offerID int64) error
 // Take gives an agent a conversation by hand: from the responder, the line, or the closed ones.
 func (s *Switchboard) Take(ctx context.Context, agentID, conversationID int64) error {
 	return s.change(ctx, conversationID, func(ch *change) error {
-		switch ch.c.State {
-		case channels.Offered:
-			if _, err := agents.OfferedTo(ctx, ch.tx, conversationID, agentID); err != nil {
-				return err
-			}
-			if err := s.withdraw(ctx, ch); err != nil {
-				return err
-			}
-		case channels.New, channels.Bot, channels.Closed:
-			// nobody asked for a person: no promise and no notice, only who is there now
-			if err := s.intoLine(ctx, ch); err != nil {
-				return err
-			}
-		case channels.Agent, channels.Wrapup:
-			if ch.c.AgentID != nil && *ch.c.AgentID == agentID && ch.c.State == channels.Agent {
-				return nil
-			}
-			if err := s.takeFromColleague(ctx, ch, agentID); err != nil {
-				return err
-			}
+		if ch.c.State == channels.Agent && ch.c.AgentID != nil && *ch.c.AgentID == agentID {
+			return nil
 		}
-		if ok, err := ch.move(ctx, channels.Offered); err != nil || !ok {
-			return cmp.Or[error](err, channels.Fail(channels.Conflict, "Somebody was faster."))
-		}
-		if err := agents.TakenByHand(ctx, ch.tx, conversationID, agentID); err != nil {
+		if err := s.grab(ctx, ch, agentID); err != nil {
 			return err
 		}
 		return s.through(ctx, ch, agentID)
 	})
 }
 
+// grab moves the conversation, from wherever it may be taken, to offered for this agent.
+func (s *Switchboard) grab(ctx context.Context, ch *change, agentID int64) error {
+	switch ch.c.State {
+	case channels.Offered:
+		if _, err := agents.OfferedTo(ctx, ch.tx, ch.c.ID, agentID); err != nil {
+			return err
+		}
+		if err := s.withdraw(ctx, ch); err != nil {
+			return err
+		}
+	case channels.New, channels.Bot, channels.Closed:
+		// nobody asked for a person: no promise and no notice, only who is there now
+		if err := s.intoLine(ctx, ch); err != nil {
+			return err
+		}
+	case channels.Agent, channels.Wrapup:
+		if err := s.takeFromColleague(ctx, ch, agentID); err != nil {
+			return err
+		}
+	}
+	if ok, err := ch.move(ctx, channels.Offered); err != nil || !ok {
+		return cmp.Or[error](err, channels.Fail(channels.Conflict, "Somebody was faster."))
+	}
+	return agents.TakenByHand(ctx, ch.tx, ch.c.ID, agentID)
+}
+
 // takeFromColleague is a supervisor's right. A running call comes along.
 func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID int64) error {
+	if ch.c.State == channels.Wrapup && ch.c.AgentID != nil && *ch.c.AgentID == agentID {
+		return s.intoLine(ctx, ch) // one's own wrap-up: taken up again
+	}
 	may, err := agents.Supervises(ctx, ch.tx, agentID)
 	if err != nil {
 		return err
@@ -195,33 +208,6 @@ func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID
 	c, out := *ch.c, context.WithoutCancel(ctx)
 	ch.after(func() { s.live(out, &c, "release", func(v Channel) error { return v.Release(out, &c) }) })
 	return nil
-}
-
-// Transfer passes the conversation on to a queue, first in line, with the agent's note.
-func (s *Switchboard) Transfer(ctx context.Context, agentID, conversationID, queueID int64, note string) error {
-	return s.change(ctx, conversationID, func(ch *change) error {
-		if err := ch.mine(agentID, channels.Agent); err != nil {
-			return err
-		}
-		name, err := agents.QueueName(ctx, ch.tx, queueID)
-		if err != nil {
-			return err
-		}
-		if note != "" {
-			if _, err := ch.append(ctx, &channels.Message{Author: channels.ByAgent, AgentID: &agentID, Kind: channels.Note, Private: true, Body: note}); err != nil {
-				return err
-			}
-		}
-		if err := ch.exec(ctx, "queue", `update conversations set queue_id = $2 where id = $1`, ch.c.ID, queueID); err != nil {
-			return err
-		}
-		if err := s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "You are passed on to "+name+". You are first in line."); err != nil {
-			return err
-		}
-		c, out := *ch.c, context.WithoutCancel(ctx)
-		ch.after(func() { s.live(out, &c, "release", func(v Channel) error { return v.Release(out, &c) }) })
-		return nil
-	})
 }
 
 // End: the agent ends the conversation. A running call is hung up; wrap-up begins.

@@ -1,6 +1,7 @@
 package switchboard
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -16,15 +17,16 @@ const returnWithin = 7 * 24 * time.Hour
 
 // Words of ours that stand in the timeline. Plain, and true with the model dead.
 const (
-	wordsHello     = "You are writing with an AI. For a person, use the button or just say so."
-	wordsHelloCall = "An automatic assistant answered. Key 0 gets a person."
-	wordsWaiting   = "We are getting a person. Your messages go along."
-	wordsModelDown = "Our AI is not answering right now. You are in line for a person."
-	wordsNoAnswer  = "I can't answer this. We are getting a person. Your messages go along."
-	wordsBack      = "The connection to your agent was lost. You are first in line."
-	wordsSure      = "Would you like to talk to a person?"
-	wordsMoment    = "One moment, I am looking this up."
-	wordsEnded     = "This conversation has ended. Write again at any time, it goes on right here."
+	wordsHello      = "You are writing with an AI. For a person, use the button or just say so."
+	wordsHelloCall  = "An automatic assistant answered. Key 0 gets a person."
+	wordsWaiting    = "We are getting a person. Your messages go along."
+	wordsModelDown  = "Our AI is not answering right now. You are in line for a person."
+	wordsNoAnswer   = "I can't answer this. We are getting a person. Your messages go along."
+	wordsBack       = "The connection to your agent was lost. You are first in line."
+	wordsSure       = "Would you like to talk to a person?"
+	wordsMoment     = "One moment, I am looking this up."
+	wordsPassFailed = "Passing you on did not work. You are first in line."
+	wordsEnded      = "This conversation has ended. Write again at any time, it goes on right here."
 )
 
 // Receive takes what a channel hands up. It returns after the commit; the receipt then is the truth.
@@ -89,7 +91,7 @@ func (s *Switchboard) open(ctx context.Context, ch *change, in channels.Inbound)
 		}
 	}
 	if c == nil {
-		if c, err = channels.Begin(ctx, ch.tx, contact.ID, s.QueueID, in.Channel, in.Subject); err != nil {
+		if c, err = channels.Begin(ctx, ch.tx, contact.ID, cmp.Or(in.QueueID, s.QueueID), in.Channel, in.Subject); err != nil {
 			return fmt.Errorf("begin conversation: %w", err)
 		}
 	}
@@ -117,6 +119,12 @@ func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbou
 		return s.callMoved(ctx, ch, in)
 	case channels.CallEndedIn:
 		return s.callEnded(ctx, ch, in)
+	case channels.HandedOn:
+		return s.handedOn(ctx, ch, in)
+	case channels.HandedOut:
+		return s.handedOut(ctx, ch, in)
+	case channels.PassFailed:
+		return s.passFailed(ctx, ch, in)
 	case channels.AgentLost:
 		if ch.c.State != channels.Agent {
 			return nil
@@ -389,12 +397,14 @@ func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.I
 			return err
 		}
 	}
-	if err := ch.exec(ctx, "call", `update conversations set channel = 'voice', return_call = false where id = $1`, ch.c.ID); err != nil {
+	// the number that is called now says which queue; a conversation that waits or is with a person keeps its own
+	if err := ch.exec(ctx, "call", `update conversations set channel = 'voice', return_call = false,
+		queue_id = case when state = 'bot' then coalesce(nullif($2::bigint, 0), queue_id) else queue_id end where id = $1`, ch.c.ID, in.QueueID); err != nil {
 		return err
 	}
 	ch.c.Channel = channels.Voice
-	call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: "in", From: in.From.Value,
-		To: in.To, SIPCallID: in.SIPCallID, NodeID: &s.NodeID})
+	call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: channels.CallIn, From: in.From.Value,
+		To: in.To, SIPCallID: in.SIPCallID, NodeID: &s.NodeID, Media: in.Media})
 	if err != nil {
 		return fmt.Errorf("open call: %w", err)
 	}
@@ -448,6 +458,9 @@ func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inb
 	}
 	switch ch.c.State {
 	case channels.Agent:
+		if call.Direction == channels.CallOut && call.BridgedAt == nil {
+			return nil // nobody answered: the agent tries again, or ends it
+		}
 		return s.toWrapup(ctx, ch)
 	case channels.Bot, channels.Waiting, channels.Offered:
 		return s.left(ctx, ch)

@@ -235,8 +235,8 @@ func TestTransferGoesToTheFront(t *testing.T) {
 	ctx := t.Context()
 	id := f.visitor("a person please")
 	f.ok(f.Take(ctx, f.ana, id))
-	f.refused(f.Transfer(ctx, f.ana, id, 999, ""), channels.NotFound)
-	f.ok(f.Transfer(ctx, f.ana, id, f.QueueID, "knows tents"))
+	f.refused(f.Transfer(ctx, f.ana, id, channels.CallTarget{Kind: channels.TargetQueue, QueueID: 999}, ""), channels.NotFound)
+	f.ok(f.Transfer(ctx, f.ana, id, channels.CallTarget{Kind: channels.TargetQueue, QueueID: f.QueueID}, "knows tents"))
 	c, err := channels.Get(ctx, f.Pool, id)
 	if err != nil || c.State != channels.Waiting || !c.Front || c.AgentID != nil {
 		t.Errorf("%+v, %v", c, err)

@@ -123,6 +123,8 @@ alter table agents add column phone text not null default 'browser' check (phone
 alter table conversations
   add column wanted_agent_id bigint references agents on delete set null, -- passed on to this person: offered there first
   add column passed_by_id    bigint references agents on delete set null; -- and back to this one when that fails
+create index on conversations (wanted_agent_id) where state = 'waiting' and wanted_agent_id is not null;
+create index on conversations (passed_by_id) where state = 'waiting' and passed_by_id is not null;
 
 alter table calls
   add column trunk_id   bigint references trunks on delete set null,
@@ -138,6 +140,16 @@ alter table calls drop constraint calls_state_check;
 alter table calls add constraint calls_state_check check (state in ('dialling', 'ringing', 'answered', 'waiting', 'connecting', 'bridged', 'ended'));
 create index calls_out on calls (trunk_id, started_at) where direction = 'out';
 create index calls_by on calls (dialled_by, started_at) where dialled_by is not null;
+
+-- Colleagues in a call beside the agent who has it. Who stands here is not free.
+create table call_parties (
+  call_id   bigint not null references calls on delete cascade,
+  agent_id  bigint not null references agents on delete cascade,
+  role      text not null check (role in ('consulted', 'supervisor')),
+  since     timestamptz not null default clock_timestamp(),
+  primary key (call_id, agent_id)
+);
+create index on call_parties (agent_id);
 
 -- The call doctor's story of one call: every SIP message, address, latch and ICE decision, quality over time. Written
 -- once, at the end; a running call is asked.

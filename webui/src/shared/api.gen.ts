@@ -512,6 +512,11 @@ export interface components {
             to_address: string;
             /** Format: int64 */
             agent_id: number | null;
+            /**
+             * @description the customer's side
+             * @enum {string}
+             */
+            media: "sip" | "web";
             /** @enum {string} */
             state: "dialling" | "ringing" | "answered" | "waiting" | "connecting" | "bridged" | "ended";
             /** Format: date-time */
@@ -579,9 +584,12 @@ export interface components {
             /** @default false */
             note: boolean;
         };
+        /** @description Either queue_id or agent_id; the colleague must be free and is asked first. */
         TransferTo: {
             /** Format: int64 */
-            queue_id: number;
+            queue_id?: number;
+            /** Format: int64 */
+            agent_id?: number;
             note?: string;
         };
         CloseWith: {

@@ -1,0 +1,207 @@
+package switchboard
+
+import (
+	"context"
+	"fmt"
+
+	"patchbay/agents"
+	"patchbay/channels"
+)
+
+// What agents do with calls beyond answering: calling out, passing on. Voice carries it out; who has the conversation is
+// decided here.
+
+// Dial calls a number for the agent, who has the conversation from then on: the given one, the contact's open one, or a
+// new one. It returns when voice has begun to connect the agent, or with the words why not (busy line, dial policy).
+func (s *Switchboard) Dial(ctx context.Context, agentID int64, number, from string, conversationID int64) (callID, id int64, err error) {
+	to, err := channels.CleanAddress(channels.Address{Kind: channels.Phone, Value: number})
+	if err != nil {
+		return 0, 0, channels.FailField(channels.Invalid, "number", "A phone number has 2 to 15 digits, such as +49 30 23125410.")
+	}
+	err = s.change(ctx, conversationID, func(ch *change) error {
+		if err := agents.FreeToTalk(ctx, ch.tx, agentID); err != nil {
+			return err
+		}
+		if ch.c == nil {
+			if err := s.open(ctx, ch, channels.Inbound{Channel: channels.Voice, From: to}); err != nil {
+				return err
+			}
+		}
+		if err := s.takeToCall(ctx, ch, agentID); err != nil {
+			return err
+		}
+		call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: channels.CallOut, From: from,
+			To: to.Value, NodeID: &s.NodeID, State: channels.CallDialling, AgentID: &agentID})
+		if err != nil {
+			return fmt.Errorf("open call: %w", err)
+		}
+		callID, id = call.ID, ch.c.ID
+		name, err := agents.Name(ctx, ch.tx, agentID)
+		if err != nil {
+			return err
+		}
+		return ch.line(ctx, channels.CodeDialled, name+" calls "+to.Value, channels.MessageData{CallID: call.ID, AgentName: firstName(name)})
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	var reply channels.CallReply
+	err = s.Bus.Request(ctx, channels.VoiceSubject(s.NodeID), channels.VoiceRequest{Type: "dial", AgentID: agentID, ConversationID: id,
+		CallID: callID, Number: to.Value, From: from}, &reply)
+	if err == nil && reply.Error != nil {
+		err = reply.Error
+	}
+	if err == nil {
+		return callID, id, nil
+	}
+	// A call that never began: its row ends here. The conversation stays with the agent.
+	out := context.WithoutCancel(ctx)
+	if endErr := s.change(out, id, func(ch *change) error { return s.callNeverBegan(out, ch, callID, err) }); endErr != nil {
+		s.Log.Error("call not ended", "call", callID, "err", endErr)
+	}
+	return 0, 0, err
+}
+
+func (s *Switchboard) callNeverBegan(ctx context.Context, ch *change, callID int64, why error) error {
+	reason := "not dialled"
+	if channels.CodeOf(why) != "" {
+		reason = why.Error()
+	}
+	if call, err := channels.EndCall(ctx, ch.tx, callID, "failed", reason, nil); err != nil || call == nil {
+		return err
+	}
+	return ch.line(ctx, channels.CodeCallEnd, "Not called: "+reason, channels.MessageData{CallID: callID, Reason: reason})
+}
+
+// takeToCall gives the conversation to the agent who calls its contact; nobody is told that they are through.
+func (s *Switchboard) takeToCall(ctx context.Context, ch *change, agentID int64) error {
+	call, err := channels.LiveCall(ctx, ch.tx, ch.c.ID)
+	if err != nil {
+		return fmt.Errorf("live call: %w", err)
+	}
+	if call != nil {
+		return channels.Fail(channels.Conflict, "The customer is on the phone already.")
+	}
+	if ch.c.State == channels.Agent && ch.c.AgentID != nil && *ch.c.AgentID == agentID {
+		return nil
+	}
+	if err := s.grab(ctx, ch, agentID); err != nil {
+		return err
+	}
+	return ch.give(ctx, agentID)
+}
+
+// TransferCall passes the conversation of a running call on to a colleague or a queue.
+func (s *Switchboard) TransferCall(ctx context.Context, agentID, callID int64, to channels.CallTarget) error {
+	var conversation int64
+	err := s.Pool.QueryRow(ctx, `select coalesce((select conversation_id from calls where id = $1 and state <> 'ended'), 0)`, callID).Scan(&conversation)
+	if err != nil {
+		return fmt.Errorf("find call: %w", err)
+	}
+	if conversation == 0 {
+		return channels.Fail(channels.NotFound, "The call is over.")
+	}
+	return s.Transfer(ctx, agentID, conversation, to, "")
+}
+
+// Transfer passes the conversation on, first in line, with the agent's note: to a colleague, who must be free now and is
+// asked before all others, or to a queue. When the colleague does not answer it comes back to who passed it on.
+func (s *Switchboard) Transfer(ctx context.Context, agentID, conversationID int64, to channels.CallTarget, note string) error {
+	return s.change(ctx, conversationID, func(ch *change) error {
+		if err := ch.mine(agentID, channels.Agent); err != nil {
+			return err
+		}
+		name, err := s.aim(ctx, ch, agentID, to)
+		if err != nil {
+			return err
+		}
+		if note != "" {
+			if _, err := ch.append(ctx, &channels.Message{Author: channels.ByAgent, AgentID: &agentID, Kind: channels.Note, Private: true, Body: note}); err != nil {
+				return err
+			}
+		}
+		if err := s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "You are passed on to "+name+". You are first in line."); err != nil {
+			return err
+		}
+		c, out := *ch.c, context.WithoutCancel(ctx)
+		ch.after(func() { s.live(out, &c, "release", func(v Channel) error { return v.Release(out, &c) }) })
+		return nil
+	})
+}
+
+// aim notes whom the conversation is meant for, and returns the name that the customer is told.
+func (s *Switchboard) aim(ctx context.Context, ch *change, agentID int64, to channels.CallTarget) (string, error) {
+	switch to.Kind {
+	case channels.TargetQueue:
+		name, err := agents.QueueName(ctx, ch.tx, to.QueueID)
+		if err != nil {
+			return "", err
+		}
+		return name, ch.exec(ctx, "queue", `update conversations set queue_id = $2, wanted_agent_id = null, passed_by_id = null where id = $1`, ch.c.ID, to.QueueID)
+	case channels.TargetAgent:
+		name, err := agents.FreeNow(ctx, ch.tx, agentID, to.AgentID)
+		if err != nil {
+			return "", err
+		}
+		return firstName(name), ch.exec(ctx, "wanted", `update conversations set wanted_agent_id = $2, passed_by_id = $3 where id = $1`,
+			ch.c.ID, to.AgentID, agentID)
+	}
+	return "", channels.FailField(channels.Invalid, "target", "A conversation is passed on to a colleague or a queue.")
+}
+
+// handedOn: after a consultation the caller talks with the colleague, who has the conversation from here.
+func (s *Switchboard) handedOn(ctx context.Context, ch *change, in channels.Inbound) error {
+	if ch.c.State != channels.Agent {
+		return nil
+	}
+	name, err := agents.Name(ctx, ch.tx, in.AgentID)
+	if err != nil {
+		return err
+	}
+	if err := ch.exec(ctx, "hand on", `update conversations set agent_id = $2, changed_at = clock_timestamp() where id = $1`, ch.c.ID, in.AgentID); err != nil {
+		return err
+	}
+	if err := ch.exec(ctx, "hand on", `delete from call_parties where call_id = $1 and agent_id = $2`, in.CallID, in.AgentID); err != nil {
+		return err
+	}
+	if err := ch.exec(ctx, "hand on", `update calls set agent_id = $2 where id = $1 and state <> 'ended'`, in.CallID, in.AgentID); err != nil {
+		return err
+	}
+	if ch.c.AgentID != nil {
+		if err := agents.Idle(ctx, ch.tx, *ch.c.AgentID); err != nil {
+			return err
+		}
+	}
+	ch.c.AgentID = &in.AgentID
+	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+	return ch.line(ctx, channels.CodeHandedOn, "The caller now talks with "+name+".", channels.MessageData{CallID: in.CallID, AgentName: firstName(name)})
+}
+
+// handedOut: the caller talks with an outside number; the agent is done with it.
+func (s *Switchboard) handedOut(ctx context.Context, ch *change, in channels.Inbound) error {
+	if ch.c.State != channels.Agent {
+		return nil
+	}
+	if err := ch.line(ctx, channels.CodeHandedOut, "The caller now talks with "+in.To+".", channels.MessageData{CallID: in.CallID}); err != nil {
+		return err
+	}
+	if ch.c.AgentID != nil {
+		if err := agents.KeepPromise(ctx, ch.tx, ch.c.ID, *ch.c.AgentID); err != nil {
+			return err
+		}
+	}
+	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+	return s.toWrapup(ctx, ch)
+}
+
+// passFailed: nobody took the caller over and the agent who passed them on has gone: first in line, that agent before
+// all others.
+func (s *Switchboard) passFailed(ctx context.Context, ch *change, in channels.Inbound) error {
+	if ch.c.State == channels.Waiting || ch.c.State == channels.Offered {
+		return nil
+	}
+	if err := s.backInLine(ctx, ch, "pass_failed", channels.CodePassFailed, wordsPassFailed); err != nil {
+		return err
+	}
+	return ch.exec(ctx, "passed by", `update conversations set wanted_agent_id = null, passed_by_id = nullif($2::bigint, 0) where id = $1`, ch.c.ID, in.AgentID)
+}

@@ -1,0 +1,128 @@
+package switchboard
+
+import (
+	"encoding/json"
+	"testing"
+
+	"patchbay/agents"
+	"patchbay/channels"
+)
+
+// atDesk brings an agent to the desk: available, with a tab open.
+func (f *flow) atDesk(agentID int64, tab string) {
+	f.t.Helper()
+	f.ok(agents.SetPresence(f.t.Context(), f.Pool, f.Bus, agentID, agents.Available, ""))
+	f.ok(agents.OpenSocket(f.t.Context(), f.Pool, f.Bus, tab, agentID, "node-1"))
+}
+
+// caller is a conversation with a running call that the agent has.
+func (f *flow) caller(agentID int64) (conversation, call int64) {
+	f.t.Helper()
+	r := f.receive(channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice, From: channels.Address{Kind: channels.Phone, Value: "+4930111"},
+		To: "100", SIPCallID: "call-1"})
+	f.ok(f.Take(f.t.Context(), agentID, r.ConversationID))
+	return r.ConversationID, r.CallID
+}
+
+func (f *flow) conversation(id int64) (state channels.State, agent, wanted, passedBy int64) {
+	f.t.Helper()
+	f.ok(f.Pool.QueryRow(f.t.Context(), `select state, coalesce(agent_id, 0), coalesce(wanted_agent_id, 0), coalesce(passed_by_id, 0)
+		from conversations where id = $1`, id).Scan(&state, &agent, &wanted, &passedBy))
+	return state, agent, wanted, passedBy
+}
+
+func TestTransferToAColleague(t *testing.T) {
+	f := newFlow(t)
+	ctx := t.Context()
+	id, call := f.caller(f.ana)
+	to := channels.CallTarget{Kind: channels.TargetAgent, AgentID: f.bo}
+	f.refused(f.TransferCall(ctx, f.ana, call, to), channels.Conflict) // not at the desk
+	f.atDesk(f.bo, "tab-bo")
+	f.refused(f.TransferCall(ctx, f.bo, call, to), channels.Conflict) // not bo's to pass on
+	f.refused(f.TransferCall(ctx, f.ana, call, channels.CallTarget{Kind: channels.TargetAgent, AgentID: f.ana}), channels.Invalid)
+	f.refused(f.TransferCall(ctx, f.ana, call, channels.CallTarget{Kind: channels.TargetAgent, AgentID: 999}), channels.NotFound)
+	f.refused(f.TransferCall(ctx, f.ana, call+1, to), channels.NotFound)
+	f.ok(f.TransferCall(ctx, f.ana, call, to))
+	if state, agent, wanted, by := f.conversation(id); state != channels.Waiting || agent != 0 || wanted != f.bo || by != f.ana {
+		t.Errorf("state %s, agent %d, wanted %d, passed by %d", state, agent, wanted, by)
+	}
+	if f.voice.has("release") != 1 || f.promises(id, "") != 1 {
+		t.Error("the caller is not back in line with a promise")
+	}
+}
+
+func TestHandedOnAfterAConsultation(t *testing.T) {
+	f := newFlow(t)
+	ctx := t.Context()
+	id, call := f.caller(f.ana)
+	f.atDesk(f.bo, "tab-bo")
+	agent, name, err := agents.Borrow(ctx, f.Pool, call, f.ana, channels.CallTarget{Kind: channels.TargetQueue, QueueID: f.QueueID})
+	f.ok(err)
+	if agent != f.bo || name != "Bo Lind" {
+		t.Errorf("borrowed %d %s", agent, name)
+	}
+	_, _, err = agents.Borrow(ctx, f.Pool, call, f.ana, channels.CallTarget{Kind: channels.TargetAgent, AgentID: f.bo})
+	f.refused(err, channels.Conflict) // nobody gets bo twice
+	f.receive(channels.Inbound{Type: channels.HandedOn, Channel: channels.Voice, ConversationID: id, CallID: call, AgentID: f.bo})
+	if state, has, _, _ := f.conversation(id); state != channels.Agent || has != f.bo {
+		t.Errorf("state %s, agent %d", state, has)
+	}
+	var guests int
+	f.ok(f.Pool.QueryRow(ctx, `select count(*) from call_parties`).Scan(&guests))
+	if guests != 0 {
+		t.Error("who has the call is still its guest")
+	}
+}
+
+func TestHandedOutAndBack(t *testing.T) {
+	f := newFlow(t)
+	id, call := f.caller(f.ana)
+	f.receive(channels.Inbound{Type: channels.HandedOut, Channel: channels.Voice, ConversationID: id, CallID: call, To: "+4940222"})
+	f.state(id, channels.Wrapup)
+	f.receive(channels.Inbound{Type: channels.PassFailed, Channel: channels.Voice, ConversationID: id, CallID: call, AgentID: f.ana, Reason: "busy"})
+	if state, _, _, by := f.conversation(id); state != channels.Waiting || by != f.ana {
+		t.Errorf("state %s, passed by %d", state, by)
+	}
+	if f.promises(id, "") != 1 {
+		t.Error("a failed transfer owes the caller a person")
+	}
+}
+
+func TestDial(t *testing.T) {
+	f := newFlow(t)
+	ctx := t.Context()
+	var asked channels.VoiceRequest
+	answer := channels.CallReply{}
+	stop, err := f.Bus.Respond(channels.VoiceSubject("node-1"), func(data []byte) (any, error) {
+		asked = channels.VoiceRequest{}
+		return answer, json.Unmarshal(data, &asked)
+	})
+	f.ok(err)
+	defer stop()
+
+	_, _, err = f.Dial(ctx, f.ana, "call me", "", 0)
+	f.refused(err, channels.Invalid)
+	call, id, err := f.Dial(ctx, f.ana, "0049 30/222", "+4930100", 0)
+	f.ok(err)
+	if asked.Type != "dial" || asked.Number != "+4930222" || asked.CallID != call || asked.ConversationID != id || asked.AgentID != f.ana || asked.From != "+4930100" {
+		t.Errorf("voice was asked %+v", asked)
+	}
+	if state, agent, _, _ := f.conversation(id); state != channels.Agent || agent != f.ana {
+		t.Errorf("state %s, agent %d", state, agent)
+	}
+	_, _, err = f.Dial(ctx, f.ana, "+4930333", "", 0) // one call at a time
+	f.refused(err, channels.Conflict)
+	_, _, err = f.Dial(ctx, f.bo, "+4930222", "", 0) // the customer is being called
+	f.refused(err, channels.Conflict)
+	f.receive(channels.Inbound{Type: channels.CallEndedIn, Channel: channels.Voice, ConversationID: id, CallID: call, Result: "failed", Reason: "busy"})
+	f.state(id, channels.Agent) // nobody answered: the agent decides
+
+	answer.Error = channels.Fail(channels.Forbidden, "Calls abroad are not allowed.")
+	_, _, err = f.Dial(ctx, f.ana, "+4930222", "", id)
+	f.refused(err, channels.Forbidden)
+	var open int
+	f.ok(f.Pool.QueryRow(ctx, `select count(*) from calls where state <> 'ended'`).Scan(&open))
+	if open != 0 {
+		t.Error("a refused call is still open")
+	}
+}
