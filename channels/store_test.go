@@ -217,6 +217,7 @@ func TestCleanAddress(t *testing.T) {
 		{channels.Address{Kind: "phone", Value: "0049 30 23125410"}, "+493023125410"},
 		{channels.Address{Kind: "phone", Value: "030/23125410"}, "03023125410"},
 		{channels.Address{Kind: "phone", Value: "+"}, ""},
+		{channels.Address{Kind: "phone", Value: "call me"}, ""},
 		{channels.Address{Kind: "phone", Value: "12345678901234567"}, ""},
 		{channels.Address{Kind: "email", Value: "Ole <Ole@Example.ORG>"}, "ole@example.org"},
 		{channels.Address{Kind: "email", Value: "ole@"}, ""},

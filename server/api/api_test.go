@@ -152,6 +152,9 @@ func (h *house) flow() Flow {
 		Transfer: func(ctx context.Context, agentID, id int64, _ channels.CallTarget, note string) error {
 			return change(ctx, id, channels.Waiting, agentID)
 		},
+		TransferCall: func(context.Context, int64, int64, channels.CallTarget) error {
+			return channels.Fail(channels.Conflict, "Nobody in Service is free.")
+		},
 		End: func(ctx context.Context, agentID, id int64) error { return change(ctx, id, channels.Wrapup, agentID) },
 		Close: func(ctx context.Context, agentID, id int64, _, _ string) error {
 			return change(ctx, id, channels.Closed, agentID)

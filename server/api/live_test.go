@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -463,6 +464,19 @@ func TestCallCommands(t *testing.T) {
 		{`{"type":"hold","call_id":5,"on":false,"ref":"r"}`, channels.CallSignal{Type: "hold"}, ""},
 		{`{"type":"mute","call_id":5,"on":true,"ref":"r"}`, channels.CallSignal{Type: "mute", On: true}, ""},
 		{`{"type":"dtmf","call_id":5,"digit":"#","ref":"r"}`, channels.CallSignal{Type: "dtmf", Digit: "#"}, ""},
+		{`{"type":"restart","call_id":5,"sdp":"offer","ref":"r"}`, channels.CallSignal{Type: "restart", SDP: "offer"}, ""},
+		{`{"type":"consult","call_id":5,"target":{"kind":"agent","agent_id":7},"ref":"r"}`,
+			channels.CallSignal{Type: "consult", Target: &channels.CallTarget{Kind: "agent", AgentID: 7}}, ""},
+		{`{"type":"transfer","call_id":5,"target":{"kind":"number","number":"+4930"},"ref":"r"}`,
+			channels.CallSignal{Type: "transfer", Target: &channels.CallTarget{Kind: "number", Number: "+4930"}}, ""},
+		{`{"type":"transfer","call_id":5,"target":{"kind":"queue","queue_id":9},"ref":"r"}`, channels.CallSignal{}, channels.Conflict}, // the flow's
+		{`{"type":"transfer","call_id":5,"target":{"kind":"cellar"},"ref":"r"}`, channels.CallSignal{}, channels.Invalid},
+		{`{"type":"transfer","call_id":5,"ref":"r"}`, channels.CallSignal{}, channels.Invalid},
+		{`{"type":"swap","call_id":5,"ref":"r"}`, channels.CallSignal{Type: "swap"}, ""},
+		{`{"type":"record","call_id":5,"on":true,"ref":"r"}`, channels.CallSignal{Type: "record", On: true}, ""},
+		{`{"type":"supervise","call_id":5,"mode":"whisper","sdp":"offer","ref":"r"}`, channels.CallSignal{}, channels.Forbidden},
+		{`{"type":"supervise","call_id":5,"mode":"shout","ref":"r"}`, channels.CallSignal{}, channels.Invalid},
+		{`{"type":"echo","sdp":"offer","ref":"r"}`, channels.CallSignal{}, channels.Unavailable}, // no telephone in this house
 		{`{"type":"hangup","call_id":5,"ref":"r"}`, channels.CallSignal{Type: "hangup"}, channels.Conflict},
 		{`{"type":"hangup","call_id":6,"ref":"r"}`, channels.CallSignal{}, channels.NotFound},
 		{`{"type":"hangup","ref":"r"}`, channels.CallSignal{}, channels.Invalid},
@@ -481,7 +495,7 @@ func TestCallCommands(t *testing.T) {
 		}
 		if c.want.Type != "" {
 			c.want.CallID, c.want.AgentID, c.want.Tab = 5, h.mira, *p.hello.Tab
-			if sig := <-signals; sig != c.want {
+			if sig := <-signals; !reflect.DeepEqual(sig, c.want) {
 				t.Errorf("%s: %+v", c.frame, sig)
 			}
 		}

@@ -3,12 +3,10 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"sync/atomic"
 	"time"
 
 	"patchbay/channels"
-	"patchbay/server/bus"
 	"patchbay/server/report"
 )
 
@@ -183,42 +181,4 @@ func (t *tab) typing(in LiveIn) error {
 	t.typed = time.Now()
 	return t.hub.s.cfg.Bus.Publish(channels.ConversationSubject(id), channels.Event{Type: channels.EventTyping, ConversationID: id,
 		Message: &channels.Message{ConversationID: id, Author: channels.ByAgent, AgentID: &t.session.AgentID}})
-}
-
-// signal brings a command to the node that owns the call and its answer back.
-func (t *tab) signal(in LiveIn) error {
-	id, err := need("call_id", in.CallID)
-	if err != nil {
-		return err
-	}
-	if in.Type == LiveInTypeDtmf && in.Digit == nil {
-		return channels.FailField(channels.Invalid, "digit", "The field digit is missing.")
-	}
-	if in.Type == LiveInTypeConnect && text(in.Sdp) == "" {
-		return channels.FailField(channels.Invalid, "sdp", "The field sdp is missing.")
-	}
-	if in.Type == LiveInTypeConnect && !t.hub.hasPhone(t) { // the newest tab that wants the phone has it
-		if err := t.hub.claimPhone(t.session.AgentID, t.id); err != nil {
-			return err
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.ctx, queryLimit)
-	defer cancel()
-	var answer channels.CallReply
-	err = t.hub.s.cfg.Bus.Request(ctx, channels.CallSubject(id), channels.CallSignal{Type: string(in.Type), CallID: id,
-		AgentID: t.session.AgentID, Tab: t.id, SDP: text(in.Sdp), On: in.On != nil && *in.On, Digit: text(in.Digit)}, &answer)
-	switch {
-	case errors.Is(err, bus.ErrNoOwner):
-		return channels.Fail(channels.NotFound, "The call is over.")
-	case err != nil:
-		return err
-	case answer.Error != nil:
-		return answer.Error
-	}
-	if in.Type == LiveInTypeConnect {
-		t.send(encode(LiveOut{Type: LiveOutTypeCallAnswer, Ref: in.Ref, CallID: &id, Sdp: &answer.SDP}))
-		return nil
-	}
-	t.done(in)
-	return nil
 }
