@@ -35,6 +35,9 @@ const (
 	DeskSubject = "desk"
 	// RouteSubject wakes every router: somebody waits, or an agent became free. No payload.
 	RouteSubject = "route"
+	// TrunkSubject says that telephone settings have changed: trunks, numbers, devices, prompts or queues. No payload:
+	// read again what you use.
+	TrunkSubject = "trunks"
 )
 
 // DeskNews says which conversation's row to read again.
@@ -53,7 +56,7 @@ func AgentSubject(id int64) string { return "agent." + strconv.FormatInt(id, 10)
 func CallSubject(id int64) string { return "call." + strconv.FormatInt(id, 10) }
 
 // VoiceSubject answers requests that no call exists for yet, on that node: dial (an agent calls out), web (a customer
-// calls from the web page), echo (a test call).
+// calls from the web page), echo (a test call), trunk_test (OPTIONS to that trunk now; the reply holds its TrunkState).
 func VoiceSubject(nodeID string) string { return "voice." + Token(nodeID) }
 
 // Token makes an id fit to be one word of a subject.
@@ -102,7 +105,7 @@ const (
 
 // VoiceRequest is what VoiceSubject answers, with a CallReply.
 type VoiceRequest struct {
-	Type           string `json:"type"` // dial, web, echo
+	Type           string `json:"type"` // dial, web, echo, trunk_test
 	AgentID        int64  `json:"agent_id,omitempty"`
 	ConversationID int64  `json:"conversation_id,omitempty"`
 	CallID         int64  `json:"call_id,omitempty"` // dial: the row that the switchboard has opened
@@ -111,11 +114,13 @@ type VoiceRequest struct {
 	SDP            string `json:"sdp,omitempty"` // web, echo
 	Name           string `json:"name,omitempty"`
 	Visitor        string `json:"visitor,omitempty"` // web: the visitor's address value
+	TrunkID        int64  `json:"trunk_id,omitempty"`
 }
 
 // CallReply answers a CallSignal; Error is set when it was refused.
 type CallReply struct {
-	CallID int64  `json:"call_id,omitempty"`
-	SDP    string `json:"sdp,omitempty"`
-	Error  *Error `json:"error,omitempty"`
+	CallID int64       `json:"call_id,omitempty"`
+	SDP    string      `json:"sdp,omitempty"`
+	Trunk  *TrunkState `json:"trunk,omitempty"` // of trunk_test
+	Error  *Error      `json:"error,omitempty"`
 }

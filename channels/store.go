@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The rows. Every function that writes takes the caller's transaction: see the package comment.
@@ -38,6 +39,67 @@ func one[T any](ctx context.Context, q Querier, sql string, args ...any) (*T, er
 		return nil, nil
 	}
 	return v, err
+}
+
+// get is one for a row that must be there: NotFound names what was looked for.
+func get[T any](ctx context.Context, q Querier, what, sql string, args ...any) (*T, error) {
+	row, err := one[T](ctx, q, sql, args...)
+	if err == nil && row == nil {
+		return nil, Fail(NotFound, "There is no such "+what+".")
+	}
+	return row, wrapped(err, "read "+what)
+}
+
+func all[T any](ctx context.Context, q Querier, what, sql string, args ...any) ([]T, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err == nil {
+		var list []T
+		if list, err = pgx.CollectRows(rows, pgx.RowToStructByName[T]); err == nil {
+			return list, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", what, err)
+}
+
+func remove(ctx context.Context, tx pgx.Tx, what, sql string, args ...any) error {
+	tag, err := tx.Exec(ctx, sql, args...)
+	if err != nil {
+		return wrapped(err, "delete "+what)
+	}
+	if tag.RowsAffected() == 0 {
+		return Fail(NotFound, "There is no such "+what+".")
+	}
+	return nil
+}
+
+func wrapped(err error, what string) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// refusals are broken constraints in words.
+var refusals = map[string]*Error{
+	"trunks_name_key":         FailField(Conflict, "name", "Another trunk has this name."),
+	"prompts_name_key":        FailField(Conflict, "name", "Another sound has this name."),
+	"devices_username_key":    FailField(Conflict, "username", "Another telephone has this user name."),
+	"devices_agent_id_fkey":   FailField(Invalid, "agent_id", "There is no such agent."),
+	"numbers_queue_id_fkey":   FailField(Invalid, "queue_id", "There is no such queue."),
+	"numbers_trunk_id_fkey":   FailField(Invalid, "trunk_id", "There is no such trunk."),
+	"queues_music_id_fkey":    FailField(Invalid, "music_id", "There is no such sound."),
+	"queues_greeting_id_fkey": FailField(Invalid, "greeting_id", "There is no such sound."),
+}
+
+// refused turns a broken constraint into words, everything else into an internal error.
+func refused(err error, what string) error {
+	var broken *pgconn.PgError
+	if errors.As(err, &broken) {
+		if e := refusals[broken.ConstraintName]; e != nil {
+			return e
+		}
+	}
+	return wrapped(err, what)
 }
 
 // Get reads a conversation; nil when there is none.

@@ -61,7 +61,9 @@ create table trunk_states (
   healthy       boolean not null default false,
   server        text not null default '',          -- in use
   error         text not null default '',
-  changed_at    timestamptz not null default now(),
+  answer_ms     int not null default 0,            -- how long the last OPTIONS took; 0 = not asked
+  changed_at    timestamptz not null default now(), -- so it is since then
+  seen_at       timestamptz not null default now(), -- last looked at
   primary key (trunk_id, node_id)
 );
 
