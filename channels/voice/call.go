@@ -11,6 +11,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 )
 
@@ -131,7 +132,7 @@ func (c *call) serve(req *sip.Request, tx sip.ServerTransaction) {
 	select {
 	case <-m.done:
 	default:
-		c.v.reject(req, tx, refuse(481, "Call/Transaction Does Not Exist"))
+		c.v.reject(req, tx, edge.Refuse(481, "Call/Transaction Does Not Exist"))
 	}
 }
 
@@ -262,12 +263,12 @@ func (c *call) refuse(code int, reason string) {
 	if c.ended {
 		return
 	}
-	r := refuse(code, reason)
+	r := edge.Refuse(code, reason)
 	if code == 503 {
 		r = busy()
 	}
-	res := c.dialog.respond(c.req, r.code, r.reason, nil)
-	for _, h := range r.headers {
+	res := c.dialog.respond(c.req, r.Code, r.Reason, nil)
+	for _, h := range r.Headers {
 		res.AppendHeader(h)
 	}
 	c.v.send(c.tx, res)

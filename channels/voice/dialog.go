@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"patchbay/channels/voice/edge"
 )
 
 // dialog is our half of a SIP dialog that the other side began (RFC 3261 section 12.1.1). The call's goroutine owns it.
@@ -92,12 +94,12 @@ func (d *dialog) respond(req *sip.Request, code int, reason string, body []byte)
 	if code < 300 && code != 100 && (req.Method == sip.INVITE || req.Method == sip.UPDATE) {
 		res.AppendHeader(&d.contact)
 		if code >= 200 {
-			res.AppendHeader(allowHeader())
+			res.AppendHeader(rules.Allow())
 			res.AppendHeader(sip.NewHeader("Supported", ""))
 		}
 	}
 	if len(body) > 0 {
-		res.AppendHeader(sip.NewHeader("Content-Type", typeSDP))
+		res.AppendHeader(sip.NewHeader("Content-Type", edge.TypeSDP))
 	}
 	return res
 }
@@ -211,7 +213,7 @@ func caller(req *sip.Request) (number, name string) {
 		raw = uri.User
 	}
 	for _, h := range req.GetHeaders("p-asserted-identity") {
-		first, _, _ := cutElement(h.Value())
+		first, _, _ := edge.CutElement(h.Value())
 		if u, display := identity(first); u != "" {
 			raw = u
 			if display != "" {
@@ -235,7 +237,7 @@ func identity(value string) (user, display string) {
 		value, _, _ = strings.Cut(after, ">")
 	}
 	scheme, rest, ok := strings.Cut(strings.TrimSpace(value), ":")
-	if !ok || !ourScheme(scheme) {
+	if !ok || !edge.OurScheme(scheme) {
 		return "", ""
 	}
 	if strings.EqualFold(scheme, "tel") {
@@ -254,7 +256,7 @@ func identity(value string) (user, display string) {
 func normalNumber(s string) string {
 	s, _, _ = strings.Cut(s, ";")
 	s, _, _ = strings.Cut(s, ":") // a password never belongs here
-	s = strings.TrimSpace(plain(s))
+	s = strings.TrimSpace(edge.Plain(s))
 	digits := strings.NewReplacer("-", "", ".", "", "(", "", ")", "", " ", "", "/", "", "%20", "").Replace(s)
 	rest := strings.TrimPrefix(digits, "+")
 	if rest == "" || strings.Trim(rest, "0123456789") != "" {
@@ -271,7 +273,7 @@ func normalNumber(s string) string {
 
 // cleanName makes a claimed display name fit to be stored.
 func cleanName(s string) string {
-	s = strings.TrimSpace(plain(strings.ToValidUTF8(strings.ReplaceAll(s, `\`, ""), "")))
+	s = strings.TrimSpace(edge.Plain(strings.ToValidUTF8(strings.ReplaceAll(s, `\`, ""), "")))
 	if r := []rune(s); len(r) > 80 {
 		s = string(r[:80])
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/voicetest"
 )
@@ -148,8 +149,8 @@ func TestKeyOfInfo(t *testing.T) {
 		kind, body string
 		want       byte
 	}{
-		{typeRelay, "Signal=5\r\nDuration=160\r\n", '5'}, {typeRelay, "Signal= *", '*'}, {typeRelay, "signal=11\n", '#'}, {typeDTMF, "7", '7'},
-		{typeDTMF, "10\r\n", '*'}, {typeRelay, "Duration=5", 0}, {typeDTMF, "55", 0}, {typeRelay, "", 0}, {typeRelay, "Signal=x", 0},
+		{edge.TypeRelay, "Signal=5\r\nDuration=160\r\n", '5'}, {edge.TypeRelay, "Signal= *", '*'}, {edge.TypeRelay, "signal=11\n", '#'}, {edge.TypeDTMF, "7", '7'},
+		{edge.TypeDTMF, "10\r\n", '*'}, {edge.TypeRelay, "Duration=5", 0}, {edge.TypeDTMF, "55", 0}, {edge.TypeRelay, "", 0}, {edge.TypeRelay, "Signal=x", 0},
 	} {
 		if got, _ := keyOfInfo(c.kind, []byte(c.body)); got != c.want {
 			t.Errorf("%s %q: %c, want %c", c.kind, c.body, got, c.want)

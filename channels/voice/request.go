@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"patchbay/channels/voice/edge"
 )
 
 // onRequest is one request inside the dialog, in the call's goroutine.
@@ -64,7 +66,7 @@ func (c *call) onAck(req *sip.Request) {
 		d, t, refused := offered(req)
 		switch {
 		case refused != nil:
-			c.end(failed, refused.reason, true)
+			c.end(failed, refused.Reason, true)
 			return
 		case d == nil:
 			c.end(failed, "no SDP in ACK", true)
@@ -105,7 +107,7 @@ func (c *call) onReInvite(m request) {
 func (c *call) renegotiate(m request) {
 	offer, t, refused := offered(m.req)
 	if refused != nil { // what was agreed before stays
-		c.answer(m, refused.code, refused.reason, nil, refused.headers...)
+		c.answer(m, refused.Code, refused.Reason, nil, refused.Headers...)
 		return
 	}
 	c.dialog.refresh(m.req)
@@ -129,7 +131,7 @@ func (l *local) reply(offer *description, t terms) []byte {
 func (c *call) onUpdate(m request) {
 	offer, t, refused := offered(m.req)
 	if refused != nil {
-		c.answer(m, refused.code, refused.reason, nil, refused.headers...)
+		c.answer(m, refused.Code, refused.Reason, nil, refused.Headers...)
 		return
 	}
 	if offer != nil && c.dialog.accepted != nil && c.dialog.accepted.offer { // our own offer is open (section 5.2)
@@ -151,7 +153,7 @@ func (c *call) onInfo(m request) {
 		c.answer(m, 200, "OK", nil)
 		return
 	}
-	digit, ok := keyOfInfo(mediaType(m.req), m.req.Body())
+	digit, ok := keyOfInfo(edge.MediaType(m.req), m.req.Body())
 	if !ok {
 		c.answer(m, 400, "Unreadable Key", nil)
 		return

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 )
 
@@ -231,7 +232,7 @@ func (l *local) answer(d *description, t terms) []byte {
 			if len(s.formats) == 0 {
 				s.formats = []string{"0"} // one must stand there
 			}
-			lines = append(lines, fmt.Sprintf("m=%s 0 %s %s", plain(s.kind), plain(s.protocol), plain(strings.Join(s.formats, " "))))
+			lines = append(lines, fmt.Sprintf("m=%s 0 %s %s", edge.Plain(s.kind), edge.Plain(s.protocol), edge.Plain(strings.Join(s.formats, " "))))
 			continue
 		}
 		f := t.format
@@ -284,13 +285,13 @@ func sdpOf(contentType string, body []byte) ([]byte, error) {
 	}
 	kind, params, err := mime.ParseMediaType(contentType)
 	switch {
-	case err != nil && !strings.HasPrefix(strings.ToLower(contentType), typeMultipart):
+	case err != nil && !strings.HasPrefix(strings.ToLower(contentType), edge.TypeMultipart):
 		return body, nil // a parameter nobody needs is broken; validate has seen the type
 	case err != nil:
 		return nil, errSDP
-	case kind == typeSDP:
+	case kind == edge.TypeSDP:
 		return body, nil
-	case !strings.HasPrefix(kind, typeMultipart):
+	case !strings.HasPrefix(kind, edge.TypeMultipart):
 		return nil, nil
 	}
 	parts := multipart.NewReader(bytes.NewReader(body), params["boundary"])
@@ -299,7 +300,7 @@ func sdpOf(contentType string, body []byte) ([]byte, error) {
 		if err != nil {
 			break
 		}
-		if t, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")); t != typeSDP {
+		if t, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type")); t != edge.TypeSDP {
 			continue
 		}
 		var sdp bytes.Buffer

@@ -12,8 +12,12 @@ import (
 	"github.com/emiago/sipgo/sip"
 	"golang.org/x/time/rate"
 
+	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 )
+
+// rules: what this telephone serves.
+var rules = edge.Rules{Methods: []sip.RequestMethod{sip.INVITE, sip.ACK, sip.CANCEL, sip.BYE, sip.OPTIONS, sip.INFO, sip.UPDATE}}
 
 // serve takes every request that sipgo has a transaction for, each on its own goroutine. sipgo ends the transaction
 // when a handler returns without a final answer, so whoever answers later keeps serve waiting.
@@ -23,7 +27,7 @@ func (v *Voice) serve(req *sip.Request, tx sip.ServerTransaction) {
 			v.panics.Add(1)
 			v.log.Error("sip handler panic", "method", req.Method, "panic", r, "stack", string(debug.Stack()))
 			if req.Method != sip.ACK {
-				v.reject(req, tx, refuse(500, "Server Internal Error"))
+				v.reject(req, tx, edge.Refuse(500, "Server Internal Error"))
 			}
 		}
 	}()
@@ -35,7 +39,7 @@ func (v *Voice) serve(req *sip.Request, tx sip.ServerTransaction) {
 		}
 		return
 	}
-	if r := validate(req); r != nil {
+	if r := edge.Validate(req, rules); r != nil {
 		v.reject(req, tx, r)
 		return
 	}
@@ -46,7 +50,7 @@ func (v *Voice) serve(req *sip.Request, tx sip.ServerTransaction) {
 	case inDialog:
 		c := v.find(req)
 		if c == nil {
-			v.reject(req, tx, refuse(481, "Call/Transaction Does Not Exist"))
+			v.reject(req, tx, edge.Refuse(481, "Call/Transaction Does Not Exist"))
 			return
 		}
 		c.serve(req, tx)
@@ -55,7 +59,7 @@ func (v *Voice) serve(req *sip.Request, tx sip.ServerTransaction) {
 	case req.Method == sip.OPTIONS:
 		v.options(req, tx)
 	default: // BYE, INFO, UPDATE outside a dialog
-		v.reject(req, tx, refuse(481, "Call/Transaction Does Not Exist"))
+		v.reject(req, tx, edge.Refuse(481, "Call/Transaction Does Not Exist"))
 	}
 }
 
@@ -67,17 +71,17 @@ func (v *Voice) cancel(req *sip.Request, tx sip.ServerTransaction) {
 	c := v.invites[inviteKey{req.CallID().Value(), from, req.CSeq().SeqNo}]
 	v.mu.Unlock()
 	if c == nil {
-		v.reject(req, tx, refuse(481, "Call/Transaction Does Not Exist"))
+		v.reject(req, tx, edge.Refuse(481, "Call/Transaction Does Not Exist"))
 		return
 	}
-	v.reject(req, tx, refuse(200, "OK")) // before the 487
+	v.reject(req, tx, edge.Refuse(200, "OK")) // before the 487
 	c.post(cancelled{})
 }
 
 // reject answers a request outside any call.
-func (v *Voice) reject(req *sip.Request, tx sip.ServerTransaction, r *refusal) {
-	res := newResponse(req, r.code, r.reason, nil)
-	for _, h := range r.headers {
+func (v *Voice) reject(req *sip.Request, tx sip.ServerTransaction, r *edge.Refusal) {
+	res := newResponse(req, r.Code, r.Reason, nil)
+	for _, h := range r.Headers {
 		res.AppendHeader(h)
 	}
 	v.send(tx, res)
@@ -95,12 +99,12 @@ func (v *Voice) options(req *sip.Request, tx sip.ServerTransaction) {
 		v.reject(req, tx, busy())
 		return
 	}
-	v.reject(req, tx, refuse(200, "OK", allowHeader(), sip.NewHeader("Accept", typeSDP),
+	v.reject(req, tx, edge.Refuse(200, "OK", rules.Allow(), sip.NewHeader("Accept", edge.TypeSDP),
 		sip.NewHeader("Accept-Encoding", "identity"), sip.NewHeader("Accept-Language", "en"), sip.NewHeader("Supported", "")))
 }
 
-func busy() *refusal {
-	return refuse(503, "Service Unavailable", sip.NewHeader("Retry-After", "5"))
+func busy() *edge.Refusal {
+	return edge.Refuse(503, "Service Unavailable", sip.NewHeader("Retry-After", "5"))
 }
 
 func (v *Voice) isClosing() bool {
@@ -128,7 +132,7 @@ func (v *Voice) find(req *sip.Request) *call {
 func (v *Voice) invite(req *sip.Request, tx sip.ServerTransaction) {
 	v.send(tx, newResponse(req, 100, "Trying", nil)) // at once: sipgo waits 200 ms
 	if !v.numbers[bareNumber(dialled(req))] {
-		v.reject(req, tx, refuse(404, "Not Found"))
+		v.reject(req, tx, edge.Refuse(404, "Not Found"))
 		return
 	}
 	offer, agreed, r := offered(req)
@@ -146,7 +150,7 @@ func (v *Voice) invite(req *sip.Request, tx sip.ServerTransaction) {
 }
 
 // offered reads the offer of an INVITE, re-INVITE or UPDATE. All nil: it has none.
-func offered(req *sip.Request) (*description, terms, *refusal) {
+func offered(req *sip.Request) (*description, terms, *edge.Refusal) {
 	kind := ""
 	if h := req.ContentType(); h != nil {
 		kind = h.Value()
@@ -165,20 +169,20 @@ func offered(req *sip.Request) (*description, terms, *refusal) {
 	}
 	switch {
 	case errors.Is(err, errNoCodec):
-		return nil, t, refuse(488, "Not Acceptable Here", sip.NewHeader("Warning", `305 patchbay "Incompatible media format"`))
+		return nil, t, edge.Refuse(488, "Not Acceptable Here", sip.NewHeader("Warning", `305 patchbay "Incompatible media format"`))
 	case err != nil:
-		return nil, t, refuse(400, "Unreadable SDP", sip.NewHeader("Warning", `399 patchbay "Unreadable session description"`))
+		return nil, t, edge.Refuse(400, "Unreadable SDP", sip.NewHeader("Warning", `399 patchbay "Unreadable session description"`))
 	}
 	return d, t, nil
 }
 
 // enter registers a call, or says why it may not begin.
-func (v *Voice) enter(c *call) *refusal {
+func (v *Voice) enter(c *call) *edge.Refusal {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	switch {
 	case v.invites[c.invite] != nil: // the same request by another way (RFC 3261 section 8.2.2.2)
-		return refuse(482, "Loop Detected")
+		return edge.Refuse(482, "Loop Detected")
 	case v.closing || len(v.calls) >= v.cfg.MaxCalls:
 		return busy()
 	}
@@ -258,13 +262,13 @@ func (v *Voice) transact(ctx context.Context, req *sip.Request) error {
 
 // headerText makes words of ours safe inside a quoted string.
 func headerText(s string) string {
-	return strings.NewReplacer(`"`, "'", `\`, "/").Replace(plain(s))
+	return strings.NewReplacer(`"`, "'", `\`, "/").Replace(edge.Plain(s))
 }
 
 // keyOfInfo reads a key from an INFO body: "Signal=5" (dtmf-relay) or just "5" (dtmf).
 func keyOfInfo(kind string, body []byte) (byte, bool) {
 	text := strings.TrimSpace(string(body))
-	if kind == typeRelay {
+	if kind == edge.TypeRelay {
 		found := ""
 		for _, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\r' || r == '\n' }) {
 			if name, value, ok := strings.Cut(line, "="); ok && strings.EqualFold(strings.TrimSpace(name), "signal") {

@@ -325,7 +325,7 @@ func TestForeignSource(t *testing.T) {
 		foreign.SendRaw(h.voice.Addr(), []byte(m))
 	}
 	// What was sent after it, by a friend, is answered: so everything before has been looked at.
-	until(t, ctx, "foreign datagrams counted", func() bool { return h.voice.gate.drops.foreign.Load() == 4 })
+	until(t, ctx, "foreign datagrams counted", func() bool { return h.voice.edge.Counts().Foreign == 4 })
 	if code, err := h.phone().Options(ctx, h.voice.Addr()); err != nil || code != 200 {
 		t.Fatalf("OPTIONS: %d %v", code, err)
 	}
@@ -349,7 +349,7 @@ func TestTorture(t *testing.T) {
 		c.Numbers = []string{"user", "vivekg", "UserB", "sips%3Auser%40example.com", "unregistered", "1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"}
 	})
 	ctx := testCtx(t)
-	table, err := os.ReadFile("testdata/rfc4475/expected.tsv")
+	table, err := os.ReadFile("edge/testdata/rfc4475/expected.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +362,7 @@ func TestTorture(t *testing.T) {
 	for i, line := range lines {
 		f := strings.Split(line, "\t")
 		name, want := filepath.Base(f[0]), f[4]
-		message, err := os.ReadFile(filepath.Join("testdata/rfc4475", name))
+		message, err := os.ReadFile(filepath.Join("edge/testdata/rfc4475", name))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
 // Package voice is the telephone: SIP to the outside, WebRTC to the agents' browsers, G.711 in between.
 //
-//	trunk --UDP--> gate --> sipgo --> sip.go: validate, find the call --> mailbox of the call
+//	trunk --UDP--> edge --> sipgo --> sip.go: validate, find the call --> mailbox of the call
 //	                                                                        |
 //	agent's tab --bus: channels.CallSubject(id)--> CallSignal ------------> call.go: one goroutine, one select
 //	                                                                        |
@@ -32,6 +32,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 	"patchbay/server/bus"
 )
@@ -99,7 +100,7 @@ type Voice struct {
 	cfg     Config
 	times   Times
 	log     *slog.Logger
-	gate    *gate
+	edge    *edge.Edge
 	ua      *sipgo.UserAgent
 	server  *sipgo.Server
 	ports   *media.Ports
@@ -133,10 +134,7 @@ type inviteKey struct {
 
 const settle = 20 * time.Millisecond
 
-var (
-	setBigUDP   sync.Once
-	errStopping = errors.New("server stopped")
-)
+var errStopping = errors.New("server stopped")
 
 // New binds all sockets, so that a port in use is known at the start. Run serves, Close gives everything back.
 func New(cfg Config) (*Voice, error) {
@@ -176,12 +174,11 @@ func (v *Voice) open() (err error) {
 	if v.prompts, err = loadPrompts(v.cfg.Keys); err != nil {
 		return err
 	}
-	// sipgo refuses UDP messages over UDPMTUSize-200 instead of changing to TCP; SDP with many Record-Routes passes that.
-	setBigUDP.Do(func() { sip.UDPMTUSize = 9000 })
-	if v.gate, err = openGate(v.cfg.Listen, v.cfg.Trunks, v.log); err != nil {
+	if v.edge, err = edge.Open(edge.Config{Listen: []edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}},
+		Policy: edge.Policy{Trusted: v.cfg.Trunks}, Log: v.log}); err != nil {
 		return err
 	}
-	local := v.gate.LocalAddr().(*net.UDPAddr).AddrPort()
+	local := v.edge.Addr("udp")
 	v.ports = media.NewPorts(local.Addr().Unmap(), v.cfg.RTPMin, v.cfg.RTPMax)
 	if v.web, err = newWebRTC(webRTCConfig{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
 		Pacer: v.pacer, Log: v.log}); err != nil {
@@ -205,7 +202,7 @@ func (v *Voice) open() (err error) {
 
 // Addr is where SIP is listened to.
 func (v *Voice) Addr() netip.AddrPort {
-	return v.gate.LocalAddr().(*net.UDPAddr).AddrPort()
+	return v.edge.Addr("udp")
 }
 
 // Run serves until ctx ends; then it takes no new calls, lets the running ones go on for Times.DrainCalls, hangs up
@@ -215,13 +212,12 @@ func (v *Voice) Run(ctx context.Context) error {
 	defer stopPacer()
 	var parts sync.WaitGroup
 	served := make(chan error, 1)
-	parts.Go(func() { _ = v.pacer.Run(pacerCtx) }) // returns its ctx's error
-	parts.Go(func() { served <- v.server.ServeUDP(v.gate) })
+	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                                    // returns its ctx's error
+	parts.Go(func() { served <- v.edge.Serve(context.WithoutCancel(ctx), v.server) }) // until Close: farewells need the sockets
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-served:
-		err = errors.Join(errors.New("sip listener ended"), err)
 	}
 	v.drain()
 	stopPacer()
@@ -267,18 +263,18 @@ func (v *Voice) Close() error {
 		v.mu.Unlock()
 		v.stopCalls(errStopping)
 		v.running.Wait()
-		if v.gate != nil {
+		if v.edge != nil {
 			// sipgo gives each message a goroutine that nobody can wait for; one that finds the listener closed
 			// opens a connection of its own, which nobody closes. They take microseconds.
-			v.gate.deaf.Store(true)
+			v.edge.Deafen()
 			<-time.After(settle)
 		}
 		var errs []error
 		if v.ua != nil {
 			errs = append(errs, v.ua.Close())
 		}
-		if v.gate != nil {
-			errs = append(errs, v.gate.Close())
+		if v.edge != nil {
+			errs = append(errs, v.edge.Close())
 		}
 		if v.web != nil {
 			errs = append(errs, v.web.close())

@@ -1,4 +1,4 @@
-package voice
+package edge
 
 import (
 	"bytes"
@@ -101,7 +101,7 @@ func straighten(p []byte, src netip.AddrPort) []byte {
 		case "via":
 			value = tightenParams(value)
 			if !seenVia && forceRport(value, src) {
-				first, rest, more := cutElement(value)
+				first, rest, more := CutElement(value)
 				value = strings.TrimSpace(first) + ";rport"
 				if more {
 					value += "," + rest
@@ -166,7 +166,7 @@ func unlend(p []byte) []byte {
 // names an address that is not its own sits behind NAT; who names its own address and another port wants the answer
 // there (RFC 3261 section 18.2.2).
 func forceRport(via string, src netip.AddrPort) bool {
-	first, _, _ := cutElement(via)
+	first, _, _ := CutElement(via)
 	if hasParam(first, "rport") {
 		return false
 	}
@@ -186,8 +186,8 @@ func forceRport(via string, src netip.AddrPort) bool {
 	return false
 }
 
-// cutElement cuts a comma-separated list behind its first element; commas in quotes and <> do not count.
-func cutElement(value string) (first, rest string, more bool) {
+// CutElement cuts a comma-separated list behind its first element; commas in quotes and <> do not count.
+func CutElement(value string) (first, rest string, more bool) {
 	quoted, angle := false, false
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; {
@@ -310,7 +310,7 @@ func refusalOfLine(line string) (int, string) {
 	if v := strings.ToUpper(parts[2]); strings.HasPrefix(v, "SIP/") && v != "SIP/2.0" {
 		return 505, "Version Not Supported"
 	}
-	if scheme, _, ok := strings.Cut(parts[1], ":"); ok && isScheme(scheme) && !ourScheme(scheme) {
+	if scheme, _, ok := strings.Cut(parts[1], ":"); ok && isScheme(scheme) && !OurScheme(scheme) {
 		return 416, "Unsupported URI Scheme"
 	}
 	return 400, "Bad Request"
@@ -326,7 +326,8 @@ func isScheme(s string) bool {
 	return s != ""
 }
 
-func ourScheme(s string) bool {
+// OurScheme: the URI schemes that name somebody here (RFC 3261 section 19.1, RFC 3966).
+func OurScheme(s string) bool {
 	switch strings.ToLower(s) {
 	case "sip", "sips", "tel":
 		return true

@@ -1,8 +1,7 @@
-package voice
+package edge
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -14,7 +13,6 @@ import (
 )
 
 const (
-	socketBuffer  = 4 << 20  // the default 208 kB loses calls under load
 	maxDatagram   = 16 << 10 // longer than any honest SIP message
 	perIPRate     = 4000     // messages a second from one trunk address
 	perIPBurst    = 8000
@@ -26,13 +24,14 @@ const (
 // straightens what sipgo reads too strictly. ReadFrom is called by sipgo's one reader goroutine only.
 type gate struct {
 	*net.UDPConn
-	trunks  []netip.Prefix
+	policy  *atomic.Pointer[Policy]
 	log     *slog.Logger
 	parser  *sip.Parser
 	buckets map[netip.Addr]*bucket
 	shout   *rate.Limiter // log lines about what was dropped
 	drops   dropCounts
 	deaf    atomic.Bool // the end is near: drop everything
+	closed  atomic.Bool
 }
 
 // dropCounts says why datagrams never reached sipgo.
@@ -43,27 +42,6 @@ type dropCounts struct {
 type bucket struct {
 	tokens float64
 	at     time.Time
-}
-
-func openGate(listen string, trunks []netip.Prefix, log *slog.Logger) (*gate, error) {
-	addr, err := net.ResolveUDPAddr("udp", listen)
-	if err != nil {
-		return nil, fmt.Errorf("sip address: %w", err)
-	}
-	network := "udp4" // one family each: with both on one socket, addresses come mapped
-	if addr.IP != nil && addr.IP.To4() == nil {
-		network = "udp6"
-	}
-	conn, err := net.ListenUDP(network, addr)
-	if err != nil {
-		return nil, fmt.Errorf("sip listen: %w", err)
-	}
-	// The kernel may give less (net.core.rmem_max); that is worth a line, not a refusal.
-	if err := conn.SetReadBuffer(socketBuffer); err != nil {
-		log.Warn("sip socket buffer", "err", err)
-	}
-	return &gate{UDPConn: conn, trunks: trunks, log: log, parser: sip.NewParser(),
-		buckets: make(map[netip.Addr]*bucket), shout: rate.NewLimiter(1, 5)}, nil
 }
 
 // ReadFrom returns the next datagram that sipgo may see. A trusted source's unreadable request is answered here.
@@ -156,12 +134,7 @@ func (g *gate) WriteTo(p []byte, addr net.Addr) (int, error) {
 }
 
 func (g *gate) trusted(ip netip.Addr) bool {
-	for _, p := range g.trunks {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
+	return g.policy.Load().Trusts(ip)
 }
 
 // spend takes one token from the address's bucket.
