@@ -145,8 +145,8 @@ type tap struct {
 	said  []Source
 }
 
-func (t *tap) Heard(p *Packet)                               { t.heard = append(t.heard, *p) }
-func (t *tap) Said(_ Codec, _ []byte, _ time.Time, k Source) { t.said = append(t.said, k) }
+func (t *tap) Heard(p *Packet)                                         { t.heard = append(t.heard, *p) }
+func (t *tap) Said(_ Codec, _ []byte, _ uint32, _ time.Time, k Source) { t.said = append(t.said, k) }
 
 func TestTap(t *testing.T) {
 	var w wire

@@ -84,7 +84,7 @@ func (o *Output) say(kind Source, marker bool, seq uint16, ts uint32, now time.T
 	o.put(marker, o.format.PayloadType, seq, ts, now, n)
 	o.span = max(o.span, o.format.Codec.ticks(sound))
 	if tap := o.tap.Load(); tap != nil {
-		(*tap).Said(o.format.Codec, sound, now, kind)
+		(*tap).Said(o.format.Codec, sound, ts, now, kind)
 	}
 }
 

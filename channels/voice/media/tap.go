@@ -16,10 +16,10 @@ func (s Source) String() string { return [...]string{"relayed", "spoken", "music
 
 // Tap sees everything a leg hears and says. Both verbs run on the hot path: they must not block and must not keep the
 // packet or the bytes. Said is called with the output locked and must not call the leg. Heard gets sound, comfort
-// noise and keys; Said only sound.
+// noise and keys; Said only sound, with its timestamp by the codec's clock.
 type Tap interface {
 	Heard(p *Packet)
-	Said(c Codec, payload []byte, at time.Time, kind Source)
+	Said(c Codec, payload []byte, ts uint32, at time.Time, kind Source)
 }
 
 // SetTap puts a tap on the leg in place of the one before; nil takes it off. At most the packet being handled at this

@@ -1,10 +1,10 @@
 package media
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,21 +112,31 @@ func (w *WAV) decode(body []byte, format, bits uint16) error {
 
 // Encode is the WAV file's bytes: 16 bit PCM.
 func (w *WAV) Encode() []byte {
-	var b bytes.Buffer
-	data := uint32(2 * len(w.Samples))
-	b.WriteString("RIFF")
-	le := func(v any) { _ = binary.Write(&b, binary.LittleEndian, v) } // a bytes.Buffer takes everything
-	le(36 + data)
-	b.WriteString("WAVEfmt ")
-	le(uint32(16))
-	le(uint16(wavPCM))
-	le(uint16(w.Channels))
-	le(uint32(w.Rate))
-	le(uint32(w.Rate * w.Channels * 2))
-	le(uint16(w.Channels * 2))
-	le(uint16(16))
-	b.WriteString("data")
-	le(data)
-	le(w.Samples)
-	return b.Bytes()
+	b := make([]byte, wavHeaderSize+2*len(w.Samples))
+	putWAVHeader(b, w.Rate, w.Channels, int64(2*len(w.Samples)))
+	for i, s := range w.Samples {
+		binary.LittleEndian.PutUint16(b[wavHeaderSize+2*i:], uint16(s))
+	}
+	return b
+}
+
+// wavHeaderSize is the plainest header: RIFF, a fmt chunk of 16 bytes and the head of the data chunk.
+const wavHeaderSize = 44
+
+// putWAVHeader writes the header of 16 bit PCM with data bytes of samples. The format's sizes have 32 bits: more than
+// 4 GB says the most it can.
+func putWAVHeader(b []byte, rate, channels int, data int64) {
+	size := uint32(min(data, math.MaxUint32-wavHeaderSize))
+	copy(b, "RIFF")
+	binary.LittleEndian.PutUint32(b[4:], wavHeaderSize-8+size)
+	copy(b[8:], "WAVEfmt ")
+	binary.LittleEndian.PutUint32(b[16:], 16)
+	binary.LittleEndian.PutUint16(b[20:], wavPCM)
+	binary.LittleEndian.PutUint16(b[22:], uint16(channels))
+	binary.LittleEndian.PutUint32(b[24:], uint32(rate))
+	binary.LittleEndian.PutUint32(b[28:], uint32(rate*channels*2))
+	binary.LittleEndian.PutUint16(b[32:], uint16(channels*2))
+	binary.LittleEndian.PutUint16(b[34:], 16)
+	copy(b[36:], "data")
+	binary.LittleEndian.PutUint32(b[40:], size)
 }
