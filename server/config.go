@@ -111,9 +111,9 @@ type RTPConfig struct {
 	PortMax int `koanf:"port_max" rule:"1025..65535" help:"Last port."`
 }
 
-// WebRTCConfig is one UDP port for all browsers.
+// WebRTCConfig is one port for all browsers.
 type WebRTCConfig struct {
-	UDPPort    int    `koanf:"udp_port" rule:"0..65535" help:"One UDP port for all browsers. 0: any."`
+	UDPPort    int    `koanf:"udp_port" rule:"0..65535" help:"One UDP port for all browsers, and TCP on the same number for those whose network lets no UDP through. 0: any."`
 	ExternalIP string `koanf:"external_ip" rule:"ip" help:"Our address as the browsers see it, behind NAT. Empty: this machine's own."`
 }
 

@@ -13,18 +13,20 @@ import (
 type desk struct {
 	agentID   int64
 	tab       string // whose connect was the last
-	agentLeg  *agentLeg
+	agentLeg  *browserLeg
 	connected bool
 	held      bool // by the agent: the caller hears music
 	muted     bool
 	agentAt   time.Time // until when the agent must be connected
 }
 
-// command is a CallSignal on its way through the mail. A connect brings the leg that answers it.
+// command is a CallSignal on its way through the mail. A connect brings the leg that answers it; a restart asks which
+// leg shall answer it.
 type command struct {
 	channels.CallSignal
-	leg   *agentLeg
+	leg   *browserLeg
 	sdp   string
+	found chan *browserLeg
 	reply chan *channels.Error
 }
 
@@ -78,21 +80,17 @@ func (c *call) obey(data []byte) (any, error) {
 	if bad != nil {
 		return channels.CallReply{Error: bad}, nil
 	}
-	cmd := command{CallSignal: sig, reply: make(chan *channels.Error, 1)}
+	cmd := command{CallSignal: sig, found: make(chan *browserLeg, 1), reply: make(chan *channels.Error, 1)}
+	ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
+	defer cancel()
 	if sig.Type == "connect" {
 		// Keys and negotiation cost 2 ms: not on the call's goroutine, and not for a stranger.
 		if sig.AgentID == 0 || c.joined.Load() != sig.AgentID {
 			return channels.CallReply{Error: errNotYours}, nil
 		}
-		ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
-		defer cancel()
-		leg, sdp, err := c.v.web.newAgentLeg(ctx, sig.SDP, nil)
+		leg, sdp, err := c.v.web.newLeg(ctx, sig.SDP, nil)
 		if err != nil {
-			var known *channels.Error
-			if errors.As(err, &known) {
-				return channels.CallReply{Error: known}, nil
-			}
-			return nil, err
+			return answered("", err)
 		}
 		cmd.leg, cmd.sdp = leg, sdp
 	}
@@ -103,15 +101,29 @@ func (c *call) obey(data []byte) (any, error) {
 		case <-c.gone:
 		}
 	}
-	if refused != nil && cmd.leg != nil {
+	switch {
+	case refused == nil && sig.Type == "restart":
+		return answered((<-cmd.found).answer(ctx, sig.SDP))
+	case refused == nil:
+		return channels.CallReply{SDP: cmd.sdp}, nil
+	case cmd.leg != nil:
 		if err := cmd.leg.close(); err != nil {
 			c.log.Debug("close browser leg", "err", err)
 		}
 	}
-	if refused != nil {
-		return channels.CallReply{Error: refused}, nil
+	return channels.CallReply{Error: refused}, nil
+}
+
+// answered tells a browser what became of its offer.
+func answered(sdp string, err error) (any, error) {
+	var known *channels.Error
+	switch {
+	case errors.As(err, &known):
+		return channels.CallReply{Error: known}, nil
+	case err != nil:
+		return nil, err
 	}
-	return channels.CallReply{SDP: cmd.sdp}, nil
+	return channels.CallReply{SDP: sdp}, nil
 }
 
 // onCommand does it and answers.
@@ -141,6 +153,12 @@ func (c *call) do(cmd command) *channels.Error {
 	switch cmd.Type { // a tab's
 	case "connect":
 		c.connect(cmd)
+		return nil
+	case "restart":
+		if c.agentLeg == nil || cmd.Tab != c.tab {
+			return errNotNow
+		}
+		cmd.found <- c.agentLeg
 		return nil
 	case "hangup":
 		c.end(completed, "agent hung up", true)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
@@ -264,8 +265,11 @@ type tab struct {
 	keys  chan byte
 }
 
-func newTab(t testing.TB) *tab {
+func newTab(t testing.TB, networks ...webrtc.NetworkType) *tab {
 	t.Helper()
+	if networks == nil {
+		networks = []webrtc.NetworkType{webrtc.NetworkTypeUDP4}
+	}
 	engine := &webrtc.MediaEngine{}
 	for _, c := range browserCodecs {
 		if err := engine.RegisterCodec(c, webrtc.RTPCodecTypeAudio); err != nil {
@@ -274,8 +278,12 @@ func newTab(t testing.TB) *tab {
 	}
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings))
+	settings.SetNetworkTypes(networks)
+	registry := &interceptor.Registry{}
+	if err := webrtc.ConfigureRTCPReports(registry); err != nil {
+		t.Fatal(err)
+	}
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings), webrtc.WithInterceptorRegistry(registry))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)
@@ -292,7 +300,7 @@ func newTab(t testing.TB) *tab {
 			b.once.Do(func() { close(b.up) })
 		}
 	})
-	pc.OnTrack(func(tr *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { b.listen(tr) })
+	pc.OnTrack(b.listen)
 	t.Cleanup(b.close)
 	return b
 }
@@ -308,7 +316,18 @@ func (b *tab) close() {
 
 func (b *tab) offer(ctx context.Context) string {
 	b.t.Helper()
-	offer, err := b.pc.CreateOffer(nil)
+	return b.offers(ctx, nil)
+}
+
+// restart offers an ICE restart, as after a change of network.
+func (b *tab) restart(ctx context.Context) string {
+	b.t.Helper()
+	return b.offers(ctx, &webrtc.OfferOptions{ICERestart: true})
+}
+
+func (b *tab) offers(ctx context.Context, how *webrtc.OfferOptions) string {
+	b.t.Helper()
+	offer, err := b.pc.CreateOffer(how)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -327,7 +346,14 @@ func (b *tab) accept(answer string) {
 	}
 }
 
-func (b *tab) listen(tr *webrtc.TrackRemote) {
+func (b *tab) listen(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
+	go func() { // RTCP is seen by who reads it
+		for {
+			if _, _, err := r.ReadRTCP(); err != nil {
+				return
+			}
+		}
+	}()
 	for {
 		p, _, err := tr.ReadRTP()
 		if err != nil {

@@ -45,7 +45,7 @@ type Config struct {
 	Trunks     []netip.Prefix // who may send us anything at all; everybody else gets no answer
 
 	RTPMin, RTPMax   int    // ports of SIP legs; 0, 0 = any free ones
-	WebRTCPort       int    // UDP port of all browser legs; 0 = any free one
+	WebRTCPort       int    // UDP and TCP port of all browser legs; 0 = any free one
 	WebRTCExternalIP string // announced to browsers; "" = the host's own addresses
 	MaxCalls         int    // at once; beyond it 503; default 1000
 

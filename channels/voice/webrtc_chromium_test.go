@@ -79,7 +79,7 @@ func TestBrowserLeg(t *testing.T) {
 	leg.SDPSent()
 	phone.SetRemote(leg.LocalAddr(), media.TypePCMU, 101)
 
-	legs, failed := make(chan *agentLeg, 1), make(chan string, 4)
+	legs, failed := make(chan *browserLeg, 1), make(chan string, 4)
 	press := make(chan struct{})
 	var mu sync.Mutex
 	var heard chromiumEars
@@ -90,7 +90,7 @@ func TestBrowserLeg(t *testing.T) {
 	})
 	mux.HandleFunc("POST /offer", func(rw http.ResponseWriter, r *http.Request) {
 		offer, _ := io.ReadAll(r.Body)
-		l, answer, err := w.newAgentLeg(ctx, string(offer), nil)
+		l, answer, err := w.newLeg(ctx, string(offer), nil)
 		if err != nil {
 			failed <- err.Error() + "\n" + string(offer)
 			return
@@ -129,7 +129,7 @@ func TestBrowserLeg(t *testing.T) {
 	voicetest.WriteWAV(t, filepath.Join(dir, "mic.wav"), voicetest.Speech(2, 30*time.Second, 48000), 48000)
 	stop := startChromium(t, program, dir, server.URL)
 
-	var agent *agentLeg
+	var agent *browserLeg
 	select {
 	case agent = <-legs:
 	case why := <-failed:

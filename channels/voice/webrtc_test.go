@@ -49,7 +49,7 @@ func webCtx(t *testing.T) context.Context {
 	return ctx
 }
 
-func nextEvent(t *testing.T, ctx context.Context, l *agentLeg, want legEvent) {
+func nextEvent(t *testing.T, ctx context.Context, l *browserLeg, want legEvent) {
 	t.Helper()
 	select {
 	case e := <-l.events:
@@ -80,7 +80,7 @@ func TestBrowserBridge(t *testing.T) {
 	b := newTab(t)
 	offer := b.offer(ctx)
 	began := time.Now()
-	agent, sdp, err := w.newAgentLeg(ctx, offer, nil)
+	agent, sdp, err := w.newLeg(ctx, offer, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestBrowserKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	digits := make(chan byte, 8)
-	agent, sdp, err := w.newAgentLeg(ctx, b.offer(ctx), func(d byte) { digits <- d })
+	agent, sdp, err := w.newLeg(ctx, b.offer(ctx), func(d byte) { digits <- d })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestBrowserKeys(t *testing.T) {
 func TestBrowserChangesNetwork(t *testing.T) {
 	w, ctx := webRoom(t, netip.Addr{}), webCtx(t)
 	b := newTab(t)
-	agent, sdp, err := w.newAgentLeg(ctx, b.offer(ctx), nil)
+	agent, sdp, err := w.newLeg(ctx, b.offer(ctx), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,16 +185,7 @@ func TestBrowserChangesNetwork(t *testing.T) {
 		default:
 		}
 	}))
-	restart, err := b.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	gathered := webrtc.GatheringCompletePromise(b.pc)
-	if err := b.pc.SetLocalDescription(restart); err != nil {
-		t.Fatal(err)
-	}
-	waitChan(t, ctx, gathered, "candidates")
-	again, err := agent.reoffer(ctx, b.pc.LocalDescription().SDP)
+	again, err := agent.answer(ctx, b.restart(ctx))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,6 +199,37 @@ func TestBrowserChangesNetwork(t *testing.T) {
 	waitChan(t, ctx, heard, "sound after the restart")
 	quiet()
 	speaking.Wait()
+}
+
+// TestRestartInACall: the agent's tab changes its network in mid-call; the call goes on with the same leg, and nobody
+// else may move it.
+func TestRestartInACall(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	c, b := h.bridgedCall(ctx, voicetest.Invite{})
+	offer := b.restart(ctx)
+	for name, sig := range map[string]channels.CallSignal{
+		"a stranger":      {AgentID: 8, SDP: offer},
+		"nobody":          {SDP: offer},
+		"another tab":     {AgentID: 7, SDP: offer, Tab: "other"},
+		"without a offer": {AgentID: 7},
+	} {
+		sig.Type, sig.CallID = "restart", 1
+		if reply, err := h.command(ctx, sig); err != nil || reply.Error == nil {
+			t.Errorf("%s: %+v %v", name, reply, err)
+		}
+	}
+	b.accept(h.must(ctx, channels.CallSignal{Type: "restart", CallID: 1, AgentID: 7, SDP: offer}).SDP)
+	caller, agent, nobody := voicetest.Speech(1, 10*time.Second, 8000), voicetest.Speech(2, 10*time.Second, 8000), voicetest.Speech(3, 10*time.Second, 8000)
+	c.RTP.Forget()
+	b.forget()
+	var speaking sync.WaitGroup
+	speaking.Go(func() { c.RTP.Play(ctx, voicetest.ULaw(caller)) })
+	speaking.Go(func() { b.play(ctx, voicetest.ULaw(agent)) })
+	speaking.Wait()
+	voicetest.Check(t, "the agent after the restart", b.hears(), caller, agent, nobody)
+	voicetest.Check(t, "the caller after the restart", voicetest.FromULaw(c.RTP.Heard()), agent, caller, nobody)
 }
 
 func ufrag(sdp string) string {
@@ -231,7 +253,7 @@ func TestBrowserOffersRefused(t *testing.T) {
 		"not WebRTC": {voicetest.Offer(netip.MustParseAddrPort("127.0.0.1:9"), 1, "sendrecv"), channels.Invalid},
 		"no network": {strings.ReplaceAll(good, "a=ice-ufrag", "a=x"), channels.Invalid},
 	} {
-		leg, _, err := w.newAgentLeg(ctx, c.sdp, nil)
+		leg, _, err := w.newLeg(ctx, c.sdp, nil)
 		if channels.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -243,7 +265,7 @@ func TestBrowserOffersRefused(t *testing.T) {
 
 func TestBrowserSeesExternalAddress(t *testing.T) {
 	w, ctx := webRoom(t, netip.MustParseAddr("203.0.113.7")), webCtx(t)
-	leg, sdp, err := w.newAgentLeg(ctx, newTab(t).offer(ctx), nil)
+	leg, sdp, err := w.newLeg(ctx, newTab(t).offer(ctx), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,339 @@
+package voice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"patchbay/channels"
+	"patchbay/channels/voice/media"
+)
+
+// legEvent is what happens to a browser's connection.
+type legEvent string
+
+const (
+	legConnected    legEvent = "connected"    // sound can flow, also again after legDisconnected
+	legDisconnected legEvent = "disconnected" // nothing heard for 5 s; may come back
+	legFailed       legEvent = "failed"       // will not come back
+	legClosed       legEvent = "closed"       // last event; the channel is closed behind it
+)
+
+// browserLeg is somebody's browser in a call, an agent's, a customer's or a supervisor's: a media.Leg over WebRTC.
+type browserLeg struct {
+	*media.Leg
+	pc     *webrtc.PeerConnection
+	track  *browserTrack
+	log    *slog.Logger
+	events chan legEvent
+
+	malformed atomic.Uint64
+	mu        sync.Mutex // guards what follows, and sending on events against closing it
+	closed    bool
+	remote    browserReport
+	readers   sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// newLeg answers a browser's offer. The answer holds all our candidates. onDTMF: see media.LegConfig. The leg
+// lives until close; events tells what becomes of its connection.
+func (w *webRTC) newLeg(ctx context.Context, offerSDP string, onDTMF func(digit byte)) (_ *browserLeg, answerSDP string, err error) {
+	pc, err := w.api.NewPeerConnection(webrtc.Configuration{Certificates: w.certs})
+	if err != nil {
+		return nil, "", fmt.Errorf("browser leg: %w", err)
+	}
+	l := &browserLeg{pc: pc, log: w.log, events: make(chan legEvent, 16)}
+	l.track = &browserTrack{leg: l}
+	l.Leg = media.NewLeg(media.LegConfig{Pacer: w.pacer, OnDTMF: onDTMF, Send: l.track.send})
+	defer func() {
+		if err != nil {
+			_ = l.close()
+		}
+	}()
+	pc.OnConnectionStateChange(l.connectionState)
+	pc.OnTrack(l.read)
+	sender, err := pc.AddTrack(l.track)
+	if err != nil {
+		return nil, "", fmt.Errorf("browser leg: %w", err)
+	}
+	l.readers.Add(1)
+	go l.readReports(sender.Read)
+	answerSDP, err = l.answer(ctx, offerSDP)
+	if err != nil {
+		return nil, "", err
+	}
+	return l, answerSDP, nil
+}
+
+// answer takes an offer of the browser: its first, or one of an ICE restart after a change of network, which goes on
+// with the same connection.
+func (l *browserLeg) answer(ctx context.Context, offerSDP string) (string, error) {
+	if len(offerSDP) > maxOffer {
+		return "", channels.FailField(channels.TooLarge, "sdp", "the offer is too long")
+	}
+	if !hasG711(offerSDP) {
+		return "", errNoG711
+	}
+	offer := webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offerSDP}
+	if err := l.pc.SetRemoteDescription(offer); err != nil {
+		l.log.Debug("browser offer", "err", err)
+		return "", channels.FailField(channels.Invalid, "sdp", "the browser's offer cannot be read")
+	}
+	answer, err := l.pc.CreateAnswer(nil)
+	if err != nil {
+		l.log.Debug("browser answer", "err", err)
+		return "", channels.FailField(channels.Invalid, "sdp", "the browser's offer cannot be answered")
+	}
+	gathered := webrtc.GatheringCompletePromise(l.pc)
+	if err := l.pc.SetLocalDescription(answer); err != nil {
+		return "", fmt.Errorf("browser leg: %w", err)
+	}
+	select {
+	case <-gathered:
+	case <-ctx.Done():
+		return "", fmt.Errorf("browser leg: %w", ctx.Err())
+	}
+	local := l.pc.LocalDescription()
+	if local == nil || !hasG711(local.SDP) {
+		return "", errNoG711
+	}
+	return local.SDP, nil
+}
+
+var errNoG711 = channels.FailField(channels.Invalid, "sdp", "the browser offers no G.711 sound")
+
+// hasG711 says whether a description takes an audio stream with G.711; a refused one has port 0 (RFC 3264 section 6).
+// The offer is asked too: to one that shares only telephone-event with us pion answers with all we have.
+func hasG711(sdp string) bool {
+	for line := range strings.Lines(sdp) {
+		rest, ok := strings.CutPrefix(line, "m=audio ")
+		f := strings.Fields(rest) // port, protocol, formats
+		if ok && len(f) > 2 && f[0] != "0" && (slices.Contains(f[2:], "0") || slices.Contains(f[2:], "8")) {
+			return true
+		}
+	}
+	return false
+}
+
+// connectionState runs on pion's goroutine.
+func (l *browserLeg) connectionState(s webrtc.PeerConnectionState) {
+	var e legEvent
+	switch s {
+	case webrtc.PeerConnectionStateConnected:
+		e = legConnected
+	case webrtc.PeerConnectionStateDisconnected:
+		e = legDisconnected
+	case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed: // closed by the browser's DTLS alert
+		e = legFailed
+	default:
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	select {
+	case l.events <- e:
+	default: // sixteen events unread: the reader has gone
+	}
+}
+
+// read is the leg's one reader of sound; pion gives it a goroutine of its own.
+func (l *browserLeg) read(t *webrtc.TrackRemote, from *webrtc.RTPReceiver) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.readers.Add(2)
+	l.mu.Unlock()
+	go l.readReports(from.Read)
+	defer l.readers.Done()
+	defer func() {
+		if r := recover(); r != nil {
+			l.log.Error("panic", "where", "browser reader", "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	p := new(media.Packet)
+	for {
+		n, _, err := t.Read(p.Buffer())
+		if errors.Is(err, io.ErrShortBuffer) {
+			l.malformed.Add(1)
+			continue
+		}
+		if err != nil {
+			return
+		}
+		p.Arrived = time.Now()
+		if p.Parse(n) != nil {
+			l.malformed.Add(1)
+			continue
+		}
+		l.Deliver(p)
+	}
+}
+
+// browserReport is what the browser says about the sound that it gets from us.
+type browserReport struct {
+	lost      uint32
+	jitter    time.Duration
+	roundTrip time.Duration
+}
+
+// ntpEpoch is the NTP time of the Unix epoch, in seconds.
+const ntpEpoch = 2208988800
+
+// readReports reads the browser's RTCP, about our sound or beside theirs. The interceptors see on this way what their own reports must answer.
+func (l *browserLeg) readReports(read func([]byte) (int, interceptor.Attributes, error)) {
+	defer l.readers.Done()
+	b := make([]byte, media.MaxPacket)
+	for {
+		n, _, err := read(b)
+		if err != nil {
+			return
+		}
+		packets, err := rtcp.Unmarshal(b[:n])
+		if err != nil {
+			l.malformed.Add(1)
+			continue
+		}
+		for _, p := range packets {
+			switch r := p.(type) {
+			case *rtcp.ReceiverReport:
+				l.reported(r.Reports, time.Now())
+			case *rtcp.SenderReport:
+				l.reported(r.Reports, time.Now())
+			}
+		}
+	}
+}
+
+// reported takes the reports about the sound we send; there is one source of ours in the connection.
+func (l *browserLeg) reported(reports []rtcp.ReceptionReport, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range reports {
+		l.remote.lost = r.TotalLost
+		l.remote.jitter = time.Duration(r.Jitter) * time.Second / time.Duration(l.Format().Codec.ClockRate())
+		if r.LastSenderReport == 0 {
+			continue
+		}
+		at := uint32((now.Unix()+ntpEpoch)<<16 | int64(now.Nanosecond())<<16/int64(time.Second)) // RFC 3550 section 6.4.1
+		if trip := at - r.LastSenderReport - r.Delay; trip < 60<<16 {
+			l.remote.roundTrip = time.Duration(trip) * time.Second >> 16
+		}
+	}
+}
+
+// Stats adds what the leg itself counts and what the browser reports.
+func (l *browserLeg) Stats() media.Stats {
+	s := l.Leg.Stats()
+	s.Malformed = l.malformed.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.RemoteLost, s.RemoteJitter, s.RoundTrip = l.remote.lost, l.remote.jitter, l.remote.roundTrip
+	return s
+}
+
+// close ends the connection and waits for its goroutines; not from a Sink, OnDTMF or pion callback. It may be called
+// twice.
+func (l *browserLeg) close() error {
+	l.closeOnce.Do(func() {
+		l.CloseOutput()
+		l.Swap(media.Discard)
+		l.mu.Lock()
+		l.closed = true
+		l.mu.Unlock()
+		l.closeErr = l.pc.GracefulClose()
+		l.readers.Wait()
+		select {
+		case l.events <- legClosed:
+		default:
+		}
+		close(l.events)
+	})
+	return l.closeErr
+}
+
+// browserTrack is the sound we send to the browser. Sequence and timestamp are the Output's; pion's own
+// TrackLocalStaticRTP would also force the codec's payload type on telephone-events.
+type browserTrack struct {
+	leg *browserLeg
+
+	mu     sync.Mutex // bind and unbind against send, which the output serialises
+	out    webrtc.TrackLocalWriter
+	ssrc   uint32
+	header rtp.Header
+}
+
+var errUnbound = errors.New("browser leg not connected")
+
+// Bind is pion's: what was negotiated.
+func (t *browserTrack) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	var format media.Format
+	codec := -1
+	list := c.CodecParameters()
+	for i, p := range list {
+		switch {
+		case strings.EqualFold(p.MimeType, mimeEvent) && p.ClockRate == media.Rate:
+			format.Events = uint8(p.PayloadType)
+		case codec < 0:
+			name := strings.TrimPrefix(p.MimeType, "audio/")
+			if c, ok := media.ParseCodec(name); ok {
+				codec, format.Codec, format.PayloadType = i, c, uint8(p.PayloadType)
+			}
+		}
+	}
+	if codec < 0 {
+		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
+	}
+	t.leg.SetFormat(format)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.out, t.ssrc = c.WriteStream(), uint32(c.SSRC())
+	return list[codec], nil
+}
+
+// Unbind is pion's: the connection ends.
+func (t *browserTrack) Unbind(webrtc.TrackLocalContext) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.out = nil
+	return nil
+}
+
+// send puts one packet of the Output on the wire.
+func (t *browserTrack) send(b []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.out == nil {
+		return errUnbound
+	}
+	h := &t.header
+	h.Version, h.SSRC = 2, t.ssrc
+	h.Marker, h.PayloadType = b[1]&0x80 != 0, b[1]&0x7f
+	h.SequenceNumber = uint16(b[2])<<8 | uint16(b[3])
+	h.Timestamp = uint32(b[4])<<24 | uint32(b[5])<<16 | uint32(b[6])<<8 | uint32(b[7])
+	_, err := t.out.WriteRTP(h, b[12:])
+	return err
+}
+
+func (t *browserTrack) ID() string                { return "call" }
+func (t *browserTrack) RID() string               { return "" }
+func (t *browserTrack) StreamID() string          { return "patchbay" }
+func (t *browserTrack) Kind() webrtc.RTPCodecType { return webrtc.RTPCodecTypeAudio }
