@@ -24,6 +24,7 @@ type Output struct {
 	at        time.Time // ... and when; zero before the first
 	span      uint32    // ticks that packet covered
 	from      relayed
+	enc       *encoder // nil until somebody speaks who is not just relayed
 	player    *Player
 	spoke     bool  // the player has sent a packet: the next one goes on from it
 	frame     int64 // the pacer's frame of that packet
@@ -57,7 +58,8 @@ func (o *Output) SSRC() uint32 { return o.ssrc }
 func (o *Output) setFormat(f Format) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if clock := f.Codec.ClockRate(); clock != o.clock {
+	if f.Codec != o.format.Codec {
+		clock := f.Codec.ClockRate()
 		o.span = uint32(int64(o.span) * int64(clock) / int64(o.clock))
 		o.clock, o.from.valid, o.spoke = clock, false, false
 	}
@@ -199,7 +201,6 @@ func (o *Output) tickPlayer(frame int64, now time.Time) {
 		o.from.valid = false
 		return
 	}
-	recode(o.buf[headerSize:], raw[:], PCMU, o.format.Codec)
 	ts := o.ts + uint32(frame-o.frame)*o.format.Codec.frameTicks() // a frame the pacer skipped is time that passed
 	if !o.spoke {
 		ts = o.nextTS(now)
@@ -208,7 +209,13 @@ func (o *Output) tickPlayer(frame int64, now time.Time) {
 	if o.player.loop {
 		kind = Music
 	}
-	o.say(kind, !o.spoke, o.seq+1, ts, now, FrameSamples)
+	if o.format.Codec.isG711() {
+		recode(o.buf[headerSize:], raw[:], PCMU, o.format.Codec)
+		o.say(kind, !o.spoke, o.seq+1, ts, now, FrameSamples)
+	} else if e := o.encoder(); e != nil {
+		DecodeULaw(e.prompt[:], raw[:])
+		o.sendPCM(kind, !o.spoke, e.prompt[:], Rate, ts, now)
+	}
 	o.spoke, o.frame = true, frame
 }
 

@@ -13,6 +13,9 @@ type relayed struct {
 	seq   uint16 // what to add to its sequence numbers
 	in    uint32 // a timestamp of the source ...
 	out   uint32 // ... and ours for it
+	// Its codec is another than the output's: packets are made anew, in order only, and numbered by themselves.
+	anew  bool
+	trans *transcoder
 }
 
 // reorderWindow is how late a packet of the source may be.
@@ -52,6 +55,9 @@ func (o *Output) Write(p *Packet) {
 	}
 	dst := o.buf[headerSize:]
 	seq, ts := p.Seq+o.from.seq, o.from.ts(p.TS, o.clock)
+	if o.from.anew {
+		seq = o.seq + 1
+	}
 	switch {
 	case p.Event && o.format.Events != 0:
 		copy(dst, p.Payload)
@@ -62,7 +68,10 @@ func (o *Output) Write(p *Packet) {
 		o.put(marker, o.format.Comfort, seq, ts, p.Arrived, len(p.Payload))
 	case p.Event, p.Comfort:
 		o.from.seq-- // withheld, and not to look like a loss
-	case recode(dst, p.Payload, p.Codec, o.format.Codec):
+	case o.from.anew:
+		o.transcode(p, marker)
+	default:
+		recode(dst, p.Payload, p.Codec, o.format.Codec)
 		o.say(Relayed, marker, seq, ts, p.Arrived, len(p.Payload))
 	}
 }
@@ -72,8 +81,11 @@ func (o *Output) follow(p *Packet) (marker, ok bool) {
 	r := &o.from
 	behind := int16(r.last - p.Seq)
 	switch {
-	case !r.valid || p.SSRC != r.ssrc || p.Codec.ClockRate() != r.codec.ClockRate() || behind > maxDropout || behind < -maxDropout:
-		*r = relayed{valid: true, ssrc: p.SSRC, codec: p.Codec, last: p.Seq, seq: o.seq + 1 - p.Seq, in: p.TS, out: o.nextTS(p.Arrived)}
+	case !r.valid || p.SSRC != r.ssrc || behind > maxDropout || behind < -maxDropout || r.changed(p):
+		*r = relayed{
+			valid: true, ssrc: p.SSRC, codec: p.Codec, last: p.Seq, seq: o.seq + 1 - p.Seq, in: p.TS, out: o.nextTS(p.Arrived),
+			anew: p.Codec != o.format.Codec && !(p.Codec.isG711() && o.format.Codec.isG711()),
+		}
 		return p.Marker || !p.Event, true
 	case r.gap && behind < 0:
 		r.gap, r.age, r.last, r.seq = false, 0, p.Seq, o.seq+1-p.Seq
@@ -83,19 +95,25 @@ func (o *Output) follow(p *Packet) (marker, ok bool) {
 	case behind < 0:
 		r.age = min(r.age-int(behind), reorderWindow)
 		r.last = p.Seq
-	case int(behind) > r.age: // from before this source took over
+	case int(behind) > r.age || r.anew: // from before this source took over, or too late to be decoded
 		return false, false
 	}
 	return p.Marker, true
 }
 
-// recode copies sound, between the laws of G.711 by a table; false = these two codecs need more than that.
-func recode(dst, src []byte, from, to Codec) bool {
+// changed says that the source went over to another codec; keys and comfort noise have none of their own.
+func (r *relayed) changed(p *Packet) bool {
+	if p.Event || p.Comfort {
+		return p.Codec.ClockRate() != r.codec.ClockRate()
+	}
+	return p.Codec != r.codec
+}
+
+// recode copies sound, between the laws of G.711 by a table.
+func recode(dst, src []byte, from, to Codec) {
 	switch {
 	case from == to:
 		copy(dst, src)
-	case !from.isG711() || !to.isG711():
-		return false
 	case to == PCMA:
 		for i, b := range src {
 			dst[i] = ulawToALaw[b]
@@ -105,7 +123,6 @@ func recode(dst, src []byte, from, to Codec) bool {
 			dst[i] = alawToULaw[b]
 		}
 	}
-	return true
 }
 
 // rescaleEvent changes the duration of a telephone-event to another clock.
