@@ -92,6 +92,9 @@ func (l *latch) admit(p *Packet, src netip.AddrPort, fits bool) bool {
 	return true
 }
 
+// trust latches an address that has proved itself by other means than its packets.
+func (l *latch) trust(a netip.AddrPort) { l.source, l.known = a, false }
+
 // target is where our packets go; invalid = nowhere (nothing announced, or held with 0.0.0.0).
 func (l *latch) target() netip.AddrPort {
 	switch {

@@ -110,6 +110,7 @@ type Stats struct {
 	Jitter               time.Duration // interarrival jitter (RFC 3550 A.8)
 	Strangers            uint64        // dropped by the latch: not from this call's peer
 	Malformed            uint64        // dropped: not RTP
+	Unauthenticated      uint64        // dropped: not protected by the key that was agreed on, or sent again
 	Foreign              uint64        // dropped: a payload type nobody negotiated
 	LastPacket           time.Time     // zero: never heard
 	// From the other side's RTCP reports, zero without any.

@@ -58,14 +58,20 @@ func (p *Packet) Parse(n int) error {
 	if start > end {
 		return ErrPacket
 	}
+	p.parseFixed()
+	p.Payload = b[start:end]
+	p.Codec, p.Event, p.Comfort = 0, false, false
+	return nil
+}
+
+// parseFixed reads the fields every packet has, which SRTP leaves in the clear.
+func (p *Packet) parseFixed() {
+	b := p.buf[:headerSize]
 	p.Marker = b[1]&0x80 != 0
 	p.PayloadType = b[1] & 0x7f
 	p.Seq = binary.BigEndian.Uint16(b[2:])
 	p.TS = binary.BigEndian.Uint32(b[4:])
 	p.SSRC = binary.BigEndian.Uint32(b[8:])
-	p.Payload = b[start:end]
-	p.Codec, p.Event, p.Comfort = 0, false, false
-	return nil
 }
 
 // isRTCP tells RTCP from RTP on a shared port (RFC 5761 section 4).

@@ -39,6 +39,7 @@ func (l *UDPLeg) control() {
 	for {
 		_ = l.pair.RTCP.SetReadDeadline(due)
 		if l.closing.Load() { // asked after setting the deadline: Close's own cannot be overwritten unseen
+			l.sendReport(time.Now(), true)
 			return
 		}
 		n, src, err := l.pair.RTCP.ReadFromUDPAddrPort(b)
@@ -50,7 +51,7 @@ func (l *UDPLeg) control() {
 			l.takeRTCP(b[:n], netip.AddrPortFrom(src.Addr().Unmap(), src.Port()), now)
 		}
 		if !now.Before(due) {
-			l.sendReport(now)
+			l.sendReport(now, false)
 			due = now.Add(reportEvery)
 		}
 	}
@@ -67,6 +68,13 @@ func (l *UDPLeg) takeRTCP(b []byte, src netip.AddrPort, now time.Time) {
 	l.mu.Unlock()
 	if !known {
 		return
+	}
+	if c := l.cipher.Load(); c != nil {
+		var ok bool
+		if b, ok = c.openRTCP(b, now); !ok {
+			l.forged.Add(1)
+			return
+		}
 	}
 	packets, err := rtcp.Unmarshal(b)
 	if err != nil {
@@ -103,18 +111,12 @@ func (l *UDPLeg) takeReports(reports []rtcp.ReceptionReport, now time.Time) {
 	}
 }
 
-// sendReport sends a sender report when we have sent since the last one, else a receiver report, with our name.
-func (l *UDPLeg) sendReport(now time.Time) {
+// sendReport sends a sender report when we have sent since the last one, else a receiver report, with our name. last
+// says that it is the last one (RFC 3550 section 6.6).
+func (l *UDPLeg) sendReport(now time.Time, last bool) {
 	l.mu.Lock()
-	to, lastSR, lastSRAt := l.rtcp, l.report.lastSR, l.report.lastSRAt
-	if s := l.latch.source; s.IsValid() && s != l.latch.announced { // behind a NAT
-		to = netip.AddrPortFrom(s.Addr(), s.Port()+1)
-	}
-	open := l.latch.open && l.latch.target().IsValid()
+	lastSR, lastSRAt := l.report.lastSR, l.report.lastSRAt
 	l.mu.Unlock()
-	if !open || to.Port() == 0 || to.Addr().IsUnspecified() {
-		return
-	}
 	var reports []rtcp.ReceptionReport
 	if r, ok := l.receptionReport(); ok {
 		if lastSR != 0 {
@@ -122,12 +124,44 @@ func (l *UDPLeg) sendReport(now time.Time) {
 		}
 		reports = []rtcp.ReceptionReport{r}
 	}
-	b, err := rtcp.Marshal([]rtcp.Packet{l.out.report(now, reports), rtcp.NewCNAMESourceDescription(l.out.ssrc, l.cname())})
+	packets := []rtcp.Packet{l.out.report(now, reports), rtcp.NewCNAMESourceDescription(l.out.ssrc, l.cname())}
+	if last {
+		packets = append(packets, &rtcp.Goodbye{Sources: []uint32{l.out.ssrc}})
+	}
+	b, err := rtcp.Marshal(packets)
 	if err != nil {
 		l.log.Error("rtcp", "err", err)
 		return
 	}
-	_, _ = l.pair.RTCP.WriteToUDPAddrPort(b, to)
+	l.writeRTCP(b)
+}
+
+// writeRTCP sends a report to where the peer wants it: its RTP port with rtcp-mux, else its RTCP port; behind a NAT the
+// one above the port we found. With DTLS the second port would need keys of its own (RFC 5764 section 4.1): none then.
+func (l *UDPLeg) writeRTCP(b []byte) {
+	l.mu.Lock()
+	conn, to := l.pair.RTCP, l.rtcp
+	target := l.latch.target()
+	switch s := l.latch.source; {
+	case l.mux:
+		conn, to = l.pair.RTP, target
+	case l.dtls.Load() != nil:
+		to = netip.AddrPort{}
+	case s.IsValid() && s != l.latch.announced:
+		to = netip.AddrPortFrom(s.Addr(), s.Port()+1)
+	}
+	open := l.latch.open && target.IsValid()
+	l.mu.Unlock()
+	if !open || to.Port() == 0 || to.Addr().IsUnspecified() {
+		return
+	}
+	if c := l.cipher.Load(); c != nil {
+		var err error
+		if b, err = c.sealRTCP(b); err != nil {
+			return // no key: nothing may be said yet
+		}
+	}
+	_, _ = conn.WriteToUDPAddrPort(b, to)
 }
 
 // cname names the source for its life without telling anything (RFC 7022).

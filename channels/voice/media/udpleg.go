@@ -25,6 +25,7 @@ type Config struct {
 type Remote struct {
 	Addr   netip.AddrPort // c= and m=; an unspecified address (0.0.0.0, old style hold) = send nothing
 	RTCP   netip.AddrPort // a=rtcp; zero = the port above Addr's
+	Mux    bool           // a=rtcp-mux: RTCP goes where RTP goes
 	Format Format
 }
 
@@ -37,10 +38,16 @@ type UDPLeg struct {
 
 	target    atomic.Pointer[netip.AddrPort] // where packets go, nil = nowhere
 	malformed atomic.Uint64
+	forged    atomic.Uint64
+
+	securing sync.Mutex // one change of the two at a time
+	cipher   atomic.Pointer[cipher]
+	dtls     atomic.Pointer[association]
 
 	mu        sync.Mutex
 	latch     latch
 	rtcp      netip.AddrPort
+	mux       bool
 	strangers uint64
 	since     time.Time // SDPSent
 	report    remoteReport
@@ -84,7 +91,7 @@ func (l *UDPLeg) SetRemote(r Remote) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rtcp = r.RTCP
+	l.rtcp, l.mux = r.RTCP, r.Mux
 	l.latch.announce(r.Addr)
 	l.aim()
 }
@@ -120,7 +127,7 @@ func (l *UDPLeg) Silent() (d time.Duration, heard bool) {
 // Stats adds what only a UDP leg can count.
 func (l *UDPLeg) Stats() Stats {
 	s := l.Leg.Stats()
-	s.Malformed = l.malformed.Load()
+	s.Malformed, s.Unauthenticated = l.malformed.Load(), l.forged.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Strangers = l.strangers
@@ -134,6 +141,9 @@ func (l *UDPLeg) Close() error {
 		l.CloseOutput()
 		l.Swap(Discard)
 		l.closing.Store(true)
+		l.securing.Lock()
+		l.endDTLS()
+		l.securing.Unlock()
 		past := time.Unix(1, 0)
 		_ = l.pair.RTP.SetReadDeadline(past)
 		_ = l.pair.RTCP.SetReadDeadline(past)
@@ -160,6 +170,12 @@ func (l *UDPLeg) send(b []byte) error {
 	if to == nil {
 		return errNoTarget
 	}
+	if c := l.cipher.Load(); c != nil {
+		var err error
+		if b, err = c.sealRTP(b); err != nil {
+			return err
+		}
+	}
 	_, err := l.pair.RTP.WriteToUDPAddrPort(b, *to)
 	return err
 }
@@ -184,9 +200,20 @@ func (l *UDPLeg) read() {
 
 // take handles one datagram.
 func (l *UDPLeg) take(p *Packet, n int, src netip.AddrPort) {
-	if b := p.Buffer()[:n]; isRTCP(b) { // rtcp-mux, asked for or not
+	b := p.Buffer()[:n]
+	switch {
+	case isDTLS(b):
+		l.takeDTLS(b, src)
+		return
+	case isRTCP(b): // rtcp-mux, asked for or not
 		l.takeRTCP(b, src, p.Arrived)
 		return
+	}
+	cipher := l.cipher.Load()
+	if cipher != nil {
+		if n = l.authenticate(cipher, p, n, src); n == 0 {
+			return
+		}
 	}
 	if p.Parse(n) != nil {
 		l.malformed.Add(1)
@@ -205,6 +232,33 @@ func (l *UDPLeg) take(p *Packet, n int, src netip.AddrPort) {
 	if ok {
 		l.Deliver(p)
 	}
+}
+
+// authenticate opens a protected packet in its buffer and returns its new length; 0 = it is dropped, and counted. What
+// the latch would not take anyway costs no cryptography; what does not authenticate moves no latch.
+func (l *UDPLeg) authenticate(c *cipher, p *Packet, n int, src netip.AddrPort) int {
+	if n < headerSize || p.buf[0]>>6 != 2 {
+		l.malformed.Add(1)
+		return 0
+	}
+	p.parseFixed()
+	fits := l.Format().fits(p.PayloadType)
+	l.mu.Lock()
+	trial := l.latch
+	ok := trial.admit(p, src, fits)
+	if !ok {
+		l.strangers++
+	}
+	l.mu.Unlock()
+	if !ok {
+		return 0
+	}
+	n, ok = c.openRTP(p.buf[:n], p.Arrived)
+	if !ok {
+		l.forged.Add(1)
+		return 0
+	}
+	return n
 }
 
 // caught keeps a panic on one leg from ending the process; the leg falls silent and the call ends by its own timer.

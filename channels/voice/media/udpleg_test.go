@@ -229,7 +229,7 @@ func TestRTCP(t *testing.T) {
 		<-heard
 	}
 	l.Out().Write(sound(9, 1, 0, time.Now()))
-	l.sendReport(time.Now()) // as the 5 s timer does
+	l.sendReport(time.Now(), false) // as the 5 s timer does
 	b := make([]byte, MaxPacket)
 	n, err := caller.rtcp.Read(b)
 	if err != nil {
