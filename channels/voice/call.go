@@ -3,7 +3,7 @@ package voice
 import (
 	"errors"
 	"log/slog"
-	"math/rand/v2"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -13,6 +13,7 @@ import (
 	"patchbay/channels"
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/sdp"
 )
 
 // call is one caller's session, from INVITE to the last word about it. One goroutine (run) owns everything below the
@@ -32,9 +33,10 @@ type call struct {
 	req     *sip.Request
 	tx      sip.ServerTransaction
 	dialog  *dialog
-	offer   *description // nil: the INVITE had none, we offer
-	agreed  terms
-	sdp     local
+	offer   *sdp.Session // nil: the INVITE had none, we offer
+	agreed  sdp.Terms
+	sdp     *sdp.Local
+	body    []byte // of our 200: the answer, or our offer
 	leg     *media.UDPLeg
 	unbus   func()
 	waiting *request // a re-INVITE that came before the ACK of the last one
@@ -81,15 +83,13 @@ const (
 	failed    = "failed"
 )
 
-func newCall(v *Voice, req *sip.Request, tx sip.ServerTransaction, offer *description, agreed terms) *call {
-	here := v.here(req.Source())
-	d := newDialog(req, here)
-	c := &call{v: v, req: req, tx: tx, dialog: d, offer: offer, agreed: agreed, remoteTag: d.remoteTag,
+func newCall(v *Voice, req *sip.Request, tx sip.ServerTransaction, offer *sdp.Session) *call {
+	d := newDialog(req, v.here(req.Source()))
+	c := &call{v: v, req: req, tx: tx, dialog: d, offer: offer, remoteTag: d.remoteTag,
 		key: dialogKey{d.callID, d.localTag}, invite: inviteKey{d.callID, d.remoteTag, req.CSeq().SeqNo},
 		mail: make(chan any, mailSize), withdrawn: make(chan struct{}, 1), gone: make(chan struct{}),
 		log: v.log.With("sip_call", d.callID)}
 	c.number, c.name = caller(req)
-	c.sdp = local{ip: here.Addr().String(), session: rand.Uint64() >> 2}
 	return c
 }
 
@@ -178,15 +178,22 @@ func (c *call) run() {
 
 // begin rings: it takes the media ports and hands the call up. False: refused.
 func (c *call) begin() bool {
-	leg, err := media.NewUDPLeg(media.Config{Ports: c.v.ports, Pacer: c.v.pacer, Remote: c.agreed.remoteOf(),
+	leg, err := media.NewUDPLeg(media.Config{Ports: c.v.ports, Pacer: c.v.pacer,
 		OnDTMF: c.pressed, Log: c.log})
 	if err != nil {
 		c.log.Error("call refused", "err", err)
 		c.v.reject(c.req, c.tx, busy())
 		return false
 	}
-	c.leg, c.sdp.port = leg, int(leg.LocalAddr().Port())
-	c.callerHeld = c.agreed.held
+	c.leg = leg
+	c.sdp = sdp.NewLocal(netip.AddrPortFrom(c.dialog.here.Addr(), leg.LocalAddr().Port()))
+	body, t, r := c.describe(c.offer)
+	if r != nil {
+		c.v.reject(c.req, c.tx, r)
+		return false
+	}
+	c.body, c.agreed, c.callerHeld = body, t, t.Held
+	c.leg.SetRemote(remoteOf(t))
 	// OnCancel is racy: register first, then look whether it has happened already.
 	if !c.tx.OnCancel(c.onCancelled) || c.tx.Err() != nil {
 		return false
@@ -233,14 +240,8 @@ func (c *call) started(unbus func()) {
 		c.tell(c.lastWord(abandoned, "cancelled while ringing"))
 		return
 	}
-	var body []byte
-	if c.offer == nil {
-		body = c.sdp.offer()
-	} else {
-		body = c.sdp.answer(c.offer, c.agreed)
-	}
 	c.leg.SDPSent() // before it is: the first packet may be faster than we are
-	res := c.dialog.respond(c.req, 200, "OK", body)
+	res := c.dialog.respond(c.req, 200, "OK", c.body)
 	if err := c.tx.Respond(res); err != nil {
 		if !errors.Is(err, sip.ErrTransactionCanceled) {
 			c.log.Warn("answer", "err", err)
@@ -451,7 +452,7 @@ type callStats struct {
 // lastWord is the CallEnded of this call.
 func (c *call) lastWord(result, reason string) channels.Inbound {
 	s := c.leg.Stats()
-	stats := callStats{Codec: c.agreed.format.Codec.Name(), PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
+	stats := callStats{Codec: c.agreed.Codec, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
 		Strangers: s.Strangers, RemoteLost: s.RemoteLost, RemoteJitter: s.RemoteJitter.Milliseconds(), RoundTripMS: s.RoundTrip.Milliseconds()}
 	return c.about(channels.Inbound{Type: channels.CallEndedIn, Result: result, Reason: reason, Stats: stats})
 }

@@ -13,7 +13,6 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/edge"
-	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/voicetest"
 )
 
@@ -98,49 +97,6 @@ func TestCaller(t *testing.T) {
 		if number != c.number || name != c.name {
 			t.Errorf("%s, %s: %q %q, want %q %q", c.from, c.pai, number, name, c.number, c.name)
 		}
-	}
-}
-
-func TestAnswerSDP(t *testing.T) {
-	offer := strings.Join([]string{"v=0", "o=x 1 1 IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0", "a=sendonly",
-		"m=video 5000 RTP/AVP 31", "m=audio 4000/2 RTP/AVP 9 8 0 96", "c=IN IP4 192.0.2.2", "a=rtpmap:96 telephone-event/8000",
-		"m=audio 4002 RTP/AVP 0", ""}, "\r\n")
-	d, err := parseSDP([]byte(offer))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := d.agree()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := terms{format: media.Format{Codec: media.PCMA, PayloadType: 8, Events: 96}, remote: netip.MustParseAddrPort("192.0.2.2:4000"), held: true, dir: "sendonly", index: 1}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(terms{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
-		t.Error(diff)
-	}
-	l := local{ip: "198.51.100.1", port: 7000, session: 5}
-	first := string(l.answer(d, got))
-	if want := strings.Join([]string{"v=0", "o=patchbay 5 1 IN IP4 198.51.100.1", "s=-", "c=IN IP4 198.51.100.1", "t=0 0",
-		"m=video 0 RTP/AVP 31", "m=audio 7000 RTP/AVP 8 96", "a=rtpmap:8 PCMA/8000", "a=rtpmap:96 telephone-event/8000", "a=fmtp:96 0-16",
-		"a=ptime:20", "a=recvonly", "m=audio 0 RTP/AVP 0", ""}, "\r\n"); first != want {
-		t.Errorf("answer:\n%s", cmp.Diff(want, first))
-	}
-	if again := string(l.answer(d, got)); again != first {
-		t.Errorf("the same answer again has another version:\n%s", again)
-	}
-	got.dir = "sendrecv"
-	if changed := string(l.answer(d, got)); !strings.Contains(changed, "o=patchbay 5 2 ") {
-		t.Errorf("a changed answer keeps its version:\n%s", changed)
-	}
-}
-
-func TestMultipartSDP(t *testing.T) {
-	body := "--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nm=audio 1 RTP/AVP 0\r\n\r\n--b--\r\n"
-	sdp, err := sdpOf("multipart/mixed;boundary=b", []byte(body))
-	if err != nil || !strings.HasPrefix(string(sdp), "v=0\r\nm=audio") {
-		t.Errorf("%q %v", sdp, err)
-	}
-	if _, err := sdpOf("multipart/mixed;boundary=c", []byte(body)); err == nil {
-		t.Error("no error for a multipart without SDP")
 	}
 }
 

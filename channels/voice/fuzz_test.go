@@ -15,34 +15,6 @@ import (
 	"patchbay/channels/voice/voicetest"
 )
 
-// FuzzSDP: no description breaks us; what we answer can be read again and accepts no more than was offered.
-func FuzzSDP(f *testing.F) {
-	f.Add([]byte(voicetest.Offer(netip.MustParseAddrPort("192.0.2.1:4000"), 1, "sendrecv")))
-	f.Add([]byte("v=0\r\nc=IN IP6 ::1\r\nm=audio 1 RTP/AVP 8 0 96\r\na=rtpmap:96 telephone-event/8000\r\na=inactive\r\nm=x 0 y\r\n"))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		d, err := parseSDP(body)
-		if err != nil {
-			return
-		}
-		agreed, err := d.agree()
-		if err != nil {
-			return
-		}
-		l := local{ip: "192.0.2.1", port: 4000}
-		answer := l.answer(d, agreed)
-		back, err := parseSDP(answer)
-		if len(answer) <= maxSDP && err != nil {
-			t.Fatalf("our answer cannot be read: %v\n%s", err, answer)
-		}
-		if err == nil && len(back.streams) != len(d.streams) {
-			t.Fatalf("%d streams answered with %d", len(d.streams), len(back.streams))
-		}
-		if f := agreed.format; f.PayloadType != 0 && f.PayloadType != 8 {
-			t.Fatalf("%+v", f)
-		}
-	})
-}
-
 // FuzzRequest: what a call reads of a request that was found valid is fit to be stored and to be sent again.
 func FuzzRequest(f *testing.F) {
 	files, err := filepath.Glob("edge/testdata/rfc4475/*.dat")
@@ -80,7 +52,7 @@ func FuzzRequest(f *testing.F) {
 				t.Fatalf("BYE of %d messages: %q", n, bye)
 			}
 		}
-		offered(req)
+		described(req)
 		dialled(req)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"patchbay/channels/voice/edge"
+	"patchbay/channels/voice/sdp"
 )
 
 // onRequest is one request inside the dialog, in the call's goroutine.
@@ -63,13 +64,18 @@ func (c *call) onAck(req *sip.Request) {
 		return
 	}
 	if a.offer {
-		d, t, refused := offered(req)
+		answer, refused := described(req)
 		switch {
 		case refused != nil:
 			c.end(failed, refused.Reason, true)
 			return
-		case d == nil:
+		case answer == nil:
 			c.end(failed, "no SDP in ACK", true)
+			return
+		}
+		t, err := c.sdp.Accept(answer)
+		if err != nil {
+			c.end(failed, err.Error(), true)
 			return
 		}
 		c.apply(t)
@@ -82,11 +88,11 @@ func (c *call) onAck(req *sip.Request) {
 }
 
 // apply takes what was agreed.
-func (c *call) apply(t terms) {
+func (c *call) apply(t sdp.Terms) {
 	c.agreed = t
-	c.leg.SetRemote(t.remoteOf())
+	c.leg.SetRemote(remoteOf(t))
 	c.leg.SDPSent()
-	c.onHold(t.held)
+	c.onHold(t.Held)
 }
 
 // onReInvite: hold, resume, another address, another codec. sipgo runs each message on its own goroutine, so it may
@@ -105,13 +111,17 @@ func (c *call) onReInvite(m request) {
 
 // renegotiate answers a re-INVITE.
 func (c *call) renegotiate(m request) {
-	offer, t, refused := offered(m.req)
+	offer, refused := described(m.req)
+	var body []byte
+	var t sdp.Terms
+	if refused == nil {
+		body, t, refused = c.describe(offer)
+	}
 	if refused != nil { // what was agreed before stays
 		c.answer(m, refused.Code, refused.Reason, nil, refused.Headers...)
 		return
 	}
 	c.dialog.refresh(m.req)
-	body := c.sdp.reply(offer, t)
 	if offer != nil {
 		c.apply(t) // before the answer is out: what they send then is faster than we are
 	}
@@ -119,17 +129,25 @@ func (c *call) renegotiate(m request) {
 	c.dialog.wait(m.tx, res, m.req.CSeq().SeqNo, offer == nil, c.v.times.T1, time.Now())
 }
 
-// reply is the body for an answer to offer, or an offer of ours when there is none.
-func (l *local) reply(offer *description, t terms) []byte {
+// describe is our answer to offer, with what it agrees on, or an offer of ours when there is none.
+func (c *call) describe(offer *sdp.Session) (body []byte, t sdp.Terms, r *edge.Refusal) {
+	prefs := sdp.Prefs{Codecs: []string{sdp.PCMU, sdp.PCMA}}
+	var err error
 	if offer == nil {
-		return l.offer()
+		t.Codec = sdp.PCMU // until they have chosen
+		body, err = c.sdp.Offer(prefs)
+	} else {
+		body, t, err = c.sdp.Answer(offer, prefs)
 	}
-	return l.answer(offer, t)
+	if err != nil {
+		return nil, sdp.Terms{}, refuseSDP(err)
+	}
+	return body, t, nil
 }
 
 // onUpdate is a re-INVITE without ACK (RFC 3311); without a body it only refreshes.
 func (c *call) onUpdate(m request) {
-	offer, t, refused := offered(m.req)
+	offer, refused := described(m.req)
 	if refused != nil {
 		c.answer(m, refused.Code, refused.Reason, nil, refused.Headers...)
 		return
@@ -138,12 +156,18 @@ func (c *call) onUpdate(m request) {
 		c.answer(m, 491, "Request Pending", nil)
 		return
 	}
-	c.dialog.refresh(m.req)
 	if offer == nil {
+		c.dialog.refresh(m.req)
 		c.answer(m, 200, "OK", nil)
 		return
 	}
-	c.answer(m, 200, "OK", c.sdp.answer(offer, t))
+	body, t, refused := c.describe(offer)
+	if refused != nil {
+		c.answer(m, refused.Code, refused.Reason, nil, refused.Headers...)
+		return
+	}
+	c.dialog.refresh(m.req)
+	c.answer(m, 200, "OK", body)
 	c.apply(t)
 }
 

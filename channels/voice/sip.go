@@ -14,6 +14,7 @@ import (
 
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/sdp"
 )
 
 // rules: what this telephone serves.
@@ -135,12 +136,12 @@ func (v *Voice) invite(req *sip.Request, tx sip.ServerTransaction) {
 		v.reject(req, tx, edge.Refuse(404, "Not Found"))
 		return
 	}
-	offer, agreed, r := offered(req)
+	offer, r := described(req)
 	if r != nil {
 		v.reject(req, tx, r)
 		return
 	}
-	c := newCall(v, req, tx, offer, agreed)
+	c := newCall(v, req, tx, offer)
 	if r := v.enter(c); r != nil {
 		v.reject(req, tx, r)
 		return
@@ -149,31 +150,32 @@ func (v *Voice) invite(req *sip.Request, tx sip.ServerTransaction) {
 	c.run()
 }
 
-// offered reads the offer of an INVITE, re-INVITE or UPDATE. All nil: it has none.
-func offered(req *sip.Request) (*description, terms, *edge.Refusal) {
+// described reads the description that a request carries. Both nil: it has none.
+func described(req *sip.Request) (*sdp.Session, *edge.Refusal) {
 	kind := ""
 	if h := req.ContentType(); h != nil {
 		kind = h.Value()
 	}
-	body, err := sdpOf(kind, req.Body())
+	body, err := sdp.FromBody(kind, req.Body())
 	if err == nil && body == nil {
-		return nil, terms{}, nil
+		return nil, nil
 	}
-	var d *description
+	var s *sdp.Session
 	if err == nil {
-		d, err = parseSDP(body)
+		s, err = sdp.Parse(body)
 	}
-	var t terms
-	if err == nil {
-		t, err = d.agree()
+	if err != nil {
+		return nil, refuseSDP(err)
 	}
-	switch {
-	case errors.Is(err, errNoCodec):
-		return nil, t, edge.Refuse(488, "Not Acceptable Here", sip.NewHeader("Warning", `305 patchbay "Incompatible media format"`))
-	case err != nil:
-		return nil, t, edge.Refuse(400, "Unreadable SDP", sip.NewHeader("Warning", `399 patchbay "Unreadable session description"`))
+	return s, nil
+}
+
+// refuseSDP is the answer to a description that we cannot read, or not take.
+func refuseSDP(err error) *edge.Refusal {
+	if errors.Is(err, sdp.ErrNotAcceptable) {
+		return edge.Refuse(488, "Not Acceptable Here", sip.NewHeader("Warning", `305 patchbay "`+headerText(err.Error())+`"`))
 	}
-	return d, t, nil
+	return edge.Refuse(400, "Unreadable SDP", sip.NewHeader("Warning", `399 patchbay "`+headerText(err.Error())+`"`))
 }
 
 // enter registers a call, or says why it may not begin.
@@ -289,9 +291,11 @@ func keyOfInfo(kind string, body []byte) (byte, bool) {
 	return text[0], true
 }
 
-// remote is what the peer's SDP means to a leg.
-func (t terms) remoteOf() media.Remote {
-	return media.Remote{Addr: t.remote, Format: t.format}
+// remoteOf is what the peer's SDP means to a leg.
+func remoteOf(t sdp.Terms) media.Remote {
+	codec, _ := media.ParseCodec(t.Codec) // the names are the same
+	return media.Remote{Addr: t.Remote, RTCP: t.RTCP,
+		Format: media.Format{Codec: codec, PayloadType: t.PayloadType, Events: t.Events, Comfort: t.Comfort}}
 }
 
 // quiet is the log that sipgo gets: what it calls info is debug for us, broken packets are sampled and come without
