@@ -36,6 +36,7 @@ type Config struct {
 	SIP       SIPConfig       `koanf:"sip" help:"The telephone line."`
 	RTP       RTPConfig       `koanf:"rtp" help:"The sound of telephone calls; each call takes two ports."`
 	WebRTC    WebRTCConfig    `koanf:"webrtc" help:"The sound of the agents' browsers."`
+	TURN      TURNConfig      `koanf:"turn" help:"A relay for browsers whose network lets almost nothing through. It leads to our own calls and nowhere else."`
 	Mail      MailConfig      `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
 	Log       LogConfig       `koanf:"log" help:"What the server tells about itself."`
 }
@@ -117,6 +118,17 @@ type WebRTCConfig struct {
 	ExternalIP string `koanf:"external_ip" rule:"ip" help:"Our address as the browsers see it, behind NAT. Empty: this machine's own."`
 }
 
+// TURNConfig is the relay; it is off while both listen addresses are "".
+type TURNConfig struct {
+	Listen    string   `koanf:"listen" rule:"listen-or-off" help:"Address and port, UDP and TCP, for example 0.0.0.0:3478, or off."`
+	TLSListen string   `koanf:"tls_listen" rule:"listen-or-off" help:"The same with TLS, for example 0.0.0.0:5349, or off. Port 443 passes the strictest networks."`
+	Cert      string   `koanf:"cert" help:"For tls_listen: a PEM file with the certificate and those above it. A renewed one is read by itself."`
+	Key       string   `koanf:"key" help:"The PEM file with its key."`
+	Host      string   `koanf:"host" rule:"host" help:"How browsers reach it; with TLS the name in the certificate. Empty: webrtc.external_ip, else the address it listens on."`
+	Secret    string   `koanf:"secret" secret:"all" help:"What its ten-minute passwords are made of; the same on all nodes. Empty: made at each start."`
+	Media     []string `koanf:"media" rule:"endpoints" help:"Several nodes: where the others announce their browsers' sound, like \"192.0.2.7:8189\"."`
+}
+
 // MailConfig is one mailbox; it is off while IMAPHost is "".
 type MailConfig struct {
 	IMAPHost string `koanf:"imap_host" rule:"host" help:"Incoming mail."`
@@ -148,6 +160,7 @@ func defaultConfig() Config {
 		SIP:     SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}},
 		RTP:     RTPConfig{PortMin: 16384, PortMax: 16883},
 		WebRTC:  WebRTCConfig{UDPPort: 8189},
+		TURN:    TURNConfig{Listen: "off", TLSListen: "off", Media: []string{}},
 		Mail:    MailConfig{IMAPPort: 993, IMAPTLS: "tls", SMTPPort: 587, SMTPTLS: "starttls", Mailbox: "INBOX"},
 		Log:     LogConfig{Level: "info", Format: "text"},
 	}
@@ -230,8 +243,10 @@ func (c *Config) complete(env map[string]string) error {
 			return errors.New("data_dir is empty and there is no HOME to put it below")
 		}
 	}
-	if c.SIP.Listen == "off" {
-		c.SIP.Listen = ""
+	for _, listen := range []*string{&c.SIP.Listen, &c.TURN.Listen, &c.TURN.TLSListen} {
+		if *listen == "off" {
+			*listen = ""
+		}
 	}
 	if c.Ollama.Host != "" {
 		c.Ollama.Host = ollamaURL(c.Ollama.Host).String()

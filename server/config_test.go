@@ -157,6 +157,8 @@ func TestMistakes(t *testing.T) {
 		{name: "ports the wrong way round", file: "[rtp]\nport_min = 20000", field: "rtp.port_max", says: "above rtp.port_min, 20000"},
 		{name: "first token after the end", file: "[ollama]\ntotal_seconds = 5", field: "ollama.total_seconds", says: "not less"},
 		{name: "half a mailbox", file: "[mail]\nimap_host = \"mail.example.com\"\nsmtp_host = \"mail.example.com\"\nuser = \"help\"", field: "mail.address", says: "mail.imap_host is set"},
+		{name: "relay with TLS and half a certificate", file: "[turn]\ntls_listen = \"0.0.0.0:5349\"\ncert = \"cert.pem\"", field: "turn.key", says: "turn.tls_listen is set"},
+		{name: "media without a port", file: "[turn]\nmedia = [\"192.0.2.7\"]", field: "turn.media", says: "with ports"},
 		{name: "broken file", file: "[http\nlisten = 1", field: "settings file", says: "line 1"},
 		{name: "twice in the file", file: "demo = true\ndemo = false", field: "settings file", says: "demo"},
 		{name: "file that is not there", flag: "--config=/nowhere/patchbay.toml", field: "settings file", says: "no such file"},

@@ -28,6 +28,7 @@ var expectations = map[string]string{
 	"host":          "a host's name or IP address, or nothing",
 	"number":        "a telephone number: digits, perhaps after a +",
 	"networks":      `a list of IPs and networks, for example ["192.0.2.1", "198.51.100.0/24"]`,
+	"endpoints":     `a list of IP addresses with ports, for example ["192.0.2.7:8189"]`,
 	"agents":        `a list like ["bo: Bo Lind", "mira: Mira Solheim (supervisor)"]`,
 	"mail":          "an address like help@example.com, or nothing",
 }
@@ -88,6 +89,9 @@ func holds(rule, v string) bool {
 		_, errNet := netip.ParsePrefix(v)
 		_, errIP := netip.ParseAddr(v)
 		return errNet == nil || errIP == nil
+	case "endpoints":
+		_, err := netip.ParseAddrPort(v)
+		return err == nil
 	case "":
 		return true
 	}

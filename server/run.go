@@ -139,7 +139,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(), TrustedProxies: h.cfg.HTTP.TrustedProxies,
 		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer, TransferCall: h.flow.TransferCall, Dial: h.flow.Dial,
 			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress},
-		Web: webui.Dist(), Log: h.log, Metrics: h.metrics, Mount: []func(fiber.Router){h.chat.Mount}})
+		Web: webui.Dist(), Log: h.log, Metrics: h.metrics, ICE: h.ice, Mount: []func(fiber.Router){h.chat.Mount}})
 	return err
 }
 
@@ -153,8 +153,25 @@ func (h *house) voiceConfig(receive channels.Receive) voice.Config {
 		}
 	}
 	return voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: trunks,
-		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP,
+		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP, TURN: h.turnConfig(),
 		Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log}
+}
+
+func (h *house) turnConfig() voice.TURNConfig {
+	c := h.cfg.TURN
+	media := make([]netip.AddrPort, 0, len(c.Media))
+	for _, at := range c.Media { // checked when the settings were read
+		media = append(media, netip.MustParseAddrPort(at))
+	}
+	return voice.TURNConfig{Listen: c.Listen, TLSListen: c.TLSListen, CertFile: c.Cert, KeyFile: c.Key, Host: c.Host, Secret: c.Secret, Media: media}
+}
+
+// ice hands out the relay; nobody needs one without a telephone.
+func (h *house) ice(user string) []channels.ICEServer {
+	if h.voice == nil {
+		return []channels.ICEServer{}
+	}
+	return h.voice.ICE(user)
 }
 
 func (h *house) mailConfig(receive channels.Receive) email.Config {

@@ -263,6 +263,13 @@ func (l *loader) together(c *Config) {
 		l.mistake("ollama.total_seconds", l.from("ollama.total_seconds", "ollama.first_token_seconds"), strconv.Itoa(c.Ollama.TotalSeconds),
 			"not less than ollama.first_token_seconds, "+strconv.Itoa(c.Ollama.FirstTokenSeconds))
 	}
+	if listen := c.TURN.TLSListen; listen != "" && listen != "off" {
+		for _, need := range []struct{ name, value string }{{"turn.cert", c.TURN.Cert}, {"turn.key", c.TURN.Key}} {
+			if need.value == "" {
+				l.mistake(need.name, l.from(need.name, "turn.tls_listen"), "nothing", "a PEM file, as turn.tls_listen is set")
+			}
+		}
+	}
 	if c.Mail.IMAPHost == "" {
 		return
 	}

@@ -267,6 +267,11 @@ type tab struct {
 
 func newTab(t testing.TB, networks ...webrtc.NetworkType) *tab {
 	t.Helper()
+	return newTabWith(t, webrtc.Configuration{}, networks...)
+}
+
+func newTabWith(t testing.TB, cfg webrtc.Configuration, networks ...webrtc.NetworkType) *tab {
+	t.Helper()
 	if networks == nil {
 		networks = []webrtc.NetworkType{webrtc.NetworkTypeUDP4}
 	}
@@ -284,7 +289,7 @@ func newTab(t testing.TB, networks ...webrtc.NetworkType) *tab {
 		t.Fatal(err)
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings), webrtc.WithInterceptorRegistry(registry))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := api.NewPeerConnection(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ type Config struct {
 	RTPMin, RTPMax   int    // ports of SIP legs; 0, 0 = any free ones
 	WebRTCPort       int    // UDP and TCP port of all browser legs; 0 = any free one
 	WebRTCExternalIP string // announced to browsers; "" = the host's own addresses
-	MaxCalls         int    // at once; beyond it 503; default 1000
+	TURN             TURNConfig
+	MaxCalls         int // at once; beyond it 503; default 1000
 
 	Keys map[string]string // digit -> prompt; default 1 = hours, 2 = returns. 0 and * have their fixed meaning
 
@@ -106,6 +107,7 @@ type Voice struct {
 	ports   *media.Ports
 	pacer   *media.Pacer
 	web     *webRTC
+	turn    *turnServer // nil: none
 	prompts prompts
 	numbers map[string]bool
 
@@ -183,6 +185,11 @@ func (v *Voice) open() (err error) {
 	if v.web, err = newWebRTC(webRTCConfig{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
 		Pacer: v.pacer, Log: v.log}); err != nil {
 		return err
+	}
+	if v.cfg.TURN.Listen != "" || v.cfg.TURN.TLSListen != "" {
+		if v.turn, err = newTURN(v.cfg.TURN, v.web, webIP, v.log); err != nil {
+			return err
+		}
 	}
 	quiet := slog.New(newQuiet(v.log.Handler()))
 	v.ua, err = sipgo.NewUA(sipgo.WithUserAgent("patchbay"),
@@ -275,6 +282,9 @@ func (v *Voice) Close() error {
 		}
 		if v.edge != nil {
 			errs = append(errs, v.edge.Close())
+		}
+		if v.turn != nil {
+			errs = append(errs, v.turn.close())
 		}
 		if v.web != nil {
 			errs = append(errs, v.web.close())
