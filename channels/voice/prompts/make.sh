@@ -33,6 +33,10 @@ say again "Are you still there? Press 0 to speak to a person, or star to hear th
 say unknown "Sorry, that key has no meaning here. Press 0 to speak to a person, or star to hear the choices."
 say waiting "We are getting a person for you. Please stay on the line."
 say back_in_line "Sorry, the connection to my colleague was lost. You are back in line, and first. Please stay on the line."
+say not_reached "Sorry, nobody answered there. You are back in line, and first. Please stay on the line."
+say recorded "This call is recorded."
+say connecting "One moment, I am connecting you."
+say echo_test "This is a test call. Speak now, and you will hear yourself after one second. Hang up when you are done."
 
 bar 1 C3 C4 E4 G4
 bar 2 A2 A3 C4 E4
