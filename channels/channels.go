@@ -37,6 +37,7 @@ type Contact struct {
 	ID        int64     `json:"id" db:"id"`
 	Name      string    `json:"name" db:"name"`
 	CreatedAt time.Time `json:"created_at" db:"created_at"`
+	Fresh     bool      `json:"-" db:"-"` // made just now by OpenContact: it has no conversation yet
 }
 
 // Conversation is one matter with one contact, over any channels, one timeline.

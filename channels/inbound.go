@@ -56,6 +56,7 @@ type Receipt struct {
 	ContactID      int64
 	ConversationID int64
 	CallID         int64 // CallStarted
+	QueueID        int64 // CallStarted: whose music, recording and hours apply
 	State          State
 	Message        *Message // the stored message, nil when the Inbound stores none
 	Duplicate      bool     // ClientID was stored before; Message is the first one

@@ -1,10 +1,12 @@
 package channels
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -126,6 +128,12 @@ func Begin(ctx context.Context, tx pgx.Tx, contactID, queueID int64, channel Kin
 		values ($1, $2, $3, $4) returning `+conversationColumns, contactID, queueID, channel, subject)
 }
 
+// BeginCall opens the conversation of a caller who has none: the responder has it at once (new -> bot in one row).
+func BeginCall(ctx context.Context, tx pgx.Tx, contactID, queueID int64) (*Conversation, error) {
+	return one[Conversation](ctx, tx, `insert into conversations (contact_id, queue_id, channel, state)
+		values ($1, $2, 'voice', 'bot') returning `+conversationColumns, contactID, queueID)
+}
+
 // Move changes the state by one guarded UPDATE (only from states that the table allows). nil: somebody was faster, or
 // the move is not allowed. waiting keeps the place in line of a conversation that comes back; bot and closed clear it.
 func Move(ctx context.Context, tx pgx.Tx, id int64, to State) (*Conversation, error) {
@@ -188,6 +196,44 @@ func Append(ctx context.Context, tx pgx.Tx, m *Message) (dup bool, err error) {
 	return dup, nil
 }
 
+// AppendEvents stores lines that nobody said (Kind Happened, Author BySystem) at the end of a conversation's timeline, in one
+// statement, and fills their ID, Seq and At. The caller has locked the conversation in tx.
+func AppendEvents(ctx context.Context, tx pgx.Tx, conversationID int64, events []*Message) error {
+	if len(events) == 0 {
+		return nil
+	}
+	bodies, data, private, kinds := make([]string, len(events)), make([]string, len(events)), make([]bool, len(events)), make([]string, len(events))
+	for i, m := range events {
+		raw, err := json.Marshal(m.Data)
+		if err != nil {
+			return fmt.Errorf("event data: %w", err)
+		}
+		bodies[i], data[i], private[i], kinds[i] = m.Body, string(raw), m.Private, string(m.Channel)
+	}
+	rows, err := tx.Query(ctx, `with moved as (
+			update conversations set last_seq = last_seq + cardinality($2::text[]), changed_at = clock_timestamp()
+			where id = $1 returning last_seq - cardinality($2::text[]) as before)
+		insert into messages (conversation_id, seq, author, channel, kind, body, data, private)
+		select $1, before + n, 'system', channel, 'event', body, data::jsonb, private
+		from moved, unnest($2::text[], $3::text[], $4::bool[], $5::text[]) with ordinality e (body, data, private, channel, n) order by n
+		returning `+messageColumns, conversationID, bodies, data, private, kinds)
+	if err != nil {
+		return fmt.Errorf("append events: %w", err)
+	}
+	got, err := pgx.CollectRows(rows, pgx.RowToStructByName[Message])
+	if err != nil {
+		return fmt.Errorf("append events: %w", err)
+	}
+	if len(got) != len(events) {
+		return fmt.Errorf("append events: conversation %d does not exist", conversationID)
+	}
+	slices.SortFunc(got, func(a, b Message) int { return cmp.Compare(a.Seq, b.Seq) })
+	for i := range got {
+		*events[i] = got[i]
+	}
+	return nil
+}
+
 // preview is what a list shows of a message: one line, at most 200 characters.
 func preview(body string) string {
 	s := strings.Join(strings.Fields(body), " ")
@@ -222,21 +268,25 @@ func OpenContact(ctx context.Context, tx pgx.Tx, a Address, name string) (*Conta
 		return nil, fmt.Errorf("find contact: %w", err)
 	}
 	if c == nil {
-		c, err = one[Contact](ctx, tx, `insert into contacts (name) values ($1) returning id, name, created_at`, name)
-		if err != nil {
+		made, err := one[struct {
+			Contact
+			Added bool `db:"added"`
+		}](ctx, tx, `with c as (insert into contacts (name) values ($1) returning id, name, created_at),
+			a as (insert into addresses (contact_id, kind, value) select id, $2, $3 from c on conflict (kind, value) do nothing returning 1)
+			select c.*, exists (select from a) as added from c`, name, a.Kind, a.Value)
+		if err != nil || made == nil {
 			return nil, fmt.Errorf("make contact: %w", err)
 		}
-		added, err := AddAddress(ctx, tx, c.ID, a)
-		if err != nil {
-			return nil, err
+		if made.Added {
+			made.Fresh = true
+			return &made.Contact, nil
 		}
-		if !added { // another transaction made it meanwhile: theirs counts
-			if _, err := tx.Exec(ctx, `delete from contacts where id = $1`, c.ID); err != nil {
-				return nil, fmt.Errorf("drop twin contact: %w", err)
-			}
-			if c, err = find(); err != nil || c == nil {
-				return nil, fmt.Errorf("find contact: %w", err)
-			}
+		// another transaction made it meanwhile: theirs counts
+		if _, err := tx.Exec(ctx, `delete from contacts where id = $1`, made.ID); err != nil {
+			return nil, fmt.Errorf("drop twin contact: %w", err)
+		}
+		if c, err = find(); err != nil || c == nil {
+			return nil, fmt.Errorf("find contact: %w", err)
 		}
 		return c, nil
 	}
@@ -273,14 +323,21 @@ func MoveCall(ctx context.Context, tx pgx.Tx, id int64, state string, agentID *i
 		where id = $1 and state <> 'ended' returning `+callColumns, id, state, agentID)
 }
 
+// EndedCall is a call that has just ended.
+type EndedCall struct {
+	Call
+	Others int `db:"others"` // calls of the same conversation that still run
+}
+
 // EndCall ends a call once; nil when it has ended before.
-func EndCall(ctx context.Context, tx pgx.Tx, id int64, result, reason string, stats any) (*Call, error) {
+func EndCall(ctx context.Context, tx pgx.Tx, id int64, result, reason string, stats any) (*EndedCall, error) {
 	raw, err := json.Marshal(stats)
 	if err != nil || stats == nil {
 		raw = []byte("{}")
 	}
-	return one[Call](ctx, tx, `update calls set state = 'ended', ended_at = clock_timestamp(), result = $2, reason = $3, stats = $4
-		where id = $1 and state <> 'ended' returning `+callColumns, id, result, reason, raw)
+	return one[EndedCall](ctx, tx, `update calls k set state = 'ended', ended_at = clock_timestamp(), result = $2, reason = $3, stats = $4
+		where id = $1 and state <> 'ended' returning `+callColumns+`,
+		(select count(*) from calls o where o.conversation_id = k.conversation_id and o.id <> k.id and o.state <> 'ended') as others`, id, result, reason, raw)
 }
 
 // CallOf reads a node's running call by its SIP Call-ID; nil when there is none.

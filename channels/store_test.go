@@ -230,3 +230,22 @@ func TestCleanAddress(t *testing.T) {
 		}
 	}
 }
+
+func TestEventsAreNumberedInOrder(t *testing.T) {
+	pool := dbtest.Pool(t)
+	id := begin(t, pool)
+	first, second := &channels.Message{Channel: channels.Voice, Body: "rings", Private: true, Data: channels.MessageData{Code: channels.CodeCallStart}},
+		&channels.Message{Channel: channels.Voice, Body: "hello"}
+	in(t, pool, func(tx pgx.Tx) {
+		if err := channels.AppendEvents(t.Context(), tx, id, []*channels.Message{first, second}); err != nil {
+			t.Fatal(err)
+		}
+		if channels.AppendEvents(t.Context(), tx, id+1, []*channels.Message{{Channel: channels.Voice}}) == nil {
+			t.Error("events of a conversation that does not exist")
+		}
+	})
+	if first.ID == 0 || second.Seq != first.Seq+1 || first.Author != channels.BySystem || !first.Private || second.Private ||
+		first.Data.Code != channels.CodeCallStart || second.Kind != channels.Happened {
+		t.Errorf("%+v\n%+v", first, second)
+	}
+}

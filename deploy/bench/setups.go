@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const setupRate = 300 // calls a second
+const setupRate = 500 // calls a second
 
 // setups: every call is INVITE, ACK, BYE from a number that was never heard of, at a fixed rate. The server finds or
 // makes a contact, a conversation and a call for each before it answers.
@@ -72,7 +72,7 @@ func (b *bench) setups(ctx context.Context) error {
 	took := time.Since(began)
 	used := b.since(cpu)
 	<-profiled
-	b.table.row("whole calls (INVITE, 200, ACK, BYE, 200)", "%.0f calls/s   target 300/s", float64(whole.count())/took.Seconds())
+	b.table.row("whole calls (INVITE, 200, ACK, BYE, 200)", "%.0f calls/s   target 500/s", float64(whole.count())/took.Seconds())
 	b.table.row("INVITE due -> 200", "%s", &answered)
 	b.table.row("INVITE due -> BYE answered", "%s", &whole)
 	b.table.row("refused as busy (503), failed, requests repeated, answers repeated", "%d, %d, %d, %d", busy.Load(), failed.Load(), t.again.Load(), t.repeated.Load())

@@ -144,7 +144,8 @@ func (s *Switchboard) Decline(ctx context.Context, agentID, offerID int64) error
 			return err
 		}
 		ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
-		return ch.line(ctx, channels.CodeDeclined, "Declined. Back to the front of the line.", channels.MessageData{})
+		ch.line(channels.CodeDeclined, "Declined. Back to the front of the line.", channels.MessageData{})
+		return nil
 	})
 }
 
@@ -269,7 +270,8 @@ func (s *Switchboard) close(ctx context.Context, ch *change, disposition string)
 		}
 	}
 	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
-	return ch.line(ctx, channels.CodeClosed, "Closed.", channels.MessageData{Reason: disposition})
+	ch.line(channels.CodeClosed, "Closed.", channels.MessageData{Reason: disposition})
+	return nil
 }
 
 // AddAddress gives the contact one more address: an agent's act, written into the newest conversation's timeline.

@@ -80,9 +80,18 @@ func (s *Switchboard) open(ctx context.Context, ch *change, in channels.Inbound)
 	if err != nil {
 		return err
 	}
-	c, err := channels.Latest(ctx, ch.tx, contact.ID)
-	if err != nil {
-		return fmt.Errorf("latest conversation: %w", err)
+	if contact.Fresh && in.Type == channels.CallStarted {
+		if ch.c, err = channels.BeginCall(ctx, ch.tx, contact.ID, cmp.Or(in.QueueID, s.QueueID)); err != nil {
+			return fmt.Errorf("begin conversation: %w", err)
+		}
+		ch.fresh = true
+		return nil
+	}
+	var c *channels.Conversation
+	if !contact.Fresh {
+		if c, err = channels.Latest(ctx, ch.tx, contact.ID); err != nil {
+			return fmt.Errorf("latest conversation: %w", err)
+		}
 	}
 	if c != nil && c.State == channels.Closed {
 		// a mail outside any thread is a new matter; a caller or visitor who returns soon goes on with the old one
@@ -179,9 +188,8 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 	case channels.New:
 		_, err = ch.move(ctx, channels.Bot)
 	case channels.Closed:
-		if err = ch.line(ctx, channels.CodeReopened, "The customer writes again.", channels.MessageData{}); err == nil {
-			_, err = ch.move(ctx, channels.Bot)
-		}
+		ch.line(channels.CodeReopened, "The customer writes again.", channels.MessageData{})
+		_, err = ch.move(ctx, channels.Bot)
 	case channels.Wrapup:
 		err = s.writesInWrapup(ctx, ch)
 	case channels.Waiting:
@@ -330,9 +338,7 @@ func (s *Switchboard) noWish(ctx context.Context, ch *change) error {
 	if err := ch.exec(ctx, "answered", `update conversations set answered_seq = customer_seq where id = $1`, ch.c.ID); err != nil {
 		return err
 	}
-	if err := ch.line(ctx, channels.CodeLeft, "The customer no longer needs a person.", channels.MessageData{}); err != nil {
-		return err
-	}
+	ch.line(channels.CodeLeft, "The customer no longer needs a person.", channels.MessageData{})
 	_, err := ch.move(ctx, channels.Bot)
 	return err
 }
@@ -359,18 +365,16 @@ func (s *Switchboard) left(ctx context.Context, ch *change) error {
 	}
 	switch ch.c.State {
 	case channels.New, channels.Bot, channels.Waiting:
-		if err := agents.ClosePromiseByContact(ctx, ch.tx, ch.c.ID); err != nil {
-			return err
+		if ch.c.State == channels.Waiting { // nothing is owed to who is not in line
+			if err := agents.ClosePromiseByContact(ctx, ch.tx, ch.c.ID); err != nil {
+				return err
+			}
 		}
-		if err := ch.line(ctx, channels.CodeLeft, "The customer left.", channels.MessageData{}); err != nil {
-			return err
-		}
+		ch.line(channels.CodeLeft, "The customer left.", channels.MessageData{})
 		_, err := ch.move(ctx, channels.Closed)
 		return err
 	case channels.Agent:
-		if err := ch.line(ctx, channels.CodeLeft, "The customer left.", channels.MessageData{}); err != nil {
-			return err
-		}
+		ch.line(channels.CodeLeft, "The customer left.", channels.MessageData{})
 		return s.toWrapup(ctx, ch)
 	}
 	return nil
@@ -392,32 +396,45 @@ func (s *Switchboard) writesInWrapup(ctx context.Context, ch *change) error {
 }
 
 func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
+	if !ch.fresh {
+		if err := s.takeUpCall(ctx, ch, in); err != nil {
+			return err
+		}
+	}
+	call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: channels.CallIn, From: in.From.Value,
+		To: in.To, SIPCallID: in.SIPCallID, NodeID: &s.NodeID, Media: in.Media})
+	if err != nil {
+		return fmt.Errorf("open call: %w", err)
+	}
+	r.CallID, r.QueueID = call.ID, ch.c.QueueID
+	ch.line(channels.CodeCallStart, "Call from "+in.From.Value+" to "+in.To, channels.MessageData{CallID: call.ID})
+	if ch.c.State == channels.Wrapup { // calls back while the agent wraps up: straight to people
+		return s.toPeople(ctx, ch, "key", channels.CodeWaiting, wordsWaiting)
+	}
+	if ch.c.State == channels.Bot {
+		// nothing to send: voice speaks its own greeting, and the line is stored together with the one before
+		ch.lines = append(ch.lines, &channels.Message{ConversationID: ch.c.ID, Channel: channels.Voice, Author: channels.BySystem, Kind: channels.Happened,
+			Body: wordsHelloCall, Data: channels.MessageData{Code: channels.CodeHello, CallID: call.ID}})
+	}
+	return nil
+}
+
+// takeUpCall: the caller has a conversation already, and it goes on by telephone.
+func (s *Switchboard) takeUpCall(ctx context.Context, ch *change, in channels.Inbound) error {
 	if ch.c.State == channels.New || ch.c.State == channels.Closed {
 		if _, err := ch.move(ctx, channels.Bot); err != nil {
 			return err
 		}
 	}
 	// the number that is called now says which queue; a conversation that waits or is with a person keeps its own
-	if err := ch.exec(ctx, "call", `update conversations set channel = 'voice', return_call = false,
-		queue_id = case when state = 'bot' then coalesce(nullif($2::bigint, 0), queue_id) else queue_id end where id = $1`, ch.c.ID, in.QueueID); err != nil {
-		return err
-	}
-	ch.c.Channel = channels.Voice
-	call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: channels.CallIn, From: in.From.Value,
-		To: in.To, SIPCallID: in.SIPCallID, NodeID: &s.NodeID, Media: in.Media})
+	var queue int64
+	err := ch.tx.QueryRow(ctx, `update conversations set channel = 'voice', return_call = false,
+		queue_id = case when state = 'bot' then coalesce(nullif($2::bigint, 0), queue_id) else queue_id end where id = $1
+		returning queue_id`, ch.c.ID, in.QueueID).Scan(&queue)
 	if err != nil {
-		return fmt.Errorf("open call: %w", err)
+		return fmt.Errorf("take up call: %w", err)
 	}
-	r.CallID = call.ID
-	if err := ch.line(ctx, channels.CodeCallStart, "Call from "+in.From.Value+" to "+in.To, channels.MessageData{CallID: call.ID}); err != nil {
-		return err
-	}
-	if ch.c.State == channels.Wrapup { // calls back while the agent wraps up: straight to people
-		return s.toPeople(ctx, ch, "key", channels.CodeWaiting, wordsWaiting)
-	}
-	if ch.c.State == channels.Bot {
-		return ch.notice(ctx, channels.CodeHello, wordsHelloCall, channels.MessageData{CallID: call.ID})
-	}
+	ch.c.Channel, ch.c.QueueID = channels.Voice, queue
 	return nil
 }
 
@@ -442,15 +459,12 @@ func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inb
 		return err
 	}
 	seconds := int(call.EndedAt.Sub(call.StartedAt).Seconds())
-	if err := ch.line(ctx, channels.CodeCallEnd, "Call ended: "+in.Reason,
-		channels.MessageData{CallID: call.ID, Seconds: seconds, Reason: in.Reason}); err != nil {
-		return err
+	ch.line(channels.CodeCallEnd, "Call ended: "+in.Reason,
+		channels.MessageData{CallID: call.ID, Seconds: seconds, Reason: in.Reason})
+	if ch.c.Channel != channels.Voice {
+		return nil // the customer has gone on in writing: the conversation goes on
 	}
-	other, err := channels.LiveCall(ctx, ch.tx, ch.c.ID)
-	if err != nil || ch.c.Channel != channels.Voice {
-		return err // the customer has gone on in writing: the conversation goes on
-	}
-	if other != nil { // the contact calls a second time
+	if call.Others > 0 { // the contact calls a second time
 		if ch.c.State == channels.Agent && call.BridgedAt != nil {
 			return s.backInLine(ctx, ch, "key", channels.CodeWaiting, wordsWaiting)
 		}

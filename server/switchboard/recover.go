@@ -153,10 +153,8 @@ func (s *Switchboard) loseCall(ctx context.Context, callID int64) error {
 		if err != nil || call == nil {
 			return err
 		}
-		if err := ch.line(ctx, channels.CodeCallLost, "Our server failed during the call. Call "+call.From+" back.",
-			channels.MessageData{CallID: call.ID, Reason: "server stopped"}); err != nil {
-			return err
-		}
+		ch.line(channels.CodeCallLost, "Our server failed during the call. Call "+call.From+" back.",
+			channels.MessageData{CallID: call.ID, Reason: "server stopped"})
 		if ch.c.State == channels.Offered {
 			if err := s.withdraw(ctx, ch); err != nil {
 				return err

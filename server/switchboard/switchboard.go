@@ -76,10 +76,12 @@ func New(cfg Config) *Switchboard {
 
 // change is one transaction on one conversation and the news that goes out after its commit.
 type change struct {
-	s    *Switchboard
-	tx   pgx.Tx
-	c    *channels.Conversation
-	news []func()
+	s     *Switchboard
+	tx    pgx.Tx
+	c     *channels.Conversation
+	fresh bool                // c was begun here
+	lines []*channels.Message // private lines, stored together before the next message or the commit
+	news  []func()
 }
 
 // change runs do in one transaction; the news follows the commit, in order. do gets a change without a conversation
@@ -93,7 +95,10 @@ func (s *Switchboard) change(ctx context.Context, id int64, do func(ch *change) 
 				return err
 			}
 		}
-		return do(ch)
+		if err := do(ch); err != nil {
+			return err
+		}
+		return ch.flush(ctx)
 	})
 	if err != nil {
 		return err
@@ -141,6 +146,9 @@ func (ch *change) move(ctx context.Context, to channels.State) (bool, error) {
 
 // append stores m in this conversation and tells who watches it.
 func (ch *change) append(ctx context.Context, m *channels.Message) (dup bool, err error) {
+	if err := ch.flush(ctx); err != nil {
+		return false, err
+	}
 	m.ConversationID = ch.c.ID
 	if m.Channel == "" {
 		m.Channel = ch.c.Channel
@@ -148,6 +156,12 @@ func (ch *change) append(ctx context.Context, m *channels.Message) (dup bool, er
 	if dup, err = channels.Append(ctx, ch.tx, m); err != nil || dup {
 		return dup, err
 	}
+	ch.stored(m)
+	return false, nil
+}
+
+// stored tells who watches that m is in the timeline.
+func (ch *change) stored(m *channels.Message) {
 	ch.c.LastSeq = m.Seq
 	told := *m
 	ch.after(func() {
@@ -155,7 +169,26 @@ func (ch *change) append(ctx context.Context, m *channels.Message) (dup bool, er
 			Type: channels.EventMessage, ConversationID: told.ConversationID, Seq: told.Seq, Message: &told})
 		ch.s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: told.ConversationID})
 	})
-	return false, nil
+}
+
+// flush stores the lines that have gathered.
+func (ch *change) flush(ctx context.Context) error {
+	lines := ch.lines
+	ch.lines = nil
+	if err := channels.AppendEvents(ctx, ch.tx, ch.cID(), lines); err != nil {
+		return err
+	}
+	for _, m := range lines {
+		ch.stored(m)
+	}
+	return nil
+}
+
+func (ch *change) cID() int64 {
+	if ch.c == nil {
+		return 0
+	}
+	return ch.c.ID
 }
 
 // send stores m and carries it to the customer on m's channel.
@@ -177,11 +210,12 @@ func (ch *change) send(ctx context.Context, m *channels.Message) (dup bool, err 
 	return false, nil
 }
 
-// line stores a private line of the timeline: what happened, for the desk.
-func (ch *change) line(ctx context.Context, code, words string, data channels.MessageData) error {
+// line writes a private line of the timeline: what happened, for the desk. It is stored with the next message, or at the
+// end of the change.
+func (ch *change) line(code, words string, data channels.MessageData) {
 	data.Code = code
-	_, err := ch.append(ctx, &channels.Message{Author: channels.BySystem, Kind: channels.Happened, Body: words, Private: true, Data: data})
-	return err
+	ch.lines = append(ch.lines, &channels.Message{ConversationID: ch.c.ID, Channel: ch.c.Channel, Author: channels.BySystem,
+		Kind: channels.Happened, Body: words, Private: true, Data: data})
 }
 
 // notice stores a line that the customer sees too and sends it.

@@ -40,7 +40,8 @@ func (s *Switchboard) Dial(ctx context.Context, agentID int64, number, from stri
 		if err != nil {
 			return err
 		}
-		return ch.line(ctx, channels.CodeDialled, name+" calls "+to.Value, channels.MessageData{CallID: call.ID, AgentName: firstName(name)})
+		ch.line(channels.CodeDialled, name+" calls "+to.Value, channels.MessageData{CallID: call.ID, AgentName: firstName(name)})
+		return nil
 	})
 	if err != nil {
 		return 0, 0, err
@@ -70,7 +71,8 @@ func (s *Switchboard) callNeverBegan(ctx context.Context, ch *change, callID int
 	if call, err := channels.EndCall(ctx, ch.tx, callID, "failed", reason, nil); err != nil || call == nil {
 		return err
 	}
-	return ch.line(ctx, channels.CodeCallEnd, "Not called: "+reason, channels.MessageData{CallID: callID, Reason: reason})
+	ch.line(channels.CodeCallEnd, "Not called: "+reason, channels.MessageData{CallID: callID, Reason: reason})
+	return nil
 }
 
 // takeToCall gives the conversation to the agent who calls its contact; nobody is told that they are through.
@@ -174,7 +176,8 @@ func (s *Switchboard) handedOn(ctx context.Context, ch *change, in channels.Inbo
 	}
 	ch.c.AgentID = &in.AgentID
 	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
-	return ch.line(ctx, channels.CodeHandedOn, "The caller now talks with "+name+".", channels.MessageData{CallID: in.CallID, AgentName: firstName(name)})
+	ch.line(channels.CodeHandedOn, "The caller now talks with "+name+".", channels.MessageData{CallID: in.CallID, AgentName: firstName(name)})
+	return nil
 }
 
 // handedOut: the caller talks with an outside number; the agent is done with it.
@@ -182,9 +185,7 @@ func (s *Switchboard) handedOut(ctx context.Context, ch *change, in channels.Inb
 	if ch.c.State != channels.Agent {
 		return nil
 	}
-	if err := ch.line(ctx, channels.CodeHandedOut, "The caller now talks with "+in.To+".", channels.MessageData{CallID: in.CallID}); err != nil {
-		return err
-	}
+	ch.line(channels.CodeHandedOut, "The caller now talks with "+in.To+".", channels.MessageData{CallID: in.CallID})
 	if ch.c.AgentID != nil {
 		if err := agents.KeepPromise(ctx, ch.tx, ch.c.ID, *ch.c.AgentID); err != nil {
 			return err
