@@ -43,7 +43,6 @@ type browserLeg struct {
 	malformed atomic.Uint64
 	mu        sync.Mutex // guards what follows, and sending on events against closing it
 	closed    bool
-	remote    browserReport
 	readers   sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
@@ -188,16 +187,6 @@ func (l *browserLeg) read(t *webrtc.TrackRemote, from *webrtc.RTPReceiver) {
 	}
 }
 
-// browserReport is what the browser says about the sound that it gets from us.
-type browserReport struct {
-	lost      uint32
-	jitter    time.Duration
-	roundTrip time.Duration
-}
-
-// ntpEpoch is the NTP time of the Unix epoch, in seconds.
-const ntpEpoch = 2208988800
-
 // readReports reads the browser's RTCP, about our sound or beside theirs. The interceptors see on this way what their own reports must answer.
 func (l *browserLeg) readReports(read func([]byte) (int, interceptor.Attributes, error)) {
 	defer l.readers.Done()
@@ -213,40 +202,24 @@ func (l *browserLeg) readReports(read func([]byte) (int, interceptor.Attributes,
 			continue
 		}
 		for _, p := range packets {
+			var reports []rtcp.ReceptionReport // there is one source of ours in the connection
 			switch r := p.(type) {
 			case *rtcp.ReceiverReport:
-				l.reported(r.Reports, time.Now())
+				reports = r.Reports
 			case *rtcp.SenderReport:
-				l.reported(r.Reports, time.Now())
+				reports = r.Reports
+			}
+			for _, r := range reports {
+				l.Reported(r, time.Now())
 			}
 		}
 	}
 }
 
-// reported takes the reports about the sound we send; there is one source of ours in the connection.
-func (l *browserLeg) reported(reports []rtcp.ReceptionReport, now time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range reports {
-		l.remote.lost = r.TotalLost
-		l.remote.jitter = time.Duration(r.Jitter) * time.Second / time.Duration(l.Format().Codec.ClockRate())
-		if r.LastSenderReport == 0 {
-			continue
-		}
-		at := uint32((now.Unix()+ntpEpoch)<<16 | int64(now.Nanosecond())<<16/int64(time.Second)) // RFC 3550 section 6.4.1
-		if trip := at - r.LastSenderReport - r.Delay; trip < 60<<16 {
-			l.remote.roundTrip = time.Duration(trip) * time.Second >> 16
-		}
-	}
-}
-
-// Stats adds what the leg itself counts and what the browser reports.
+// Stats adds what the leg itself counts.
 func (l *browserLeg) Stats() media.Stats {
 	s := l.Leg.Stats()
 	s.Malformed = l.malformed.Load()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s.RemoteLost, s.RemoteJitter, s.RoundTrip = l.remote.lost, l.remote.jitter, l.remote.roundTrip
 	return s
 }
 

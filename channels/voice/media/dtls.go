@@ -235,7 +235,7 @@ func (a *association) agree(conn *dtls.Conn) error {
 	if peer := a.peer.Load(); peer != nil {
 		l.mu.Lock()
 		l.latch.trust(*peer)
-		l.aim()
+		l.aim(time.Now())
 		l.mu.Unlock()
 	}
 	return nil
@@ -257,7 +257,7 @@ func (l *UDPLeg) takeDTLS(b []byte, src netip.AddrPort) {
 		known = true
 	}
 	if !known {
-		l.strangers++
+		l.refuse(src, whyStranger, time.Now())
 	}
 	l.mu.Unlock()
 	if known {

@@ -2,6 +2,7 @@ package media
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -38,6 +39,62 @@ type latch struct {
 	known     bool           // ssrc and seq are of this call
 	ssrc      uint32
 	seq       uint16
+	why       string // of the last decision
+}
+
+// Why the latch decided as it did.
+const (
+	whyAnnounced = "announced in their SDP"
+	whyHeard     = "their packets come from here"
+	whyMoved     = "the same stream goes on from here"
+	whyBack      = "the announced address is heard"
+	whyShaken    = "the DTLS handshake was from here"
+
+	whyEarly    = "refused: no SDP of ours is out yet"
+	whyOff      = "refused: only the announced address may send"
+	whyStranger = "refused: another stream than the call's"
+	whyLate     = "refused: later than 5 s after our SDP"
+	whyUnfit    = "refused: a payload type nobody negotiated"
+)
+
+// LatchEvent is one decision about a leg's addresses, for who wants to know why a call was silent.
+type LatchEvent struct {
+	At time.Time
+	// From and To are where our packets went and go; invalid = nowhere. Of a refusal From is who was refused and To is
+	// invalid.
+	From, To netip.AddrPort
+	Why      string
+}
+
+const (
+	maxLatchEvents = 64
+	maxRefusals    = 32
+)
+
+// LatchLog is what was decided about the leg's addresses, the first 64 times. Whoever is refused again and again for
+// the same reason stands there once.
+func (l *UDPLeg) LatchLog() []LatchEvent {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.story)
+}
+
+// note remembers a decision. The lock is held.
+func (l *UDPLeg) note(e LatchEvent) {
+	if len(l.story) < maxLatchEvents {
+		l.story = append(l.story, e)
+	}
+}
+
+// refuse counts a packet that is not the call's. The lock is held. A flood from many addresses fills half of the log
+// and then costs nothing.
+func (l *UDPLeg) refuse(src netip.AddrPort, why string, now time.Time) {
+	l.strangers.Add(1)
+	if l.refusals >= maxRefusals || slices.ContainsFunc(l.story, func(e LatchEvent) bool { return e.From == src && e.Why == why }) {
+		return
+	}
+	l.refusals++
+	l.note(LatchEvent{At: now, From: src, Why: why})
 }
 
 func (l *latch) on() bool {
@@ -62,27 +119,35 @@ func (l *latch) sdpSent(now time.Time) { l.open, l.until = true, now.Add(latchWi
 // announce takes the peer's SDP. A changed address ends the latch; the stream's SSRC stays known.
 func (l *latch) announce(a netip.AddrPort) {
 	if a != l.announced {
-		l.announced, l.source = a, netip.AddrPort{}
+		l.announced, l.source, l.why = a, netip.AddrPort{}, whyAnnounced
 	}
 }
 
 // admit says whether the packet is the call's. fits: its payload type was negotiated.
 func (l *latch) admit(p *Packet, src netip.AddrPort, fits bool) bool {
-	if !l.open {
-		return false
-	}
 	same := l.known && p.SSRC == l.ssrc
 	ahead := int16(p.Seq - l.seq)
+	ok, why := false, whyBack
 	switch {
-	case src == l.announced:
-	case src == l.source:
+	case !l.open:
+		why = whyEarly
+	case src == l.announced || src == l.source:
+		ok = true
 	case !l.on():
-		return false
+		why = whyOff
 	case l.source.IsValid():
-		if !same || ahead <= 0 || ahead > latchStep {
-			return false
+		if ok, why = same && ahead > 0 && ahead <= latchStep, whyMoved; !ok {
+			why = whyStranger
 		}
-	case p.Arrived.After(l.until) || !(same || fits):
+	case p.Arrived.After(l.until):
+		why = whyLate
+	case !(same || fits):
+		why = whyUnfit
+	default:
+		ok, why = true, whyHeard
+	}
+	l.why = why
+	if !ok {
 		return false
 	}
 	l.source = src
@@ -93,7 +158,7 @@ func (l *latch) admit(p *Packet, src netip.AddrPort, fits bool) bool {
 }
 
 // trust latches an address that has proved itself by other means than its packets.
-func (l *latch) trust(a netip.AddrPort) { l.source, l.known = a, false }
+func (l *latch) trust(a netip.AddrPort) { l.source, l.known, l.why = a, false, whyShaken }
 
 // target is where our packets go; invalid = nowhere (nothing announced, or held with 0.0.0.0).
 func (l *latch) target() netip.AddrPort {

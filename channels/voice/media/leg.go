@@ -24,8 +24,12 @@ type Leg struct {
 	out    *Output
 	onDTMF func(byte)
 
+	strangers atomic.Uint64 // packets that are not the call's, counted by the leg's reader
+
 	mu     sync.Mutex // the reception's: reader goroutine against Stats and SetFormat
 	in     reception
+	past   history
+	far    farReport
 	keys   keypad
 	format Format
 }
@@ -82,7 +86,7 @@ func (l *Leg) Format() Format {
 func (l *Leg) Deliver(p *Packet) {
 	l.mu.Lock()
 	known := l.format.classify(p)
-	l.in.count(p)
+	l.count(p)
 	if !known {
 		l.in.foreign++
 		l.mu.Unlock()
@@ -108,7 +112,7 @@ type Stats struct {
 	PacketsOut, BytesOut uint64
 	Lost                 int64         // of the packets we should have heard (RFC 3550 A.3); duplicates count against it
 	Jitter               time.Duration // interarrival jitter (RFC 3550 A.8)
-	Strangers            uint64        // dropped by the latch: not from this call's peer
+	Strangers            uint64        // dropped by a UDPLeg's latch: not from this call's peer
 	Malformed            uint64        // dropped: not RTP
 	Unauthenticated      uint64        // dropped: not protected by the key that was agreed on, or sent again
 	Foreign              uint64        // dropped: a payload type nobody negotiated
@@ -124,7 +128,8 @@ func (l *Leg) Stats() Stats {
 	l.mu.Lock()
 	s := Stats{
 		PacketsIn: l.in.packets, BytesIn: l.in.bytes, Lost: l.in.lost(), Jitter: l.in.jitterTime(),
-		Foreign: l.in.foreign, LastPacket: l.in.last,
+		Foreign: l.in.foreign, LastPacket: l.in.last, Strangers: l.strangers.Load(),
+		RemoteLost: l.far.lost, RemoteJitter: l.far.jitter, RoundTrip: l.far.roundTrip,
 	}
 	l.mu.Unlock()
 	s.PacketsOut, s.BytesOut = l.out.sent()

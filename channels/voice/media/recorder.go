@@ -71,7 +71,6 @@ type Recorder struct {
 	drained []byte
 	muted   []pause
 	sides   [2]track
-	pcm     []int16
 	sized   time.Duration
 	err     error
 	summary Summary
@@ -314,11 +313,11 @@ func (r *Recorder) decode() {
 		t, payload, b = nextTaped(b)
 		side := &r.sides[t.side]
 		pos := side.place(t, r.position(t.at), r.cfg.Rate, r.resumed(t.at))
-		r.pcm = side.decode(r.pcm[:0], t.codec, payload, r.cfg.Rate)
-		if pos+int64(len(r.pcm)) > r.file.end() { // the writer was held up
+		pcm := side.decode(t.codec, payload, r.cfg.Rate)
+		if pos+int64(len(pcm)) > r.file.end() { // the writer was held up
 			r.write(t.at - recordOpen)
 		}
-		r.file.place(int(t.side), pos, r.pcm)
+		r.file.place(int(t.side), pos, pcm)
 	}
 }
 
@@ -346,7 +345,7 @@ func (r *Recorder) time(pos int64) time.Duration {
 	return time.Duration(pos) * time.Second / time.Duration(r.cfg.Rate)
 }
 
-// track knows where one side's packets belong.
+// track knows where one side's packets belong, and how they sound. A new source begins a new one.
 type track struct {
 	begun    bool
 	codec    Codec
@@ -354,6 +353,10 @@ type track struct {
 	pos      int64  // ... and its place
 	late     int64  // what every packet since was late
 	since    time.Duration
+
+	decoder        *decoder // made with the first packet
+	resampler      *resampler
+	pcm, resampled []int16
 }
 
 // place is where a packet that arrived at the position at belongs. still: the clocks must not be put right now.
@@ -365,7 +368,11 @@ func (t *track) place(p taped, at int64, rate int, still bool) int64 {
 	switch {
 	case !t.begun, p.ssrc != t.ssrc, p.codec != t.codec,
 		!still && (p.marker && stray || late > samples(recordJump)):
-		*t = track{begun: true, codec: p.codec, ssrc: p.ssrc, ts: p.ts, pos: at, since: p.at}
+		if p.ssrc != t.ssrc || p.codec != t.codec {
+			*t = track{}
+		}
+		t.begun, t.codec, t.ssrc, t.ts, t.pos = true, p.codec, p.ssrc, p.ts, at
+		t.late, t.since = 0, p.at
 		return at
 	case still:
 		t.late, t.since = late, p.at
@@ -386,21 +393,22 @@ func (t *track) place(p taped, at int64, rate int, still bool) int64 {
 	return pos
 }
 
-// decode appends the sound of a payload to dst, at the file's rate.
-func (t *track) decode(dst []int16, codec Codec, payload []byte, rate int) []int16 {
-	table := fromULaw
-	switch codec {
-	case PCMU:
-	case PCMA:
-		table = fromALaw
-	default:
-		return dst
-	}
-	for _, b := range payload {
-		dst = append(dst, table[b])
-		if rate == wideRate {
-			dst = append(dst, table[b])
+// decode is the sound of a payload at the file's rate, good until the next call; nothing when it cannot be read.
+func (t *track) decode(codec Codec, payload []byte, rate int) []int16 {
+	if t.decoder == nil {
+		var err error
+		if t.decoder, err = newDecoder(codec); err != nil {
+			return nil
+		}
+		t.pcm = make([]int16, maxSamples)
+		if codec.pcmRate() != rate {
+			t.resampler = newResampler(codec.pcmRate(), rate)
+			t.resampled = make([]int16, 0, maxSamples)
 		}
 	}
-	return dst
+	pcm := t.pcm[:t.decoder.decode(t.pcm, payload)]
+	if t.resampler != nil {
+		pcm = t.resampler.run(t.resampled[:0], pcm)
+	}
+	return pcm
 }

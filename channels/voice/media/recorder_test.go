@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -209,6 +210,74 @@ func TestRecorderPlacesByRTPTime(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRecorderCodecs: each codec at both rates lies where it belongs and sounds like itself; the agent's side changes its
+// codec in mid-call.
+func TestRecorderCodecs(t *testing.T) {
+	for codec := PCMU; codec <= Opus; codec++ {
+		for _, rate := range []int{Rate, wideRate} {
+			if codec == Opus && !HasOpus() {
+				continue
+			}
+			onTape(t, RecorderConfig{Rate: rate}, func(r *tape) {
+				e, err := newEncoder(codec)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.leg.SetFormat(Format{Codec: codec})
+				tone := make([]int16, codec.pcmRate()/framesPerSecond) // 500 Hz
+				for i := range tone {
+					tone[i] = int16(8000 * math.Sin(2*math.Pi*500*float64(i)/float64(codec.pcmRate())))
+				}
+				buf := make([]byte, MaxPacket)
+				time.Sleep(100 * time.Millisecond)
+				for n := range 100 {
+					payload := buf[:e.encode(buf, tone, codec.pcmRate())]
+					ts := uint32(n) * codec.frameTicks()
+					r.leg.Deliver(&Packet{PayloadType: codecs[codec].static, SSRC: 1, Seq: uint16(n), TS: ts, Payload: payload, Arrived: time.Now()})
+					if n < 50 {
+						r.Said(codec, payload, ts, time.Now(), Mixed)
+					} else {
+						r.Said(PCMA, bytes.Repeat([]byte{0x80}, FrameSamples), uint32(n)*FrameSamples, time.Now(), Spoken)
+					}
+					time.Sleep(Frame)
+				}
+				left, right, _ := r.sides()
+				for name, side := range map[string][]int16{"left": left, "right": right} {
+					if loudness(side[:rate*90/1000]) != 0 {
+						t.Errorf("%v at %d: %s: sound before the first packet", codec, rate, name)
+					}
+					if l := loudness(side[rate*200/1000 : rate]); l < 4500 || l > 6500 { // 8000/sqrt 2 = 5657
+						t.Errorf("%v at %d: %s: loudness %.0f", codec, rate, name, l)
+					}
+				}
+				if got := crossings(left[rate*200/1000 : rate*1200/1000]); got < 990 || got > 1010 {
+					t.Errorf("%v at %d: %d crossings in a second of 500 Hz", codec, rate, got)
+				}
+				if l := loudness(right[rate*12/10 : rate*2]); l < 1000 {
+					t.Errorf("%v at %d: the second codec: loudness %.0f", codec, rate, l)
+				}
+			})
+		}
+	}
+}
+
+func loudness(side []int16) float64 {
+	sum := 0.0
+	for _, s := range side {
+		sum += float64(s) * float64(s)
+	}
+	return math.Sqrt(sum / float64(len(side)))
+}
+
+func crossings(side []int16) (n int) {
+	for i := 1; i < len(side); i++ {
+		if (side[i] < 0) != (side[i-1] < 0) {
+			n++
+		}
+	}
+	return n
 }
 
 // TestRecorderFollowsADriftingClock: a phone whose clock is 1 % fast or slow never strays further than 40 ms and a

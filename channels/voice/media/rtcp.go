@@ -13,14 +13,10 @@ import (
 // reportEvery is the interval of our reports; with two members RFC 3550 section 6.2 allows the least, 5 s.
 const reportEvery = 5 * time.Second
 
-// remoteReport is what the other side says about the stream it hears from us.
-type remoteReport struct {
-	lost      uint32
-	jitter    time.Duration
-	roundTrip time.Duration
-
-	lastSR   uint32    // middle 32 bits of the NTP time of their last sender report
-	lastSRAt time.Time // and when it came
+// senderReport is the other side's last one.
+type senderReport struct {
+	ntp uint32 // the middle 32 bits of its time
+	at  time.Time
 }
 
 // ntpEpoch is the NTP time of the Unix epoch, in seconds.
@@ -63,7 +59,7 @@ func (l *UDPLeg) takeRTCP(b []byte, src netip.AddrPort, now time.Time) {
 	known := src.Addr() == l.latch.source.Addr() || src.Addr() == l.rtcp.Addr()
 	known = known && l.latch.open
 	if !known {
-		l.strangers++
+		l.strangers.Add(1)
 	}
 	l.mu.Unlock()
 	if !known {
@@ -81,32 +77,23 @@ func (l *UDPLeg) takeRTCP(b []byte, src netip.AddrPort, now time.Time) {
 		l.malformed.Add(1)
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, p := range packets {
 		switch r := p.(type) {
 		case *rtcp.SenderReport:
-			l.report.lastSR, l.report.lastSRAt = uint32(r.NTPTime>>16), now
-			l.takeReports(r.Reports, now)
+			l.mu.Lock()
+			l.heard = senderReport{uint32(r.NTPTime >> 16), now}
+			l.mu.Unlock()
+			l.reported(r.Reports, now)
 		case *rtcp.ReceiverReport:
-			l.takeReports(r.Reports, now)
+			l.reported(r.Reports, now)
 		}
 	}
 }
 
-func (l *UDPLeg) takeReports(reports []rtcp.ReceptionReport, now time.Time) {
+func (l *UDPLeg) reported(reports []rtcp.ReceptionReport, now time.Time) {
 	for _, r := range reports {
-		if r.SSRC != l.Out().SSRC() {
-			continue
-		}
-		l.report.lost = r.TotalLost
-		l.report.jitter = tickTime(int64(r.Jitter), l.Format().Codec.ClockRate())
-		if r.LastSenderReport != 0 {
-			// RFC 3550 section 6.4.1, in 1/65536 s
-			trip := uint32(ntpTime(now)>>16) - r.LastSenderReport - r.Delay
-			if trip < 60<<16 {
-				l.report.roundTrip = time.Duration(trip) * time.Second >> 16
-			}
+		if r.SSRC == l.Out().SSRC() {
+			l.Reported(r, now)
 		}
 	}
 }
@@ -115,12 +102,12 @@ func (l *UDPLeg) takeReports(reports []rtcp.ReceptionReport, now time.Time) {
 // says that it is the last one (RFC 3550 section 6.6).
 func (l *UDPLeg) sendReport(now time.Time, last bool) {
 	l.mu.Lock()
-	lastSR, lastSRAt := l.report.lastSR, l.report.lastSRAt
+	heard := l.heard
 	l.mu.Unlock()
 	var reports []rtcp.ReceptionReport
 	if r, ok := l.receptionReport(); ok {
-		if lastSR != 0 {
-			r.LastSenderReport, r.Delay = lastSR, uint32(now.Sub(lastSRAt)<<16/time.Second)
+		if heard.ntp != 0 {
+			r.LastSenderReport, r.Delay = heard.ntp, uint32(now.Sub(heard.at)<<16/time.Second)
 		}
 		reports = []rtcp.ReceptionReport{r}
 	}

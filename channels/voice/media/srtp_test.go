@@ -62,7 +62,7 @@ func TestSRTP(t *testing.T) {
 			talk(a, 3)
 			<-heard
 			a.sendReport(time.Now(), false)
-			waitFor(t, func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.report.lastSR != 0 })
+			waitFor(t, func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.heard.ntp != 0 })
 			if s := b.Stats(); s.PacketsIn != 4 || s.Unauthenticated != 0 || s.Strangers != 0 {
 				t.Errorf("%+v", s)
 			}
@@ -214,7 +214,7 @@ func TestDTLS(t *testing.T) {
 		<-heard
 	}
 	a.sendReport(time.Now(), false) // rtcp-mux
-	waitFor(t, func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.report.lastSR != 0 })
+	waitFor(t, func() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.heard.ntp != 0 })
 	if s := b.Stats(); s.Unauthenticated != 0 || s.Strangers != 0 || s.Malformed != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -318,7 +318,7 @@ func FuzzSRTP(f *testing.F) {
 		p := &Packet{Arrived: time.Now()}
 		copy(p.Buffer(), b)
 		l.take(p, len(b), src)
-		if l.report.lastSR != 0 {
+		if l.heard.ntp != 0 {
 			t.Error("a report was believed")
 		}
 	})

@@ -44,13 +44,14 @@ type UDPLeg struct {
 	cipher   atomic.Pointer[cipher]
 	dtls     atomic.Pointer[association]
 
-	mu        sync.Mutex
-	latch     latch
-	rtcp      netip.AddrPort
-	mux       bool
-	strangers uint64
-	since     time.Time // SDPSent
-	report    remoteReport
+	mu       sync.Mutex
+	latch    latch
+	story    []LatchEvent
+	refusals int // of them
+	rtcp     netip.AddrPort
+	mux      bool
+	since    time.Time // SDPSent
+	heard    senderReport
 
 	closing atomic.Bool
 	done    sync.WaitGroup
@@ -93,7 +94,7 @@ func (l *UDPLeg) SetRemote(r Remote) {
 	defer l.mu.Unlock()
 	l.rtcp, l.mux = r.RTCP, r.Mux
 	l.latch.announce(r.Addr)
-	l.aim()
+	l.aim(time.Now())
 }
 
 // SDPSent says that an SDP of ours with this leg's address is out (183, 200, or the answer to a re-INVITE): from now
@@ -128,10 +129,6 @@ func (l *UDPLeg) Silent() (d time.Duration, heard bool) {
 func (l *UDPLeg) Stats() Stats {
 	s := l.Leg.Stats()
 	s.Malformed, s.Unauthenticated = l.malformed.Load(), l.forged.Load()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s.Strangers = l.strangers
-	s.RemoteLost, s.RemoteJitter, s.RoundTrip = l.report.lost, l.report.jitter, l.report.roundTrip
 	return s
 }
 
@@ -154,13 +151,22 @@ func (l *UDPLeg) Close() error {
 }
 
 // aim stores the address packets go to. The lock is held.
-func (l *UDPLeg) aim() {
+func (l *UDPLeg) aim(now time.Time) {
 	t := l.latch.target()
-	if old := l.target.Load(); !t.IsValid() {
+	old := l.target.Load()
+	switch {
+	case !t.IsValid() && old == nil, old != nil && *old == t:
+		return
+	case !t.IsValid():
 		l.target.Store(nil)
-	} else if old == nil || *old != t {
+	default:
 		l.target.Store(&t)
 	}
+	e := LatchEvent{At: now, To: t, Why: l.latch.why}
+	if old != nil {
+		e.From = *old
+	}
+	l.note(e)
 }
 
 var errNoTarget = errors.New("no address to send to")
@@ -224,9 +230,9 @@ func (l *UDPLeg) take(p *Packet, n int, src netip.AddrPort) {
 	before := l.latch.source
 	ok := l.latch.admit(p, src, fits)
 	if !ok {
-		l.strangers++
+		l.refuse(src, l.latch.why, p.Arrived)
 	} else if l.latch.source != before {
-		l.aim()
+		l.aim(p.Arrived)
 	}
 	l.mu.Unlock()
 	if ok {
@@ -247,7 +253,7 @@ func (l *UDPLeg) authenticate(c *cipher, p *Packet, n int, src netip.AddrPort) i
 	trial := l.latch
 	ok := trial.admit(p, src, fits)
 	if !ok {
-		l.strangers++
+		l.refuse(src, trial.why, p.Arrived)
 	}
 	l.mu.Unlock()
 	if !ok {
