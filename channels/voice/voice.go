@@ -193,7 +193,7 @@ func (v *Voice) open() (err error) {
 	}
 	quiet := slog.New(newQuiet(v.log.Handler()))
 	v.ua, err = sipgo.NewUA(sipgo.WithUserAgent("patchbay"),
-		sipgo.WithUserAgentTransportLayerOptions(sip.WithTransportLayerLogger(quiet)),
+		sipgo.WithUserAgentTransportLayerOptions(append(edge.Options(), sip.WithTransportLayerLogger(quiet))...),
 		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet),
 			// a response to nothing: late, or not meant for us
 			sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {})))

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/icholy/digest"
 )
 
 // This file reads SIP from raw bytes, as little as is needed to straighten a request that sipgo reads too strictly and
@@ -261,6 +263,11 @@ func refuseUnread(p []byte, src netip.AddrPort) []byte {
 		return nil
 	}
 	code, reason := refusalOfLine(line)
+	return stateless(headers, src, code, reason, "")
+}
+
+// stateless builds an answer from skimmed headers; extra are whole lines of ours. The same request gets the same tag.
+func stateless(headers []rawHeader, src netip.AddrPort, code int, reason, extra string) []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "SIP/2.0 %d %s\r\n", code, reason)
 	vias := 0
@@ -269,8 +276,8 @@ func refuseUnread(p []byte, src netip.AddrPort) []byte {
 		value := unsafeBytes.Replace(h.value)
 		switch h.name {
 		case "via":
-			if vias == 0 && strings.HasSuffix(value, ";rport") {
-				value += "=" + strconv.Itoa(int(src.Port())) + ";received=" + src.Addr().Unmap().String()
+			if vias == 0 {
+				value = stamp(value, src)
 			}
 			vias++
 			out.WriteString("Via: " + value + "\r\n")
@@ -292,8 +299,88 @@ func refuseUnread(p []byte, src netip.AddrPort) []byte {
 	if vias == 0 {
 		return nil
 	}
-	out.WriteString("Content-Length: 0\r\n\r\n")
+	out.WriteString(extra + "Content-Length: 0\r\n\r\n")
 	return unlend(out.Bytes())
+}
+
+// stamp fills in where the request came from, if its first Via asks for that (RFC 3581 section 4).
+func stamp(via string, src netip.AddrPort) string {
+	first, rest, more := CutElement(via)
+	parts := strings.Split(first, ";")
+	for i, part := range parts[1:] {
+		if strings.EqualFold(strings.TrimSpace(part), "rport") {
+			parts[i+1] = "rport=" + strconv.Itoa(int(src.Port())) + ";received=" + src.Addr().Unmap().String()
+			first = strings.Join(parts, ";")
+			break
+		}
+	}
+	if more {
+		return first + "," + rest
+	}
+	return first
+}
+
+// shorten writes an answer of ours with the short header names (RFC 3261 section 7.3.3).
+func shorten(answer []byte) []byte {
+	return []byte(shortNames.Replace(string(answer)))
+}
+
+var shortNames = strings.NewReplacer("\r\nVia: ", "\r\nv:", "\r\nFrom: ", "\r\nf:", "\r\nTo: ", "\r\nt:",
+	"\r\nCall-ID: ", "\r\ni:", "\r\nCSeq: ", "\r\nCSeq:", "\r\nContent-Length: ", "\r\nl:")
+
+// loginOf reads what a gate needs of a request's login: the nonce it answers, and for whom (who has none yet: the
+// address-of-record, which is To's for REGISTER and From's for a call; they are the same in a REGISTER of one's own).
+func loginOf(headers []rawHeader) (nonce, user string) {
+	for _, h := range headers {
+		switch h.name {
+		case "from":
+			if user == "" {
+				user = userOf(h.value)
+			}
+		case "authorization":
+			if c, err := digest.ParseCredentials(h.value); err == nil {
+				return c.Nonce, c.Username
+			}
+		}
+	}
+	return "", user
+}
+
+// userOf is the user part of a skimmed address.
+func userOf(value string) string {
+	if _, after, ok := strings.Cut(value, "<"); ok {
+		value = after
+	}
+	_, rest, _ := strings.Cut(value, ":")
+	user, _, ok := strings.Cut(rest, "@")
+	if !ok {
+		return ""
+	}
+	user, _, _ = strings.Cut(user, ":")
+	return user
+}
+
+// callIDOf finds the Call-ID in a message's bytes.
+func callIDOf(p []byte) string {
+	for len(p) > 0 {
+		line, rest, _ := bytes.Cut(p, []byte("\n"))
+		p = rest
+		if len(line) < 2 { // the end of the head
+			return ""
+		}
+		switch c := line[0] | 0x20; {
+		case c == 'i' && (line[1] == ':' || line[1] == ' '):
+			line = line[1:]
+		case c == 'c' && len(line) > 7 && bytes.EqualFold(line[:7], []byte("call-id")):
+			line = line[7:]
+		default:
+			continue
+		}
+		if name, value, ok := bytes.Cut(line, []byte(":")); ok && len(bytes.TrimSpace(name)) == 0 {
+			return string(bytes.TrimSpace(value))
+		}
+	}
+	return ""
 }
 
 // unsafeBytes keeps a skimmed value inside its line.

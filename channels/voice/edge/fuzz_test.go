@@ -7,10 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/emiago/sipgo/sip"
-	"golang.org/x/time/rate"
 )
 
 // FuzzGate: no datagram breaks the way from the socket to the handlers: straightening, refusing, parsing, validating. A refusal of ours is one SIP response, whatever the request held.
@@ -27,7 +25,7 @@ func FuzzGate(f *testing.F) {
 		f.Add(b)
 	}
 	src := netip.MustParseAddrPort("192.0.2.1:5060")
-	g := &gate{parser: sip.NewParser(), log: slog.New(slog.DiscardHandler), shout: rate.NewLimiter(0, 0)}
+	g := newGate(Config{Log: slog.New(slog.DiscardHandler)})
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if len(p) > maxDatagram || firstToken(p) != tokenMethod {
 			return
@@ -62,27 +60,19 @@ func FuzzGate(f *testing.F) {
 	})
 }
 
-// TestGateFlood: one trunk address over its rate is cut; others are not touched; the buckets stay few.
-func TestGateFlood(t *testing.T) {
-	g := &gate{buckets: make(map[netip.Addr]*bucket)}
-	now := time.Unix(0, 0)
-	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	passed := 0
-	for range 2 * perIPBurst {
-		if g.spend(a, now) {
-			passed++
+// corpus is the messages of RFC 4475.
+func corpus(t testing.TB) (all [][]byte) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/rfc4475/*.dat")
+	if err != nil || len(files) != 50 {
+		t.Fatalf("%d messages: %v", len(files), err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
+		all = append(all, b)
 	}
-	if passed != perIPBurst || !g.spend(b, now) {
-		t.Errorf("%d passed, want %d", passed, perIPBurst)
-	}
-	if !g.spend(a, now.Add(time.Second)) {
-		t.Error("a second later it is still closed")
-	}
-	for i := range 3 * maxGateStates {
-		g.spend(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Duration(i)*time.Millisecond))
-	}
-	if n := len(g.buckets); n > maxGateStates {
-		t.Errorf("%d buckets", n)
-	}
+	return all
 }

@@ -1,0 +1,528 @@
+package edge
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// What a stream may bring. Together less than one read of sipgo's (32 kB): it must get each message whole.
+const (
+	maxHead = 15 << 10
+	maxBody = 15 << 10
+	maxLine = 4 << 10 // of the first line
+)
+
+// waiters is how many messages may wait behind a peer that does not read.
+const waiters = 64
+
+var (
+	errTooLarge  = errors.New("message too large")
+	errNoLength  = errors.New("no Content-Length")
+	errBadLength = errors.New("bad Content-Length")
+)
+
+// frame finds the end of the first message in buf; 0: it has not come yet.
+func frame(buf []byte) (int, error) {
+	end := bytes.Index(buf[:min(len(buf), maxHead)], []byte("\r\n\r\n"))
+	if end < 0 {
+		if len(buf) >= maxHead {
+			return 0, errTooLarge
+		}
+		return 0, nil
+	}
+	_, headers, _ := skim(buf[:end+4])
+	length := -1
+	for _, h := range headers {
+		if h.name != "content-length" {
+			continue
+		}
+		n, err := strconv.ParseUint(h.value, 10, 31)
+		if err != nil || length >= 0 && length != int(n) { // two that differ would be two messages to two readers
+			return end + 4, errBadLength
+		}
+		length = int(n)
+	}
+	switch {
+	case length < 0: // RFC 3261 section 18.3
+		return end + 4, errNoLength
+	case length > maxBody:
+		return end + 4, errTooLarge
+	case len(buf) < end+4+length:
+		return 0, nil
+	}
+	return end + 4 + length, nil
+}
+
+// plausible tells whether what has come so far can be the beginning of SIP. Another protocol's peer must not keep a
+// connection by waiting for our answer.
+func plausible(buf []byte) bool {
+	line, _, whole := bytes.Cut(buf, []byte("\n"))
+	if whole {
+		return firstToken(buf) != tokenNone && bytes.Contains(bytes.ToUpper(line), []byte("SIP/"))
+	}
+	for i, c := range line {
+		if c == ' ' || c == '/' {
+			return len(line) < maxLine
+		}
+		if !isTokenByte(c) || i >= 64 {
+			return false
+		}
+	}
+	return true
+}
+
+// conn is one TCP or TLS connection as sipgo sees it: each Read gives one whole message that the gate let pass. Read is
+// called by one goroutine only, Write by many.
+type conn struct {
+	net.Conn
+	edge          *Edge
+	transport     string
+	local, remote netip.AddrPort
+	dialled       bool
+	opened        time.Time
+
+	known     chan struct{} // closed when sipgo reads: from then on it finds the connection by its address
+	knownOnce sync.Once
+	gone      chan struct{}
+	goneOnce  sync.Once
+
+	room   []byte // what one read of ours brings
+	buf    []byte
+	begun  time.Time // when the message that is coming began
+	blanks int       // CRLFs since the last message
+
+	writing chan struct{} // held by who writes
+	queue   chan struct{} // places before it
+}
+
+func (e *Edge) newConn(c net.Conn, transport string, dialled bool) *conn {
+	return &conn{Conn: c, edge: e, transport: transport, local: addrPort(c.LocalAddr()), remote: addrPort(c.RemoteAddr()), dialled: dialled,
+		opened: time.Now(), known: make(chan struct{}), gone: make(chan struct{}),
+		writing: make(chan struct{}, 1), queue: make(chan struct{}, waiters)}
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		at := t.AddrPort()
+		return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// Read gives the next message. Every end of a connection is an EOF: sipgo shouts about others.
+func (c *conn) Read(b []byte) (int, error) {
+	c.knownOnce.Do(func() { close(c.known) })
+	for {
+		p, ok := c.next()
+		if ok && p == nil {
+			ok = c.fill()
+		}
+		if !ok || len(p) > len(b) {
+			c.Close()
+			return 0, io.EOF
+		}
+		if p != nil {
+			return copy(b, p), nil
+		}
+	}
+}
+
+// next takes messages from the buffer until one may pass; nil: more must come. False: the connection ends.
+func (c *conn) next() ([]byte, bool) {
+	for {
+		if !c.keepAlive() {
+			return nil, false
+		}
+		if len(c.buf) == 0 {
+			return nil, true
+		}
+		if !plausible(c.buf) {
+			c.edge.gate.admit(c.buf, c.remote, false) // to be counted as what it is
+			return nil, false
+		}
+		n, err := frame(c.buf)
+		if err != nil {
+			c.refuse(err, n)
+			return nil, false
+		}
+		if n == 0 {
+			return nil, true
+		}
+		v := c.edge.gate.admit(c.buf[:n], c.remote, false)
+		if v.later {
+			if !c.pause() {
+				return nil, false
+			}
+			continue
+		}
+		if v.pass != nil || v.answer != nil {
+			c.edge.gate.tell(true, c.transport, c.local, c.remote, c.buf[:n])
+		}
+		pass := v.pass
+		if len(pass) > 0 && &pass[0] == &c.buf[0] {
+			pass = bytes.Clone(pass)
+		}
+		c.buf = append(c.buf[:0], c.buf[n:]...)
+		c.begun = time.Now()
+		if v.answer != nil {
+			if _, err := c.Write(v.answer); err != nil {
+				return nil, false
+			}
+		}
+		if v.hangUp {
+			return nil, false
+		}
+		if pass != nil {
+			return pass, true
+		}
+	}
+}
+
+// keepAlive takes the CRLFs between messages and answers a ping (RFC 5626 section 4.4.1).
+func (c *conn) keepAlive() bool {
+	for len(c.buf) >= 2 && c.buf[0] == '\r' && c.buf[1] == '\n' {
+		c.buf = c.buf[2:]
+		if c.blanks++; c.blanks%2 == 0 {
+			ip, now := bare(c.remote.Addr()), time.Now()
+			if s := c.edge.gate.standingOf(ip, now); s == stranger || !c.edge.gate.paced(ip, s, now) {
+				return false
+			}
+			if _, err := c.Write([]byte("\r\n")); err != nil {
+				return false
+			}
+		}
+	}
+	if len(c.buf) == 1 && c.buf[0] == '\r' {
+		return true
+	}
+	if len(c.buf) > 0 {
+		c.blanks = 0
+	}
+	return true
+}
+
+// refuse answers a message whose end cannot be found; there is no going on after it.
+func (c *conn) refuse(why error, head int) {
+	g := c.edge.gate
+	s := g.standingOf(bare(c.remote.Addr()), time.Now())
+	if errors.Is(why, errTooLarge) {
+		g.drops.large.Add(1)
+	}
+	if s == stranger || s == knocker || head == 0 {
+		g.garbage(bare(c.remote.Addr()), s)
+		return
+	}
+	g.drops.refused.Add(1)
+	g.tell(true, c.transport, c.local, c.remote, c.buf[:head])
+	if answer := refuseUnread(straighten(c.buf[:head], c.remote), c.remote); answer != nil {
+		_, _ = c.Write(answer) // the connection ends in any case
+	}
+}
+
+// pause waits for tokens: a trunk over its rate is slowed down by its own connection.
+func (c *conn) pause() bool {
+	t := time.NewTimer(5 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.gone:
+		return false
+	}
+}
+
+// fill waits for more bytes. A message must come whole in time, however it dribbles; between messages a phone may be
+// silent for long, but who has not logged in may not.
+func (c *conn) fill() bool {
+	limits := c.edge.limits
+	deadline := time.Now().Add(limits.Idle)
+	if len(c.buf) > 0 {
+		deadline = c.begun.Add(limits.Message)
+	} else if c.dialled {
+		deadline = time.Now().Add(limits.KeepAlive)
+	}
+	switch c.edge.gate.standingOf(bare(c.remote.Addr()), time.Now()) {
+	case stranger:
+		return false
+	case knocker:
+		if last := c.opened.Add(limits.Login); last.Before(deadline) {
+			deadline = last
+		}
+	}
+	if err := c.SetReadDeadline(deadline); err != nil {
+		return false
+	}
+	if len(c.buf) == 0 {
+		c.begun = time.Now()
+	}
+	if c.room == nil {
+		c.room = make([]byte, 4<<10)
+	}
+	n, err := c.Conn.Read(c.room)
+	if len(c.buf) == 0 {
+		c.begun = time.Now()
+	}
+	c.buf = append(c.buf, c.room[:n]...)
+	if n > 0 {
+		return true
+	}
+	var late net.Error
+	if c.dialled && len(c.buf) == 0 && errors.As(err, &late) && late.Timeout() {
+		_, err = c.Write([]byte("\r\n\r\n")) // our ping keeps the way through a NAT open
+		return err == nil
+	}
+	return err == nil
+}
+
+// Write sends one message. A peer that does not read is hung up on: neither it nor those who wait behind it may hold
+// more than one deadline.
+func (c *conn) Write(p []byte) (int, error) {
+	select {
+	case c.queue <- struct{}{}:
+		defer func() { <-c.queue }()
+	default:
+		c.Close()
+		return 0, errors.New("peer does not read")
+	}
+	select {
+	case c.writing <- struct{}{}:
+		defer func() { <-c.writing }()
+	case <-c.gone:
+		return 0, net.ErrClosed
+	}
+	out := unlend(p)
+	err := c.SetWriteDeadline(time.Now().Add(c.edge.limits.Write))
+	if err == nil {
+		_, err = c.Conn.Write(out)
+	}
+	if err != nil {
+		c.Close() // half a message may be out
+		return 0, err
+	}
+	c.edge.gate.tell(false, c.transport, c.local, c.remote, out)
+	return len(p), nil
+}
+
+// Close may be called often.
+func (c *conn) Close() (err error) {
+	c.goneOnce.Do(func() {
+		close(c.gone)
+		c.edge.forget(c)
+		err = c.Conn.Close()
+	})
+	return err
+}
+
+// hall is where sipgo takes connections from: those that were accepted and those that we dialled, which sipgo would dial
+// without our limits and without the name that the certificate must have.
+type hall struct {
+	addr   net.Addr
+	conns  chan *conn
+	closed chan struct{}
+}
+
+func (h *hall) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *hall) Addr() net.Addr { return h.addr }
+func (h *hall) Close() error   { return nil } // the edge closes
+
+// bring hands a connection to sipgo.
+func (h *hall) bring(ctx context.Context, c *conn) error {
+	select {
+	case h.conns <- c:
+		return nil
+	case <-h.closed:
+	case <-c.gone:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return net.ErrClosed
+}
+
+// accept takes connections from one socket until it is closed.
+func (e *Edge) accept(ctx context.Context, l *net.TCPListener, transport string) error {
+	var greeting sync.WaitGroup
+	defer greeting.Wait()
+	for {
+		raw, err := l.AcceptTCP()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // out of descriptors, or gone before we came
+			e.gate.complain("sip accept", "err", err)
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		var wire net.Conn = raw
+		if transport == "tls" {
+			wire = tls.Server(raw, e.serverTLS)
+		}
+		c := e.newConn(wire, transport, false)
+		if !e.enter(c) {
+			_ = raw.SetLinger(0) // a stranger leaves nothing behind, not even a closing socket
+			raw.Close()
+			continue
+		}
+		greeting.Go(func() {
+			if c.greet(ctx) != nil || e.halls[transport].bring(ctx, c) != nil {
+				c.Close()
+			}
+		})
+	}
+}
+
+// greet shakes hands where the transport wants that.
+func (c *conn) greet(ctx context.Context) error {
+	secure, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.edge.limits.Message)
+	defer cancel()
+	return secure.HandshakeContext(ctx)
+}
+
+// enter notes a connection, unless there are too many or nobody hears its peer.
+func (e *Edge) enter(c *conn) bool {
+	ip, now := bare(c.remote.Addr()), time.Now()
+	s := e.gate.standingOf(ip, now)
+	if !c.dialled {
+		if s == stranger {
+			e.gate.drops.foreign.Add(1)
+			return false
+		}
+		if e.gate.deaf.Load() || !e.gate.paced(ip, s, now) {
+			return false
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	of := oneOf(ip)
+	full := len(e.conns) >= e.limits.Conns || e.perIP[of] >= e.limits.ConnsPerIP
+	if s == trunk { // whatever others hold, a trunk gets through
+		full = e.perIP[of] >= e.limits.ConnsPerTrunk
+	}
+	if e.ended || full && !c.dialled {
+		return false
+	}
+	e.conns[connKey{c.transport, c.remote}] = c
+	e.perIP[of]++
+	return true
+}
+
+func (e *Edge) forget(c *conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	key, of := connKey{c.transport, c.remote}, oneOf(bare(c.remote.Addr()))
+	if e.conns[key] != c {
+		return
+	}
+	delete(e.conns, key)
+	if e.perIP[of]--; e.perIP[of] == 0 {
+		delete(e.perIP, of)
+	}
+}
+
+type connKey struct {
+	transport string
+	remote    netip.AddrPort
+}
+
+// Connect gives the stack a connection to a hop by TCP or TLS: the one there is, or a new one. By TLS the peer must prove
+// to be hop.Name.
+func (e *Edge) Connect(ctx context.Context, hop Hop) error {
+	key := connKey{hop.Transport, hop.Addr}
+	for {
+		e.mu.Lock()
+		c, busy := e.conns[key], e.dialling[key]
+		if c == nil && busy == nil {
+			busy = make(chan struct{})
+			e.dialling[key] = busy
+			e.mu.Unlock()
+			err := e.dial(ctx, hop)
+			e.mu.Lock()
+			delete(e.dialling, key)
+			e.mu.Unlock()
+			close(busy)
+			return err
+		}
+		e.mu.Unlock()
+		if c != nil {
+			return c.await(ctx)
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// await waits until sipgo knows the connection.
+func (c *conn) await(ctx context.Context) error {
+	select {
+	case <-c.known:
+		return nil
+	case <-c.gone:
+		return net.ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (e *Edge) dial(ctx context.Context, hop Hop) error {
+	h := e.halls[hop.Transport]
+	if h == nil {
+		return fmt.Errorf("sip connect: transport %q, expected tcp or tls", hop.Transport)
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.limits.Dial)
+	defer cancel()
+	var d net.Dialer
+	if local := e.addrFor(hop.Transport, hop.Addr.Addr()); local.IsValid() && !local.Addr().IsUnspecified() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local.Addr(), 0))
+	}
+	raw, err := d.DialContext(ctx, "tcp", hop.Addr.String())
+	if err != nil {
+		return fmt.Errorf("sip connect: %w", err)
+	}
+	if hop.Transport == "tls" {
+		conf := e.clientTLS.Clone()
+		conf.ServerName = cmp.Or(strings.TrimSuffix(hop.Name, "."), hop.Addr.Addr().String())
+		raw = tls.Client(raw, conf)
+	}
+	c := e.newConn(raw, hop.Transport, true)
+	if !e.enter(c) {
+		raw.Close()
+		return fmt.Errorf("sip connect: %w", net.ErrClosed)
+	}
+	if err := c.greet(ctx); err != nil {
+		c.Close()
+		return fmt.Errorf("sip connect %s: %w", hop, err)
+	}
+	if err := h.bring(ctx, c); err != nil {
+		c.Close()
+		return fmt.Errorf("sip connect: %w", err)
+	}
+	return c.await(ctx)
+}
