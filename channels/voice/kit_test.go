@@ -256,7 +256,9 @@ type tab struct {
 	pc   *webrtc.PeerConnection
 	mic  *webrtc.TrackLocalStaticRTP
 	up   chan struct{}
+	gone chan struct{} // the other side has ended it
 	once sync.Once
+	lost sync.Once
 	down sync.Once
 
 	mu    sync.Mutex
@@ -293,7 +295,7 @@ func newTabWith(t testing.TB, cfg webrtc.Configuration, networks ...webrtc.Netwo
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &tab{t: t, pc: pc, up: make(chan struct{}), keys: make(chan byte, 16)}
+	b := &tab{t: t, pc: pc, up: make(chan struct{}), gone: make(chan struct{}), keys: make(chan byte, 16)}
 	if b.mic, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: media.Rate}, "mic", "tab"); err != nil {
 		t.Fatal(err)
 	}
@@ -303,6 +305,9 @@ func newTabWith(t testing.TB, cfg webrtc.Configuration, networks ...webrtc.Netwo
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		if s == webrtc.PeerConnectionStateConnected {
 			b.once.Do(func() { close(b.up) })
+		}
+		if s == webrtc.PeerConnectionStateClosed || s == webrtc.PeerConnectionStateFailed {
+			b.lost.Do(func() { close(b.gone) })
 		}
 	})
 	pc.OnTrack(b.listen)

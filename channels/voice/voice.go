@@ -72,6 +72,7 @@ type Times struct {
 	NoRTPStart    time.Duration // no packet since the answer: 30 s
 	NoRTP         time.Duration // no packet since the last: 60 s
 	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
+	Echo          time.Duration // a test call ends after: 60 s
 	DrainCalls    time.Duration // how long running calls may go on after Run's ctx has ended: 0
 	ShutdownGrace time.Duration // for BYEs and the last Receives after that: 5 s
 }
@@ -92,6 +93,7 @@ func (t Times) withDefaults() Times {
 	def(&t.NoRTPStart, 30*time.Second)
 	def(&t.NoRTP, 60*time.Second)
 	def(&t.ReInviteHold, 500*time.Millisecond)
+	def(&t.Echo, time.Minute)
 	def(&t.ShutdownGrace, 5*time.Second)
 	return t
 }
@@ -113,9 +115,10 @@ type Voice struct {
 
 	panics atomic.Int64
 
-	mu      sync.Mutex // guards the four below
+	mu      sync.Mutex // guards the five below
 	calls   map[dialogKey]*call
-	invites map[inviteKey]*call // for merged requests
+	invites map[inviteKey]*call     // for merged requests
+	echoes  map[int64]chan struct{} // test calls by agent; closed to end one
 	closing bool
 	running sync.WaitGroup // calls and their helpers; Add under mu while not closing
 
@@ -150,7 +153,8 @@ func New(cfg Config) (*Voice, error) {
 		cfg.Keys = map[string]string{"1": promptHours, "2": promptReturns}
 	}
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
-		calls: make(map[dialogKey]*call), invites: make(map[inviteKey]*call), numbers: make(map[string]bool)}
+		calls: make(map[dialogKey]*call), invites: make(map[inviteKey]*call), numbers: make(map[string]bool),
+		echoes: make(map[int64]chan struct{})}
 	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
 	for _, n := range cfg.Numbers {
 		v.numbers[bareNumber(n)] = true
@@ -215,17 +219,21 @@ func (v *Voice) Addr() netip.AddrPort {
 // Run serves until ctx ends; then it takes no new calls, lets the running ones go on for Times.DrainCalls, hangs up
 // what is left, waits up to Times.ShutdownGrace for the farewells, and closes everything.
 func (v *Voice) Run(ctx context.Context) error {
+	unbus, err := v.cfg.Bus.Respond(channels.VoiceSubject(v.cfg.NodeID), v.asked)
+	if err != nil {
+		return errors.Join(fmt.Errorf("telephone's bus: %w", err), v.Close())
+	}
 	pacerCtx, stopPacer := context.WithCancel(context.Background())
 	defer stopPacer()
 	var parts sync.WaitGroup
 	served := make(chan error, 1)
 	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                                    // returns its ctx's error
 	parts.Go(func() { served <- v.edge.Serve(context.WithoutCancel(ctx), v.server) }) // until Close: farewells need the sockets
-	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-served:
 	}
+	unbus()
 	v.drain()
 	stopPacer()
 	err = errors.Join(err, v.Close())

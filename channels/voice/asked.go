@@ -1,0 +1,32 @@
+package voice
+
+import (
+	"encoding/json"
+
+	"patchbay/channels"
+)
+
+// asked answers what is asked of this node before there is a call (channels.VoiceSubject), on a goroutine of the bus.
+func (v *Voice) asked(data []byte) (any, error) {
+	var req channels.VoiceRequest
+	if err := json.Unmarshal(data, &req); err != nil {
+		return channels.CallReply{Error: channels.Fail(channels.Invalid, "This is not a request to the telephone.")}, nil
+	}
+	switch req.Type {
+	case "echo":
+		return answered(v.echo(req))
+	}
+	return channels.CallReply{Error: errUnknown}, nil
+}
+
+// hold takes a place among what must end before the house does; false: the house is closing. The one who got it calls
+// v.running.Done.
+func (v *Voice) hold() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closing {
+		return false
+	}
+	v.running.Add(1)
+	return true
+}

@@ -1,0 +1,91 @@
+package voice
+
+import (
+	"context"
+	"time"
+
+	"patchbay/channels"
+	"patchbay/channels/voice/media"
+)
+
+// The test call: an agent hears themselves a second later, over the same way that a customer's voice would take.
+
+const echoDelay = time.Second
+
+var errClosing = channels.Fail(channels.Unavailable, "The telephone is stopping. Try again in a minute.")
+
+// echo begins a test call and answers its browser. An agent has one; a second ends the first.
+func (v *Voice) echo(req channels.VoiceRequest) (sdp string, err error) {
+	if req.AgentID == 0 {
+		return "", errNotYours
+	}
+	if !v.hold() {
+		return "", errClosing
+	}
+	ctx, cancel := context.WithTimeout(v.callsCtx, v.times.Receive)
+	defer cancel()
+	leg, sdp, err := v.web.newLeg(ctx, req.SDP, nil)
+	if err != nil {
+		v.running.Done()
+		return "", err
+	}
+	leg.Swap(&delay{out: leg.Out()})
+	over := make(chan struct{})
+	v.mu.Lock()
+	if before := v.echoes[req.AgentID]; before != nil {
+		close(before)
+	}
+	v.echoes[req.AgentID] = over
+	v.mu.Unlock()
+	go func() {
+		defer v.running.Done()
+		v.keepEcho(leg, over)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.echoes[req.AgentID] == over {
+			delete(v.echoes, req.AgentID)
+		}
+	}()
+	return sdp, nil
+}
+
+// keepEcho waits for the test call's end.
+func (v *Voice) keepEcho(leg *browserLeg, over <-chan struct{}) {
+	limit := time.NewTimer(v.times.Echo)
+	defer limit.Stop()
+	for going := true; going; {
+		select {
+		case e, ok := <-leg.events:
+			going = ok && e != legFailed // the browser has hung up, or is gone
+		case <-over:
+			going = false
+		case <-limit.C:
+			going = false
+		case <-v.callsCtx.Done():
+			going = false
+		}
+	}
+	if err := leg.close(); err != nil {
+		v.log.Debug("close browser leg", "err", err)
+	}
+}
+
+// delay sends a leg's packets back to it a second later, each when another one comes. One goroutine writes to it, the
+// leg's reader.
+type delay struct {
+	out         *media.Output
+	kept        [64]media.Packet // 1.28 s of packets of 20 ms, and more of longer ones
+	first, many int
+}
+
+// Write implements media.Sink.
+func (d *delay) Write(p *media.Packet) {
+	for d.many > 0 && (d.many == len(d.kept) || p.Arrived.Sub(d.kept[d.first].Arrived) >= echoDelay) {
+		d.out.Write(&d.kept[d.first])
+		d.first, d.many = (d.first+1)%len(d.kept), d.many-1
+	}
+	k := &d.kept[(d.first+d.many)%len(d.kept)]
+	d.many++
+	*k = *p
+	k.Payload = k.Buffer()[:copy(k.Buffer(), p.Payload)]
+}
