@@ -155,17 +155,17 @@ func (g *gate) admit(p []byte, src netip.AddrPort, udp bool) verdict {
 	case s == knocker:
 		return g.knock(p, src, udp)
 	}
-	return g.request(p, src, udp)
+	return g.request(p, src)
 }
 
-// request straightens a request; what cannot be read is answered from its bytes.
-func (g *gate) request(p []byte, src netip.AddrPort, udp bool) verdict {
+// request straightens a request of somebody we know; what cannot be read is answered from its bytes.
+func (g *gate) request(p []byte, src netip.AddrPort) verdict {
 	straight := straighten(p, src)
 	if g.parses(straight) {
 		return verdict{pass: straight}
 	}
 	g.drops.refused.Add(1)
-	return verdict{answer: fit(refuseUnread(straight, src), p, udp)}
+	return verdict{answer: refuseUnread(straight, src)}
 }
 
 // knock is a request from where phones may come and none has logged in. It is challenged here, from its bytes, so that
