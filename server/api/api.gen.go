@@ -597,7 +597,7 @@ type LiveCall struct {
 	// TalkingTo whom I hear and who hears me
 	TalkingTo *LiveCallTalkingTo `json:"talking_to,omitempty"`
 
-	// Third Whom I consult, or pass the caller on to.
+	// Third Whom I consult, or pass the caller on to. In the role consulted: the colleague who asks me.
 	Third *ThirdParty `json:"third,omitempty"`
 
 	// To the number of ours that was called, or that is shown when we call out
@@ -757,7 +757,7 @@ type Source = channels.Source
 // State defines model for State.
 type State = channels.State
 
-// ThirdParty Whom I consult, or pass the caller on to.
+// ThirdParty Whom I consult, or pass the caller on to. In the role consulted: the colleague who asks me.
 type ThirdParty struct {
 	AgentID *int64 `json:"agent_id,omitempty"`
 

@@ -93,7 +93,7 @@ for (const colorScheme of ['light', 'dark']) {
       await page.keyboard.press('Escape')
     }
     await desk.openConversation(page, 'Saskia')
-    await page.getByRole('button', { name: 'Transfer' }).click()
+    await page.getByRole('group', { name: 'Acts' }).getByRole('button', { name: 'Transfer' }).click()
     await clean(page, 'transfer')
     await page.keyboard.press('Escape')
     for (const viewport of [{ width: 1100, height: 760 }, { width: 320, height: 700 }]) {
@@ -252,12 +252,27 @@ test('panes and lists by keys alone', { skip }, async (t) => {
   assert.deepEqual(panes, ['Contact', 'Softphone', 'Main', 'Conversations', 'Conversation'])
 })
 
+// sent waits until the tabs have sent so many frames of the type.
+async function sent(server, type, times = 1) {
+  for (const limit = Date.now() + 30_000; server.sentFrames.filter((f) => f.type === type).length < times; await new Promise((done) => setTimeout(done, 50))) {
+    assert.ok(Date.now() < limit, `${type} was not sent ${times} times`)
+  }
+  return server.sentFrames.findLast((f) => f.type === type)
+}
+
 // caller is the other end of the line: a page that answers like the server would, with a tone of 440 Hz.
 async function caller(server) {
   const page = await (await browser.newContext()).newPage()
   await page.goto(`${server.url}/desk/sign-in`)
-  server.answerCall = (sdp) =>
-    page.evaluate(async (offer) => {
+  server.answerCall = (sdp, type) =>
+    page.evaluate(async ([offer, type]) => {
+      if (type === 'restart') {
+        const pc = window.lines.at(-1)
+        await pc.setRemoteDescription({ type: 'offer', sdp: offer })
+        await pc.setLocalDescription(await pc.createAnswer())
+        while (pc.iceGatheringState !== 'complete') await new Promise((done) => pc.addEventListener('icegatheringstatechange', done, { once: true }))
+        return pc.localDescription.sdp
+      }
       const ctx = new AudioContext()
       const tone = ctx.createOscillator()
       const out = ctx.createMediaStreamDestination()
@@ -270,7 +285,7 @@ async function caller(server) {
       await pc.setLocalDescription(await pc.createAnswer())
       while (pc.iceGatheringState !== 'complete') await new Promise((done) => pc.addEventListener('icegatheringstatechange', done, { once: true }))
       return pc.localDescription.sdp
-    }, sdp)
+    }, [sdp, type])
   return page
 }
 
@@ -312,9 +327,16 @@ test('a call: accept, hear, mute, hold, keys, reload, a broken path, another tab
   await page.getByText(/^Line good/).waitFor()
   assert.equal(connects(), 2)
 
-  // the path goes, a new line is built
+  // another network: the same line over new paths
+  await page.evaluate(() => dispatchEvent(new Event('online')))
+  await sent(server, 'restart')
+  await desk.waitForPhone(page, 'call')
+  assert.ok((await desk.hears(page)) > 0.1)
+  assert.equal(connects(), 2)
+
+  // the path goes and no restart helps: a new line is built
   await other.evaluate(() => window.lines.at(-1).close())
-  while (connects() < 3) await page.waitForEvent('websocket', { timeout: 250 }).catch(() => {})
+  await sent(server, 'connect', 3)
   await desk.waitForPhone(page, 'call')
 
   const second = await page.context().newPage()
@@ -340,4 +362,142 @@ test('no microphone is said in words, and the call goes on trying', { skip }, as
   server.offer(4, { return_call: false })
   await desk.acceptOffer(page)
   await desk.phoneBar(page).getByText(/does not let this page use the microphone/).first().waitFor()
+})
+
+test('calling out: refused in the server’s words, then dialling, ringing, talking, busy', { skip }, async (t) => {
+  const { server, page, link } = await stage(t, { rawAudio: true })
+  const other = await caller(server)
+  t.after(() => other.context().close())
+  await desk.signIn(page, link)
+  await page.getByText('Saskia Brandmoor').waitFor()
+  await page.getByRole('heading', { level: 1 }).click()
+  await page.keyboard.press('d')
+  await page.getByRole('dialog', { name: 'Call a number' }).waitFor()
+  await clean(page, 'dialler')
+  await page.keyboard.type('+1 900 555')
+  await page.keyboard.press('Enter')
+  await page.getByText('Calls to +1 are not allowed from here.').waitFor()
+  await clean(page, 'dial refused')
+  await page.keyboard.press('Escape')
+
+  await desk.dial(page, '+49 (171) 555 0147', '+47 555 01 900')
+  await desk.waitForPhone(page, 'dialling')
+  assert.deepEqual(await sent(server, 'connect').then((f) => f.call_id), 78)
+  await page.getByRole('heading', { level: 1, name: 'Tent pole broken' }).waitFor()
+  server.call({ state: 'ringing' })
+  await desk.waitForPhone(page, 'ringing')
+  await clean(page, 'ringing out')
+  server.call({ state: 'bridged' })
+  await desk.waitForPhone(page, 'call')
+  server.call({ state: 'ended', reason: 'busy' })
+  await desk.phoneBar(page).getByText('Call ended: busy').first().waitFor()
+
+  await desk.callContact(page, '+49 171 555 0147')
+  await desk.waitForPhone(page, 'dialling')
+})
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`a colleague is asked: rings, fails, talks, swap, all three, complete, ${colorScheme}`, { skip }, async (t) => {
+    const { server, page, link } = await stage(t, { rawAudio: true, colorScheme })
+    const other = await caller(server)
+    t.after(() => other.context().close())
+    await desk.signIn(page, link)
+    server.offer(4, { return_call: false })
+    await desk.acceptOffer(page)
+    await desk.waitForPhone(page, 'call')
+
+    await page.keyboard.press('Alt+KeyT')
+    await page.getByRole('option', { name: 'Tom Aske' }).waitFor()
+    assert.equal(await page.getByRole('option', { name: 'Mira' }).count(), 0)
+    await page.getByText('Not now: Mira Solheim (lunch), Nils Haugen (offline).').waitFor()
+    await clean(page, 'transfer the call')
+    await page.keyboard.press('Escape')
+
+    await desk.consult(page, 'Tom', 'knows about stoves')
+    await desk.waitForThird(page, 'Rings. +47 555 01 318 hears music.')
+    await clean(page, 'consult rings')
+    const third = { kind: 'agent', name: 'Tom Aske' }
+    server.call({ third: { ...third, state: 'failed', reason: 'did not answer' }, talking_to: 'caller' })
+    await desk.phoneBar(page).getByText('Tom did not answer. You are still with +47 555 01 318.').waitFor()
+    await clean(page, 'consult failed')
+
+    await desk.consult(page, 'Tom')
+    server.call({ third: { ...third, state: 'talking' }, talking_to: 'third' })
+    await desk.waitForThird(page, 'You talk. +47 555 01 318 hears music.')
+    assert.equal(await desk.phoneBar(page).getByText('did not answer').count(), 0)
+    await clean(page, 'consult talks')
+    await desk.third(page, 'Swap')
+    await desk.waitForThird(page, 'On hold, hears music. You are with +47 555 01 318.')
+    await desk.third(page, 'All three')
+    await desk.waitForThird(page, 'You, +47 555 01 318 and Tom talk.')
+    for (const viewport of [{ width: 1100, height: 760 }, { width: 390, height: 844 }]) {
+      await page.setViewportSize(viewport)
+      await clean(page, `three at ${viewport.width}`)
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), viewport.width)
+    }
+    await desk.third(page, 'Complete')
+    await desk.waitForPhone(page, 'ready')
+    assert.deepEqual(server.sentFrames.filter((f) => f.target).map((f) => f.target), [{ kind: 'agent', agent_id: 3 }, { kind: 'agent', agent_id: 3 }])
+    assert.deepEqual(server.posts.map((p) => [p.body, p.note]), [['knows about stoves', true]])
+  })
+}
+
+test('passing on at once, to a number; the recording pauses for card data', { skip }, async (t) => {
+  const { server, page, link } = await stage(t, { rawAudio: true })
+  const other = await caller(server)
+  t.after(() => other.context().close())
+  await desk.signIn(page, link)
+  server.offer(4, { return_call: false })
+  await desk.acceptOffer(page)
+  await desk.waitForPhone(page, 'call')
+  await desk.pauseRecording(page)
+  await clean(page, 'paused')
+  await desk.resumeRecording(page)
+  await desk.passOn(page, '+49 30 1234')
+  await desk.waitForThird(page, 'Rings. +47 555 01 318 is being passed on.')
+  assert.deepEqual(server.sentFrames.findLast((f) => f.type === 'transfer').target, { kind: 'number', number: '+49301234' })
+})
+
+test('a colleague asks me, and a supervisor listens, whispers, joins and leaves', { skip }, async (t) => {
+  const { server, page, link } = await stage(t, { rawAudio: true })
+  const other = await caller(server)
+  t.after(() => other.context().close())
+  await desk.signIn(page, link)
+  const ask = (id) => server.call({ call_id: id, conversation_id: 7, role: 'consulted', state: 'ringing', name: 'Petra Wollin', third: { kind: 'agent', name: 'Mira Solheim', state: 'talking' }, talking_to: 'third' })
+  ask(90)
+  await desk.waitForAsk(page, 'Mira Solheim asks you')
+  await clean(page, 'a colleague asks')
+  await page.keyboard.press('Control+Alt+KeyD')
+  await desk.waitForPhone(page, 'ready')
+  assert.equal((await sent(server, 'decline')).call_id, 90)
+  ask(91)
+  await desk.answerColleague(page, 'Mira')
+  await desk.waitForPhone(page, 'call')
+  await clean(page, 'consulted')
+  server.call({ state: 'ended', reason: '' })
+  await desk.waitForPhone(page, 'ready')
+
+  Object.assign(server.row(8), { call_id: 92, call_state: 'bridged', channel: 'voice' })
+  server.house.me.role = 'supervisor'
+  server.push({ type: 'presence', me: server.house.me })
+  server.changed(server.row(8))
+  await desk.showList(page, 'All')
+  await desk.openConversation(page, 'Tom Aske')
+  server.house.me.call = { call_id: 92, conversation_id: 8, role: 'supervisor', state: 'bridged', supervisor: 'listen' }
+  await desk.listenTo(page)
+  await clean(page, 'listening')
+  await desk.superviseAs(page, 'Whisper')
+  await desk.superviseAs(page, 'Join in')
+  assert.deepEqual(server.sentFrames.filter((f) => f.type === 'supervise').map((f) => f.mode), ['listen', 'whisper', 'barge'])
+  await desk.phoneBar(page).getByRole('button', { name: 'Leave' }).click()
+  await desk.waitForPhone(page, 'ready')
+})
+
+test('a test call hears itself back', { skip }, async (t) => {
+  const { server, page, link } = await stage(t, { rawAudio: true })
+  const other = await caller(server)
+  t.after(() => other.context().close())
+  await desk.signIn(page, link)
+  await desk.testCall(page)
+  await clean(page, 'test call')
 })

@@ -167,6 +167,74 @@ export async function pressKeys(page, digits) {
   await dialog.getByRole('button', { name: 'Close' }).click()
 }
 
+// dial calls a number; from is one of our numbers, as the dialler lists them.
+export async function dial(page, number, from) {
+  await phoneBar(page).getByRole('button', { name: 'Dial' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Call a number' })
+  await dialog.getByRole('textbox', { name: 'Number' }).fill(number)
+  if (from) await dialog.getByLabel('They see').selectOption(from)
+  await dialog.getByRole('button', { name: 'Call', exact: true }).click()
+  await dialog.waitFor({ state: 'detached' })
+}
+
+// callContact calls an address of the contact shown, in one click.
+export const callContact = (page, number) => page.getByRole('complementary', { name: 'Contact' }).getByRole('button', { name: `Call ${number}` }).click()
+
+async function choose(page, to, note, button) {
+  await phoneBar(page).getByRole('button', { name: 'Transfer' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Transfer the call' })
+  await dialog.getByRole('combobox', { name: 'To' }).fill(to)
+  await dialog.getByRole('option').first().waitFor()
+  await dialog.getByLabel('Note, private').fill(note)
+  await dialog.getByRole('button', { name: button }).click()
+  await dialog.waitFor({ state: 'detached' })
+}
+
+// passOn gives the caller to an agent, a queue or a number at once; consult calls them first, the caller hears music.
+export const passOn = (page, to, note = '') => choose(page, to, note, 'Pass on now')
+export const consult = (page, to, note = '') => choose(page, to, note, 'Talk first')
+
+// third presses Swap, All three, Complete or "Back to ..." in the line about the third party.
+export const third = (page, button) => phoneBar(page).getByRole('group', { name: /^Third party/ }).getByRole('button', { name: button }).click()
+export const waitForThird = (page, words, timeout = 15_000) => phoneBar(page).getByRole('group', { name: /^Third party/ }).getByText(words).waitFor({ timeout })
+
+export const waitForAsk = (page, words, timeout = 15_000) => page.getByRole('alertdialog').filter({ hasText: words }).waitFor({ timeout })
+
+export async function answerColleague(page, name) {
+  await waitForAsk(page, `${name}`)
+  await page.getByRole('alertdialog').getByRole('button', { name: 'Answer' }).click()
+}
+
+// listenTo joins the running call of the conversation that is open; superviseAs: Listen, Whisper, Join in.
+export async function listenTo(page) {
+  await page.getByRole('group', { name: 'Acts' }).getByRole('button', { name: 'Listen' }).click()
+  await waitForPhone(page, 'call')
+}
+
+export async function superviseAs(page, mode) {
+  const button = phoneBar(page).getByRole('radio', { name: mode })
+  await button.click()
+  await button.and(page.locator('[aria-checked="true"]')).waitFor()
+}
+
+export async function pauseRecording(page) {
+  await phoneBar(page).getByRole('button', { name: /Pause for card data/ }).click()
+  await phoneBar(page).getByText('Paused for card data. Nothing is recorded.').waitFor()
+}
+
+export async function resumeRecording(page) {
+  await phoneBar(page).getByRole('button', { name: 'Record again' }).first().click()
+  await phoneBar(page).getByRole('button', { name: /Pause for card data/ }).waitFor()
+}
+
+// testCall speaks with the server and waits for "Your microphone works."
+export async function testCall(page) {
+  await phoneBar(page).getByRole('button', { name: 'Devices' }).click()
+  const dialog = page.getByRole('dialog', { name: 'Phone and sound' })
+  await dialog.getByRole('button', { name: 'Test call' }).click()
+  await dialog.getByText('Your microphone works.').waitFor({ timeout: 40_000 })
+}
+
 // recordCaller returns what the agent hears for the given time: mono samples at 48 kHz, -1..1, as numbers.
 export function recordCaller(page, seconds) {
   return page.evaluate(async (length) => {

@@ -5,12 +5,20 @@ const ahead = (minutes) => ago(-minutes)
 const agents = [
   { id: 1, name: 'Ana Brekke', presence: 'available', presence_reason: '', presence_at: ago(6), online: true },
   { id: 2, name: 'Mira Solheim', presence: 'away', presence_reason: 'lunch', presence_at: ago(14), online: true },
+  { id: 3, name: 'Tom Aske', presence: 'available', presence_reason: '', presence_at: ago(21), online: true },
+  { id: 4, name: 'Freya Lindqvist', presence: 'available', presence_reason: '', presence_at: ago(3), online: true },
+  { id: 5, name: 'Nils Haugen', presence: 'offline', presence_reason: '', presence_at: ago(300), online: false },
 ]
 export const queues = [
   { id: 1, name: 'Equipment', waiting: 4, longest_wait_seconds: 108 },
   { id: 2, name: 'Orders', waiting: 2, longest_wait_seconds: 48 },
   { id: 3, name: 'Repairs', waiting: 1, longest_wait_seconds: 20 },
 ]
+
+const newPhone = () => ({
+  phone: 'browser', device_ready: false, device_label: '', can_dial: true, ice_servers: [],
+  caller_numbers: [{ number: '+47 555 01 000', label: 'Shop' }, { number: '+47 555 01 900', label: 'Repairs' }],
+})
 
 export const newMe = () => ({
   id: 1, login: 'ana', name: 'Ana Brekke', role: 'agent', presence: 'available', presence_reason: '', presence_at: ago(6),
@@ -76,5 +84,5 @@ export function newHouse() {
   for (const c of [saskia, ole, phone, idris, visitor, robot, mira, wrap, closed]) {
     said.set(c.id, [message(c, { author: c.last_author === 'contact' ? 'contact' : c.last_author, body: c.last_words || 'Hello', data: c.channel === 'email' ? { subject: c.subject } : {} })])
   }
-  return { me: newMe(), agents, queues, said, calls, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
+  return { me: newMe(), phone: newPhone(), agents, queues, said, calls, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
 }

@@ -28,7 +28,7 @@ export class ScriptedServer {
   sentFrames = [] // everything the tabs have sent
   posts = [] // bodies of posted messages, also refused ones
   fail = () => undefined // (method, path) => Refusal-like {status, body} to answer with
-  answerCall = undefined // async (sdp) => sdp
+  answerCall = undefined // async (sdp, type) => sdp; throwing refuses
   hold = undefined // a promise that every list waits for
 
   async start(port = 0) {
@@ -125,22 +125,56 @@ export class ScriptedServer {
       for (const m of this.house.said.get(frame.conversation_id) ?? []) if (m.seq > (frame.after ?? 0)) tab.send({ type: 'message', message: m })
     }
     if (frame.type === 'phone_claim') for (const t of this.tabs) t.send({ type: 'phone', on: t === tab })
-    if (frame.type === 'connect') void this.connectCall(tab, frame)
-    if (frame.type === 'hold') this.call({ held: frame.on })
-    if (frame.type === 'mute') this.call({ muted: frame.on })
-    if (frame.type === 'hangup') this.endCall(frame.call_id)
-    if (['hold', 'mute', 'dtmf', 'hangup'].includes(frame.type)) tab.send({ type: 'done', ref: frame.ref })
+    if (['connect', 'restart', 'supervise', 'echo'].includes(frame.type) && frame.sdp) void this.connectCall(tab, frame)
+    else if (frame.type in this.commands) this.command(tab, frame)
+  }
+
+  // what the agent's commands make of the call; a test changes it, or lets one be refused by throwing
+  commands = {
+    hold: (f) => this.call({ held: f.on }),
+    mute: (f) => this.call({ muted: f.on }),
+    record: (f) => this.call({ recording: f.on ? 'on' : 'paused' }),
+    dtmf: () => {},
+    hangup: (f) => this.endCall(f.call_id),
+    decline: () => this.call({ state: 'ended', reason: '' }),
+    supervise: (f) => this.call({ supervisor: f.mode }),
+    unsupervise: () => this.call({ state: 'ended', reason: '' }),
+    consult: (f) => this.call({ talking_to: 'third', third: { ...this.third(f.target), state: 'ringing' } }),
+    transfer: (f) => (f.target.kind === 'queue' ? this.endCall(this.house.me.call.call_id, 'passed on') : this.call({ talking_to: 'caller', third: { ...this.third(f.target), state: 'ringing', blind: true } })),
+    swap: () => this.call({ talking_to: this.house.me.call.talking_to === 'third' ? 'caller' : 'third', third: { ...this.house.me.call.third, state: this.house.me.call.talking_to === 'third' ? 'held' : 'talking' } }),
+    merge: () => this.call({ talking_to: 'both', third: { ...this.house.me.call.third, state: 'talking' } }),
+    cancel: () => this.call({ talking_to: 'caller', third: undefined }),
+    complete: (f) => this.endCall(f.call_id, `passed on to ${this.house.me.call.third.name}`),
+  }
+
+  third(target) {
+    const name = { agent: () => this.house.agents.find((a) => a.id === target.agent_id).name, queue: () => this.house.queues.find((q) => q.id === target.queue_id).name, number: () => target.number }[target.kind]()
+    return { kind: target.kind, name }
+  }
+
+  command(tab, frame) {
+    try {
+      this.commands[frame.type](frame)
+      tab.send({ type: 'done', ref: frame.ref })
+    } catch (err) {
+      tab.send({ type: 'error', ref: frame.ref, error: err.body ?? { code: 'internal', message: String(err) } })
+    }
   }
 
   async connectCall(tab, frame) {
     if (!this.answerCall) return tab.send({ type: 'error', ref: frame.ref, error: { code: 'unavailable', message: 'No line.' } })
-    const sdp = await this.answerCall(frame.sdp)
+    let sdp
+    try {
+      sdp = await this.answerCall(frame.sdp, frame.type)
+    } catch {
+      return tab.send({ type: 'error', ref: frame.ref, error: { code: 'not_found', message: 'There is no such line.' } })
+    }
     tab.send({ type: 'call_answer', ref: frame.ref, call_id: frame.call_id, sdp })
-    this.call({ state: 'bridged', bridged_at: this.house.me.call?.bridged_at ?? new Date().toISOString() })
+    if (frame.type === 'connect' && this.house.me.call?.direction !== 'out') this.call({ state: 'bridged', bridged_at: this.house.me.call?.bridged_at ?? new Date().toISOString() })
   }
 
-  endCall(id) {
-    this.call({ state: 'ended', reason: 'you hung up' })
+  endCall(id, reason = 'you hung up') {
+    this.call({ state: 'ended', reason })
     const row = this.house.rows.find((r) => r.call_id === id)
     if (!row) return
     Object.assign(row, { call_id: null, call_state: '', state: 'wrapup', wrapup_until: new Date(Date.now() + 60_000).toISOString() })
@@ -178,6 +212,12 @@ export class ScriptedServer {
         if (id === 'presence') Object.assign(house.me, { presence: body.presence, presence_reason: body.reason ?? '', presence_at: new Date().toISOString() })
         else house.me.has_password = true
         return id === 'presence' ? house.me : undefined
+      case 'GET phone':
+        return house.phone
+      case 'PUT phone':
+        return Object.assign(house.phone, body)
+      case 'POST calls':
+        return this.dial(body)
       case 'GET agents':
         return house.agents
       case 'GET queues':
@@ -193,6 +233,17 @@ export class ScriptedServer {
         return [{ kind: 'phone', value: '+49 171 555 0147' }, body]
     }
     return this.throw(404, 'not_found', 'There is no such page.')
+  }
+
+  // dial: the customer's side stays where a test leaves it.
+  dial(body) {
+    if (body.number.startsWith('+1')) this.throw(422, 'invalid', 'Calls to +1 are not allowed from here. Ask your administrator.', 'number')
+    const row = this.row(body.conversation_id ?? this.house.rows[0].id)
+    row.call_id = 78
+    row.call_state = 'dialling'
+    this.call({ call_id: 78, conversation_id: row.id, state: 'dialling', direction: 'out', role: 'agent', from: body.number, to: body.from ?? '+47 555 01 000', held: false, muted: false, recording: 'off', started_at: new Date().toISOString() })
+    this.changed(row)
+    return { call_id: 78, conversation_id: row.id }
   }
 
   async list(view) {
@@ -242,7 +293,7 @@ export class ScriptedServer {
     Object.assign(row, taken ? { state: 'agent', agent_id: 1, agent_name: 'Ana', waiting_since: null, state_at: new Date().toISOString() } : { state: 'waiting' })
     if (taken && row.channel === 'voice') {
       row.call_id = 77
-      this.call({ call_id: 77, conversation_id: row.id, state: 'connecting', from: row.contact_name, held: false, muted: false, started_at: new Date().toISOString() })
+      this.call({ call_id: 77, conversation_id: row.id, state: 'connecting', direction: 'in', role: 'agent', recording: 'on', talking_to: 'caller', third: undefined, supervisor: '', from: row.contact_name, held: false, muted: false, started_at: new Date().toISOString() })
     }
     this.endOffer(taken ? 'accepted' : 'declined')
     this.changed(row)

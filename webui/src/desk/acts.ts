@@ -16,6 +16,7 @@ export interface Acts {
   write: (mode: 'reply' | 'note') => void
   finish: () => void
   transfer: () => void
+  answer: () => void
 }
 
 export function useActs(router: Router): Acts {
@@ -64,9 +65,12 @@ export function useActs(router: Router): Acts {
 
   return {
     open, accept, step, write, finish,
-    decline: () => void offer.decline(),
+    // what rings: a colleague, else the offer
+    answer: () => (phone.asked ? phone.accept() : void (offer.ringing && accept())),
+    decline: () => void (phone.asked ? phone.decline() : offer.ringing && offer.decline()),
     transfer: () => {
-      if (conversation.mine) screen.dialog = 'transfer'
+      if (phone.talking && phone.role === 'agent' && (!conversation.mine || conversation.id === phone.call?.conversation_id)) screen.dialog = phone.third && phone.third.state !== 'failed' && phone.third.state !== 'gone' ? '' : 'pass'
+      else if (conversation.mine) screen.dialog = 'transfer'
     },
   }
 }

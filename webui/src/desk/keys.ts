@@ -1,7 +1,6 @@
 // The keyboard table of the design. Keys act on codes, so that Ctrl Alt A is the same key on every layout.
 import type { Acts } from './acts'
 import { usePhone } from '../softphone/phone'
-import { useOffer } from './stores/offer'
 import { useScreen } from './stores/screen'
 
 export const keyTable = [
@@ -10,7 +9,8 @@ export const keyTable = [
   { keys: 'Alt R, Alt N', does: 'reply, private note' },
   { keys: 'Ctrl Enter', does: 'send' },
   { keys: 'Alt E, Alt T', does: 'end or close, transfer' },
-  { keys: 'Ctrl Alt A, Ctrl Alt D', does: 'accept, decline the offer' },
+  { keys: 'Ctrl Alt A, Ctrl Alt D', does: 'accept, decline the offer or the colleague who asks' },
+  { keys: 'D', does: 'call a number' },
   { keys: 'Ctrl Alt M, H, X', does: 'mute, hold, hang up' },
   { keys: 'F6, Shift F6', does: 'next, previous pane' },
   { keys: '?', does: 'this list' },
@@ -32,12 +32,11 @@ const typing = (el: EventTarget | null): boolean =>
 
 export function listenKeys(acts: Acts): () => void {
   const phone = usePhone()
-  const offer = useOffer()
   const screen = useScreen()
 
   const ctrlAlt: Record<string, () => void> = {
-    KeyA: () => offer.ringing && void acts.accept(),
-    KeyD: () => offer.ringing && acts.decline(),
+    KeyA: acts.answer,
+    KeyD: acts.decline,
     KeyM: () => phone.active && void phone.mute(),
     KeyH: () => phone.active && void phone.hold(),
     KeyX: () => phone.active && void phone.hangUp(),
@@ -51,6 +50,11 @@ export function listenKeys(acts: Acts): () => void {
     KeyT: acts.transfer,
   }
 
+  const single: Record<string, () => void> = {
+    '?': () => (screen.dialog = 'keys'),
+    d: () => (screen.dialog = 'dial'),
+  }
+
   function actOf(e: KeyboardEvent): (() => void) | undefined {
     const ctrl = e.ctrlKey || e.metaKey
     if (ctrl && e.altKey) return ctrlAlt[e.code]
@@ -58,7 +62,7 @@ export function listenKeys(acts: Acts): () => void {
     if (e.key === 'F6') return () => nextPane(e.shiftKey)
     if (ctrl && e.code === 'KeyK') return () => (screen.dialog = 'palette')
     if (e.altKey) return alt[e.code]
-    if (e.key === '?' && screen.singleKeys && !typing(e.target)) return () => (screen.dialog = 'keys')
+    if (screen.singleKeys && !ctrl && !typing(e.target) && single[e.key]) return single[e.key]
     if (e.key === 'Escape' && (screen.rail || screen.contact)) return () => (screen.rail = screen.contact = false)
     return undefined
   }

@@ -38,7 +38,7 @@ export function connect(): void {
 
   live.on('hello', (frame) => {
     readAgain(frame.me)
-    phone.claim()
+    phone.hello()
     outbox.hurry()
   })
   live.on('resync', () => void session.load().then(() => readAgain(session.me), () => readAgain(undefined)))
@@ -59,7 +59,6 @@ export function connect(): void {
   live.on('presence', (frame) => frame.me && session.apply(frame.me))
   live.on('phone', phone.receivePhone)
   live.on('call', (frame) => phone.receiveCall(frame.call))
-  live.on('call_answer', phone.receiveAnswer)
   live.on('call_dtmf', phone.receiveKey)
 
   watch(

@@ -702,7 +702,7 @@ export interface components {
             bridged_at?: string | null;
             reason?: string;
         };
-        /** @description Whom I consult, or pass the caller on to. */
+        /** @description Whom I consult, or pass the caller on to. In the role consulted: the colleague who asks me. */
         ThirdParty: {
             /** @enum {string} */
             kind: "agent" | "queue" | "number";

@@ -16,6 +16,12 @@ export type NewMessage = Schemas['NewMessage']
 export type Offer = Schemas['Offer']
 export type Call = Schemas['Call']
 export type LiveCall = Schemas['LiveCall']
+export type ThirdParty = Schemas['ThirdParty']
+export type CallQuality = Schemas['CallQuality']
+export type CallTarget = Schemas['CallTarget']
+export type Dial = Schemas['Dial']
+export type Dialled = Schemas['Dialled']
+export type PhoneSettings = Schemas['Phone']
 export type Address = Schemas['Address']
 export type Channel = Schemas['Channel']
 export type CloseWith = Schemas['CloseWith']
@@ -93,6 +99,9 @@ export const api = {
   close: (id: number, body: CloseWith) => ask(client.POST('/api/conversations/{id}/close', { ...path(id), body })),
   accept: (offer: number) => ask(client.POST('/api/offers/{id}/accept', path(offer))),
   decline: (offer: number) => ask(client.POST('/api/offers/{id}/decline', path(offer))),
+  phone: () => ask(client.GET('/api/phone')),
+  setPhone: (phone: PhoneSettings['phone']) => ask(client.PUT('/api/phone', { body: { phone } })),
+  dial: (body: Dial) => ask(client.POST('/api/calls', { body })),
   addAddress: (contact: number, body: Address) => ask(client.POST('/api/contacts/{id}/addresses', { ...path(contact), body })),
 }
 

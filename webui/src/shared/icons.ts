@@ -22,6 +22,7 @@ export const icons = {
   out: '<path d="M8 4H4v12h4M12.5 6.5 16 10l-3.5 3.5M16 10H8"/>',
   phone: '<path d="M5.2 3.5h2.3l1.2 3.3-1.6 1.3a9 9 0 0 0 4.8 4.8l1.3-1.6 3.3 1.2v2.3a1.7 1.7 0 0 1-1.8 1.7A13 13 0 0 1 3.5 5.3a1.7 1.7 0 0 1 1.7-1.8Z"/>',
   plus: '<path d="M10 4v12M4 10h12"/>',
+  rec: '<circle cx="10" cy="10" r="6.5"/><circle cx="10" cy="10" r="2.5" fill="currentColor" stroke="none"/>',
   right: '<path d="m7.5 5 5 5-5 5"/>',
   search: '<circle cx="9" cy="9" r="5"/><path d="m13 13 4 4"/>',
   shield: '<path d="M10 2.8 16 5v4.5c0 3.7-2.5 6.3-6 7.7-3.5-1.4-6-4-6-7.7V5l6-2.2ZM7.5 10l2 2 3.3-3.7"/>',

@@ -16,6 +16,7 @@ export interface LiveOptions {
 const pingEvery = 15_000
 const pongWithin = 10_000
 const answerWithin = 10_000
+const checkWithin = 2_000
 const longestPause = 10_000
 const closedSignedOut = 4401
 
@@ -135,10 +136,17 @@ export class LiveSocket {
     }
   }
 
-  private beat(): void {
+  // check: the network may be another one; a socket that died with the old one must not be believed for long.
+  check(): void {
+    if (this.stopped) return
+    if (this.socket?.readyState === WebSocket.OPEN) this.beat(checkWithin)
+    else if (this.socket?.readyState !== WebSocket.CONNECTING) this.hurry()
+  }
+
+  private beat(within = pongWithin): void {
     if (!this.send({ type: 'ping' })) return
     clearTimeout(this.pong)
-    this.pong = setTimeout(this.drop, pongWithin)
+    this.pong = setTimeout(this.drop, within)
   }
 
   // drop gives up a connection that is only believed to be open.

@@ -2,19 +2,20 @@
 // WebRTC. The server is ICE-lite with one address, so the offer goes out at once, without waiting for candidates.
 
 export interface Quality {
-  lost: number // per cent of the last two seconds
+  lost: number // per cent of the last two seconds, the worse direction
   jitter: number // milliseconds
+  delay: number // round trip in milliseconds, 0 = unknown
 }
 
 export interface LineEvents {
   connected: () => void
-  broken: () => void // the path is gone: build a new line
+  lost: () => void // no sound for now: restart it, or build a new line
+  deaf: () => void // the microphone is gone
   quality: (q: Quality) => void
   track: (stream: MediaStream) => void
 }
 
 const statsEvery = 2_000
-const disconnectedFor = 1_500 // ICE often heals by itself; longer means a new line
 
 // wantedAudio: tests compare sound and need it untouched; "raw" switches the browser's processing off.
 export function wantedAudio(device: string, raw: boolean): MediaTrackConstraints {
@@ -27,19 +28,31 @@ export function wantedAudio(device: string, raw: boolean): MediaTrackConstraints
 export class Line {
   private readonly pc: RTCPeerConnection
   private readonly stats: ReturnType<typeof setInterval>
-  private wait?: ReturnType<typeof setTimeout>
   private before = { lost: 0, received: 0 }
   private closed = false
+  private overRelay = false
 
   constructor(
     private microphone: MediaStream,
+    iceServers: RTCIceServer[],
     private readonly events: LineEvents,
   ) {
-    this.pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: 'max-bundle' })
+    this.pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: 'all', bundlePolicy: 'max-bundle' })
     for (const track of microphone.getAudioTracks()) this.pc.addTrack(track, microphone)
     this.pc.ontrack = (event) => events.track(event.streams[0] ?? new MediaStream([event.track]))
     this.pc.onconnectionstatechange = () => this.changed()
+    this.watchMicrophone()
     this.stats = setInterval(() => void this.measure(), statsEvery)
+  }
+
+  // carries: sound can pass in this moment, as far as ICE knows.
+  get carries(): boolean {
+    return this.pc.connectionState === 'connected'
+  }
+
+  // relayed: the sound goes over TURN, which ends when its credentials do.
+  get relayed(): boolean {
+    return this.overRelay
   }
 
   async offer(): Promise<string> {
@@ -47,8 +60,23 @@ export class Line {
     return this.pc.localDescription?.sdp ?? ''
   }
 
+  // restart is an offer of the same connection over new paths (RFC 8445 section 9): keys and streams stay.
+  async restart(): Promise<string> {
+    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: true }))
+    return this.pc.localDescription?.sdp ?? ''
+  }
+
   async answer(sdp: string): Promise<void> {
     await this.pc.setRemoteDescription({ type: 'answer', sdp })
+  }
+
+  // unanswered takes back an offer that nobody has answered, so that the next one is allowed.
+  async unanswered(): Promise<void> {
+    if (this.pc.signalingState === 'have-local-offer') await this.pc.setLocalDescription({ type: 'rollback' })
+  }
+
+  useServers(iceServers: RTCIceServer[]): void {
+    this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers })
   }
 
   // silent stops our sound here, before the server has even heard of it.
@@ -64,30 +92,32 @@ export class Line {
     await sender.replaceTrack(track)
     for (const old of this.microphone.getTracks()) old.stop()
     this.microphone = next
+    this.watchMicrophone()
   }
 
   close(): void {
     if (this.closed) return
     this.closed = true
     clearInterval(this.stats)
-    clearTimeout(this.wait)
     this.pc.onconnectionstatechange = null
     this.pc.ontrack = null
     this.pc.close()
     for (const track of this.microphone.getTracks()) track.stop()
   }
 
+  // A track ends by itself when its device is unplugged; stop() above does not fire this.
+  private watchMicrophone(): void {
+    for (const track of this.microphone.getAudioTracks()) track.onended = () => this.events.deaf()
+  }
+
   private changed(): void {
-    clearTimeout(this.wait)
     switch (this.pc.connectionState) {
       case 'connected':
         this.events.connected()
         break
       case 'disconnected':
-        this.wait = setTimeout(() => this.events.broken(), disconnectedFor)
-        break
       case 'failed':
-        this.events.broken()
+        this.events.lost()
         break
     }
   }
@@ -95,13 +125,29 @@ export class Line {
   private async measure(): Promise<void> {
     if (this.pc.connectionState !== 'connected') return
     const report = await this.pc.getStats()
-    for (const entry of report.values() as Iterable<RTCInboundRtpStreamStats>) {
-      if (entry.type !== 'inbound-rtp' || entry.kind !== 'audio') continue
-      const now = { lost: entry.packetsLost ?? 0, received: entry.packetsReceived ?? 0 }
-      const lost = Math.max(0, now.lost - this.before.lost)
-      const all = lost + Math.max(0, now.received - this.before.received)
-      this.before = now
-      this.events.quality({ lost: all > 0 ? (lost / all) * 100 : 0, jitter: (entry.jitter ?? 0) * 1000 })
+    const q: Quality = { lost: 0, jitter: 0, delay: 0 }
+    for (const entry of report.values() as Iterable<RTCStats>) {
+      if (entry.type === 'inbound-rtp') this.heard(entry as RTCInboundRtpStreamStats, q)
+      else if (entry.type === 'remote-inbound-rtp') q.lost = Math.max(q.lost, ((entry as { fractionLost?: number }).fractionLost ?? 0) * 100)
+      else if (entry.type === 'candidate-pair') this.path(entry as RTCIceCandidatePairStats, report, q)
     }
+    this.events.quality(q)
+  }
+
+  private heard(entry: RTCInboundRtpStreamStats, q: Quality): void {
+    if (entry.kind !== 'audio') return
+    const now = { lost: entry.packetsLost ?? 0, received: entry.packetsReceived ?? 0 }
+    const lost = Math.max(0, now.lost - this.before.lost)
+    const all = lost + Math.max(0, now.received - this.before.received)
+    this.before = now
+    q.lost = Math.max(q.lost, all > 0 ? (lost / all) * 100 : 0)
+    q.jitter = (entry.jitter ?? 0) * 1000
+  }
+
+  private path(pair: RTCIceCandidatePairStats, report: RTCStatsReport, q: Quality): void {
+    if (!pair.nominated || pair.state !== 'succeeded') return
+    q.delay = (pair.currentRoundTripTime ?? 0) * 1000
+    const local = report.get(pair.localCandidateId) as { candidateType?: string } | undefined
+    this.overRelay = local?.candidateType === 'relay'
   }
 }

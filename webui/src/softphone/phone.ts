@@ -1,24 +1,36 @@
-// The agent's phone: which call, in which state, over which line. The server owns the call; this store follows its
-// frames and keeps one line up while the call is connecting or bridged and this tab owns the phone. A lost path, a
-// reload and a new socket all end in the same act: build a new line and connect it to the same call.
+// The agent's phone: which call, in which state, with whom. The server owns the call; this store follows its frames, and
+// keeps a line up (keeper.ts) while the call wants one and this tab owns the phone.
 import { defineStore } from 'pinia'
 import { computed, ref, shallowRef } from 'vue'
-import { ApiError, said, type LiveCall, type LiveIn, type LiveOut } from '../shared/api'
+import { api, ApiError, said, type CallTarget, type Dial, type Dialled, type LiveCall, type LiveIn, type LiveOut } from '../shared/api'
+import { firstName } from '../desk/names'
+import { useLists } from '../desk/stores/lists'
 import { useLive } from '../desk/stores/live'
 import { useDevices, whyNoMicrophone } from './devices'
+import { Keeper } from './keeper'
 import { Line, type Quality } from './line'
+import { useMyPhone } from './myphone'
+import { whenNetworkChanges } from './network'
 import { own, type Owner } from './owner'
+import { endWords, thirdNews } from './words'
 
-export type PhoneState = 'ready' | 'elsewhere' | 'connecting' | 'call' | 'held' | 'reconnecting'
+// asked: a colleague asks me and waits for my answer. dialling, ringing: the customer I call.
+export type PhoneState = 'ready' | 'elsewhere' | 'asked' | 'dialling' | 'ringing' | 'connecting' | 'call' | 'held' | 'reconnecting'
+export type Mode = 'listen' | 'whisper' | 'barge'
 
 const endedShown = 5_000
-const again = 1_000
 const lockWithin = 1_500
-const answerWithin = 8_000
+
+// runs: the call is mine for now. waiting is the line of customers again.
+function runs(c: LiveCall): boolean {
+  return c.state === 'dialling' || c.state === 'ringing' || c.state === 'connecting' || c.state === 'bridged' || (c.state === 'answered' && c.direction === 'out')
+}
 
 export const usePhone = defineStore('phone', () => {
   const live = useLive()
+  const lists = useLists()
   const devices = useDevices()
+  const myPhone = useMyPhone()
 
   const call = ref<LiveCall>()
   const up = ref(false) // the line carries sound
@@ -28,6 +40,7 @@ export const usePhone = defineStore('phone', () => {
   const quality = ref<Quality>()
   const error = ref('')
   const endedText = ref('')
+  const news = ref('') // what became of the third party: stays until read, acted on, or the call ends
   const locked = ref(false) // this tab has the browser's lock
   const granted = ref(true) // the server's word
   const settled = ref(false) // the lock has had time to come
@@ -35,41 +48,95 @@ export const usePhone = defineStore('phone', () => {
   const remote = shallowRef<MediaStream>()
   const pressed = ref('') // keys of the caller
   const silentPage = ref(false) // the browser waits for a click before it plays
+  const acting = ref('') // the command that is on its way
+  const accepted = ref(0) // the call in which I have said yes to a colleague
 
   let owner: Owner | undefined
-  let line: Line | undefined
-  let building = 0 // the call a line is being built for
-  let retry: ReturnType<typeof setTimeout> | undefined
   let endedTimer: ReturnType<typeof setTimeout> | undefined
-  const answers = new Map<number, (sdp: string) => void>()
+  let unwatch: () => void = () => {}
+
+  const keeper = new Keeper(
+    {
+      microphone: () => devices.open(),
+      servers: () => myPhone.servers(),
+      ask: (frame) => live.ask(frame),
+      line: (microphone, servers, events) => new Line(microphone, servers, events),
+    },
+    {
+      up: (on) => {
+        if (up.value && !on) downSince.value = Date.now()
+        if (on) downSince.value = 0
+        up.value = on
+        wasUp.value ||= on
+      },
+      remote: (stream) => (remote.value = stream),
+      quality: (q) => (quality.value = q),
+      deaf: () => void changeMicrophone(),
+      failed,
+    },
+  )
 
   const owns = computed(() => locked.value && granted.value)
-  const active = computed(() => call.value !== undefined)
+  const role = computed(() => call.value?.role ?? 'agent')
+  const asked = computed(() => role.value === 'consulted' && call.value?.state === 'ringing' && accepted.value !== call.value.call_id)
+  const active = computed(() => call.value !== undefined && !asked.value)
+  const third = computed(() => (role.value === 'agent' ? call.value?.third : undefined))
+  const row = computed(() => (call.value ? lists.rows.get(call.value.conversation_id) : undefined))
+  const callerName = computed(() => row.value?.contact_name || call.value?.name || call.value?.from || '')
+  const caller = computed(() => firstName(callerName.value))
+  // who asks me, or whom I help
+  const colleague = computed(() => (role.value === 'consulted' && call.value?.third?.name) || row.value?.agent_name || 'A colleague')
+
   const state = computed<PhoneState>(() => {
-    if (!owns.value && settled.value) return 'elsewhere'
-    if (!call.value) return 'ready'
-    if (!up.value) return wasUp.value ? 'reconnecting' : 'connecting'
+    const c = call.value
+    if (asked.value) return 'asked'
+    if (!c || !c.device) {
+      if (!owns.value && settled.value) return 'elsewhere'
+      if (!c) return 'ready'
+    }
+    if (c.direction === 'out' && (c.state === 'dialling' || c.state === 'ringing')) return c.state
+    if (c.device ? c.state !== 'bridged' : !up.value) return wasUp.value ? 'reconnecting' : 'connecting'
     return held.value ? 'held' : 'call'
   })
+  // whom I can pass on, hold or send tones to
+  const talking = computed(() => (state.value === 'call' || state.value === 'held') && role.value !== 'supervisor')
 
   function start(): void {
     setTimeout(() => (settled.value = true), lockWithin)
+    void myPhone.load()
+    unwatch()
+    const network = whenNetworkChanges(() => {
+      live.check()
+      keeper.heal()
+    })
+    const plugs = devices.watch((kinds) => kinds.includes('microphone') && void changeMicrophone())
+    unwatch = () => (network(), plugs())
     owner ??= own((on) => {
       locked.value = on
       if (on) claim()
-      else drop()
+      else keeper.drop()
     })
   }
 
   function stop(): void {
+    unwatch()
+    myPhone.forget()
     owner?.release()
     owner = undefined
     locked.value = false
     over('')
   }
 
+  myPhone.whenServersChange((servers) => keeper.useServers(servers))
+
   const claim = (): void => {
     if (locked.value) live.send({ type: 'phone_claim' })
+  }
+
+  // hello: the socket is open.
+  function hello(): void {
+    claim()
+    keeper.reachable()
   }
 
   // useHere moves the phone into this tab by the agent's own wish.
@@ -81,132 +148,87 @@ export const usePhone = defineStore('phone', () => {
   function receivePhone(frame: LiveOut): void {
     granted.value = frame.on ?? false
     if (!frame.on && !frame.tab) claim() // nobody has it
-    if (owns.value) void keepLine()
-    else drop()
+    keepLine()
   }
 
   // receiveCall follows the server; undefined = there is no call.
   function receiveCall(next: LiveCall | undefined): void {
-    const going = next?.state === 'connecting' || next?.state === 'bridged'
-    if (!next || !going) {
-      if (call.value && (!next || next.call_id === call.value.call_id)) over(next?.reason ?? '')
+    const had = call.value
+    if (!next || !runs(next)) {
+      if (had && (!next || next.call_id === had.call_id)) over(next?.reason ?? '')
       return
     }
-    if (call.value?.call_id !== next.call_id) begin()
+    if (had && had.call_id !== next.call_id && next.role === 'consulted' && active.value) {
+      live.send({ type: 'decline', call_id: next.call_id }) // I am in a call: the colleague need not wait to learn it
+      return
+    }
+    if (had?.call_id !== next.call_id) begin()
     // frames of the call itself do not say since when it is bridged
-    const since = next.bridged_at ?? call.value?.bridged_at ?? (next.state === 'bridged' ? new Date().toISOString() : null)
+    const since = next.bridged_at ?? had?.bridged_at ?? (next.state === 'bridged' ? new Date().toISOString() : null)
+    hearThird(had, next)
     call.value = { ...next, bridged_at: since }
     held.value = next.held ?? held.value
     muted.value = next.muted ?? muted.value
-    line?.silent(muted.value)
-    void keepLine()
+    keepLine()
+  }
+
+  // A third party that is new makes old news of the last one; one that failed is news.
+  function hearThird(had: LiveCall | undefined, next: LiveCall): void {
+    if (next.role && next.role !== 'agent') return
+    const now = next.third?.state
+    if (now === 'ringing' || now === 'talking') news.value = ''
+    if (!next.third || (now !== 'failed' && now !== 'gone')) return
+    const before = had?.call_id === next.call_id ? had.third : undefined
+    if (before?.state === now && before?.name === next.third.name) return // said already
+    const name = lists.rows.get(next.conversation_id)?.contact_name || next.name || next.from || ''
+    news.value = thirdNews(next.third, firstName(name))
   }
 
   function begin(): void {
-    drop()
+    keeper.drop()
     wasUp.value = muted.value = held.value = false
-    endedText.value = error.value = pressed.value = ''
+    endedText.value = error.value = pressed.value = news.value = ''
+    accepted.value = 0
   }
 
   function receiveKey(frame: LiveOut): void {
     pressed.value = (pressed.value + (frame.digit ?? '')).slice(-24)
   }
 
-  async function keepLine(): Promise<void> {
-    const wanted = call.value
-    if (!wanted || !owns.value || line || building === wanted.call_id) return
-    building = wanted.call_id
-    clearTimeout(retry)
-    try {
-      await connect(wanted.call_id)
-      error.value = ''
-    } catch (err) {
-      dropLine()
-      failed(wanted.call_id, err)
-    } finally {
-      building = 0
-      if (call.value && !line) retry = setTimeout(() => void keepLine(), again)
-    }
+  // keepLine holds the line to what the call wants now.
+  function keepLine(): void {
+    const c = call.value
+    if (!c || asked.value || c.device || !owns.value) return keeper.drop()
+    const listens = role.value === 'supervisor'
+    keeper.silent(muted.value || (listens && c.supervisor === 'listen'))
+    keeper.keep({
+      id: c.call_id,
+      frame: listens ? { type: 'supervise', call_id: c.call_id, mode: c.supervisor || 'listen' } : { type: 'connect', call_id: c.call_id },
+    })
   }
 
-  function failed(id: number, err: unknown): void {
-    if (call.value?.call_id !== id) return
-    if (err instanceof ApiError && !err.passing) over(said(err)) // the call is gone
+  function failed(err: unknown): void {
+    if (err === undefined) error.value = ''
+    else if (err instanceof ApiError && !err.passing) over('', said(err)) // the call is gone
     else error.value = err instanceof ApiError ? said(err) : whyNoMicrophone(err)
   }
 
-  async function connect(id: number): Promise<void> {
-    const microphone = await devices.open()
-    if (call.value?.call_id !== id) {
-      for (const track of microphone.getTracks()) track.stop()
-      return
-    }
-    const next: Line = new Line(microphone, {
-      connected: () => {
-        if (line !== next) return
-        up.value = wasUp.value = true
-        downSince.value = 0
-      },
-      broken: () => {
-        if (line !== next) return
-        drop()
-        void keepLine()
-      },
-      quality: (q) => line === next && (quality.value = q),
-      track: (stream) => line === next && (remote.value = stream),
-    })
-    line = next
-    next.silent(muted.value)
-    const sdp = await next.offer()
-    await next.answer(await signal(id, sdp))
-  }
-
-  // The answer carries our ref or only the call's id; either is taken.
-  async function signal(id: number, sdp: string): Promise<string> {
-    const byCall = new Promise<string>((resolve, reject) => {
-      answers.set(id, resolve)
-      setTimeout(() => reject(new ApiError('unavailable', 'The call did not answer in time.')), answerWithin)
-    })
-    byCall.catch(() => {})
-    try {
-      const answer = await live.ask({ type: 'connect', call_id: id, sdp })
-      return answer.sdp || (await byCall)
-    } finally {
-      answers.delete(id)
-    }
-  }
-
-  function receiveAnswer(frame: LiveOut): void {
-    if (frame.call_id && frame.sdp) answers.get(frame.call_id)?.(frame.sdp)
-  }
-
-  function dropLine(): void {
-    line?.close()
-    line = undefined
-  }
-
-  function drop(): void {
-    clearTimeout(retry)
-    if (up.value) downSince.value = Date.now()
-    dropLine()
-    up.value = false
-    quality.value = undefined
-    remote.value = undefined
-  }
-
-  function over(reason: string): void {
-    drop()
+  function over(reason: string, words = endWords(reason)): void {
+    keeper.drop()
     if (!call.value) return
+    const unheard = asked.value
     call.value = undefined
-    endedText.value = reason ? `Call ended: ${reason === 'agent hung up' ? 'you hung up' : reason}` : 'Call ended'
-    error.value = ''
-    downSince.value = 0
+    endedText.value = unheard ? '' : words
+    error.value = news.value = ''
+    downSince.value = accepted.value = 0
     clearTimeout(endedTimer)
     endedTimer = setTimeout(() => (endedText.value = ''), endedShown)
   }
 
+  // command sends one about the call that runs; false = refused, with the server's words in error.
   async function command(frame: LiveIn): Promise<boolean> {
     if (!call.value) return false
+    acting.value = frame.type
     try {
       await live.ask({ ...frame, call_id: call.value.call_id })
       error.value = ''
@@ -214,13 +236,15 @@ export const usePhone = defineStore('phone', () => {
     } catch (err) {
       error.value = said(err)
       return false
+    } finally {
+      acting.value = ''
     }
   }
 
   // mute acts here at once; the server only learns of it.
   async function mute(): Promise<void> {
     muted.value = !muted.value
-    line?.silent(muted.value)
+    keepLine()
     await command({ type: 'mute', on: muted.value })
   }
 
@@ -229,21 +253,68 @@ export const usePhone = defineStore('phone', () => {
     if (await command({ type: 'hold', on })) held.value = on
   }
 
-  const hangUp = (): Promise<boolean> => command({ type: 'hangup' })
+  async function hangUp(): Promise<boolean> {
+    if (role.value !== 'supervisor') return command({ type: 'hangup' })
+    const done = await command({ type: 'unsupervise' })
+    over('', 'You have left the call')
+    return done
+  }
+
   const dtmf = (digit: string): Promise<boolean> => command({ type: 'dtmf', digit })
+  const record = (on: boolean): Promise<boolean> => command({ type: 'record', on })
+
+  // pass sends the caller on at once; consult calls the third party first, the caller hears music.
+  const pass = (target: CallTarget): Promise<boolean> => command({ type: 'transfer', target })
+  const consult = (target: CallTarget): Promise<boolean> => command({ type: 'consult', target })
+  const swap = (): Promise<boolean> => command({ type: 'swap' })
+  const complete = (): Promise<boolean> => command({ type: 'complete' })
+  const cancel = (): Promise<boolean> => command({ type: 'cancel' })
+  const merge = (): Promise<boolean> => command({ type: 'merge' })
+
+  // accept says yes to a colleague: the line is built, and connecting is the answer.
+  function accept(): void {
+    if (!asked.value || !call.value) return
+    accepted.value = call.value.call_id
+    if (!owns.value) useHere()
+    keepLine()
+  }
+
+  async function decline(): Promise<void> {
+    if (asked.value && (await command({ type: 'decline' }))) over('')
+  }
+
+  // dial throws what the server refuses with: the dialler shows it under its field.
+  async function dial(body: Dial): Promise<Dialled> {
+    if (!owns.value) useHere()
+    const { call_id: id, conversation_id: conversation } = await api.dial(body)
+    // the call frame usually comes first
+    if (call.value?.call_id !== id) receiveCall({ call_id: id, conversation_id: conversation, state: 'dialling', direction: 'out', from: body.number, started_at: new Date().toISOString() })
+    return { call_id: id, conversation_id: conversation }
+  }
+
+  // supervise joins a call of somebody else, or changes how.
+  async function supervise(id: number, conversation: number, mode: Mode): Promise<void> {
+    if (call.value?.call_id === id && role.value === 'supervisor') {
+      if (await command({ type: 'supervise', mode })) call.value = { ...call.value, supervisor: mode }
+      keepLine()
+    } else if (!call.value) {
+      if (!owns.value) useHere()
+      receiveCall({ call_id: id, conversation_id: conversation, role: 'supervisor', state: 'bridged', supervisor: mode, started_at: new Date().toISOString() })
+    }
+  }
 
   async function changeMicrophone(): Promise<void> {
-    if (!line) return
     try {
-      const next = await devices.open()
-      await line.useMicrophone(next)
+      await keeper.useMicrophone(() => devices.open())
     } catch (err) {
       error.value = whyNoMicrophone(err)
     }
   }
 
   return {
-    call, up, wasUp, muted, held, quality, error, endedText, owns, active, state, downSince, remote, pressed, silentPage,
-    start, stop, claim, useHere, receivePhone, receiveCall, receiveAnswer, receiveKey, keepLine, mute, hold, hangUp, dtmf, changeMicrophone,
+    call, up, wasUp, muted, held, quality, error, endedText, news, owns, role, asked, active, talking, third, row, callerName, caller, colleague, state, downSince, remote,
+    pressed, silentPage, acting,
+    start, stop, hello, useHere, receivePhone, receiveCall, receiveKey, mute, hold, hangUp, dtmf, record, pass, consult, swap, complete, cancel, merge,
+    accept, decline, dial, supervise, changeMicrophone,
   }
 })

@@ -28,8 +28,14 @@ function stroke(ctx: AudioContext, out: AudioNode, at: number): void {
   }
 }
 
-// startRing rings until the returned function is called.
-export function startRing(): () => void {
+// useRinger sends a context's sound to a device; '' is the system's own.
+export async function useRinger(ctx: AudioContext, device: string): Promise<void> {
+  const to = (ctx as AudioContext & { setSinkId?: (id: string) => Promise<void> }).setSinkId?.bind(ctx)
+  if (to) await to(device).catch(() => to(''))
+}
+
+// startRing rings on the device until the returned function is called.
+export function startRing(device: string): () => void {
   const ctx = audio
   if (!ctx || ctx.state !== 'running') return () => {}
   const out = ctx.createGain()
@@ -37,9 +43,15 @@ export function startRing(): () => void {
   const once = (): void => {
     for (const offset of pattern) stroke(ctx, out, ctx.currentTime + 0.02 + offset)
   }
-  once()
-  const timer = setInterval(once, every * 1000)
+  let timer: ReturnType<typeof setInterval> | undefined
+  let stopped = false
+  void useRinger(ctx, device).then(() => {
+    if (stopped) return
+    once()
+    timer = setInterval(once, every * 1000)
+  })
   return () => {
+    stopped = true
     clearInterval(timer)
     out.gain.setTargetAtTime(0, ctx.currentTime, 0.02)
     setTimeout(() => out.disconnect(), 200)

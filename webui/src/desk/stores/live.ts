@@ -46,9 +46,10 @@ export const useLive = defineStore('live', () => {
   }
 
   const stop = (): void => socket?.stop()
+  const check = (): void => socket?.check()
   const send = (frame: LiveIn): boolean => socket?.send(frame) ?? false
   const ask = (frame: LiveIn): Promise<LiveOut> =>
     socket ? socket.ask(frame) : Promise.reject(new Error('the live socket was not started'))
 
-  return { state, online, downSince, build, newBuild, signedOut, on, start, stop, send, ask }
+  return { state, online, downSince, build, newBuild, signedOut, on, start, stop, check, send, ask }
 })

@@ -3,7 +3,7 @@ import { defineStore } from 'pinia'
 import { ref } from 'vue'
 import { keep, kept } from '../keep'
 
-export type DialogName = '' | 'palette' | 'keys' | 'transfer' | 'devices' | 'keypad' | 'password'
+export type DialogName = '' | 'palette' | 'keys' | 'transfer' | 'pass' | 'dial' | 'devices' | 'keypad' | 'password'
 
 export const useScreen = defineStore('screen', () => {
   const dialog = ref<DialogName>('')

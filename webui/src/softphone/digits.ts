@@ -1,0 +1,1 @@
+export const digits: readonly string[] = ['1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '0', '#']
