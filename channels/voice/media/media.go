@@ -3,7 +3,7 @@
 // from what was negotiated and swaps pointers here; nothing in this package ever asks back.
 //
 //	           reader goroutine                            mutex of the output
-//	socket ->  parse -> latch -> count -> digits -> Sink  ->  Output -> send -> socket
+//	socket ->  (SRTP) -> latch -> count -> digits -> Sink  ->  Output -> (SRTP) -> socket
 //	           (UDPLeg, or voice's WebRTC leg)   ^swap        ^ Player, by the Pacer
 //
 // A Leg is one side of a conversation: what it hears goes to its Sink, what it says comes from its Output. Joining two

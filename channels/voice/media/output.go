@@ -47,7 +47,9 @@ const (
 func newOutput(cfg LegConfig) *Output {
 	return &Output{
 		send: cfg.Send, pacer: cfg.Pacer, format: cfg.Format.normal(), clock: cfg.Format.Codec.ClockRate(),
-		ssrc: rand.Uint32(), seq: uint16(rand.Uint32()), ts: rand.Uint32(),
+		// Half of the range: should the first packets be lost, SRTP's receiver must not have missed a rollover with them
+		// (RFC 3711 section 3.3.1).
+		ssrc: rand.Uint32(), seq: uint16(rand.Uint32N(1 << 15)), ts: rand.Uint32(),
 	}
 }
 
