@@ -10,6 +10,13 @@
 // legs is two swaps (Bridge), holding is a swap and a Player (Hold); the caller's SDP is never touched. An Output keeps
 // one SSRC, one sequence and one clock for the life of the leg, whoever speaks through it.
 //
+// That is the packet plane. Where the two sides' codecs differ the Output transcodes by itself. The PCM plane begins
+// where somebody needs samples: a Room, which mixes three or more legs, and Leg.Listen. There each leg has a jitter
+// buffer, which the packet plane has not.
+//
+//	Deliver -> Tap (recorder)                       Room: jitter buffers -> sums -> limiter -> Output of each seat
+//	        -> jitter buffer -> Listen              all of it by the Pacer, 20 ms a turn
+//
 // The relay path allocates nothing and holds no buffer: a packet lives in its leg's one Packet until Sink.Write
 // returns.
 package media
