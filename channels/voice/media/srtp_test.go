@@ -59,7 +59,11 @@ func TestSRTP(t *testing.T) {
 				talk(a, n)
 				<-heard
 			}
-			secure(t, b, Security{SDES: &SDES{s, testKey(s, 2), testKey(s, 1)}}) // a refresh: nothing changes
+			before := b.cipher.Load()
+			secure(t, b, Security{SDES: &SDES{s, testKey(s, 2), testKey(s, 1)}}) // a refresh
+			if now := b.cipher.Load(); now.in != before.in || now.out != before.out {
+				t.Error("the same keys count anew: what was heard could be sent again")
+			}
 			talk(a, 3)
 			<-heard
 			a.sendReport(time.Now(), false)
