@@ -20,20 +20,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/emiago/sipgo"
-	"github.com/emiago/sipgo/sip"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/sdp"
+	"patchbay/channels/voice/sipleg"
 	"patchbay/server/bus"
 )
 
@@ -104,8 +103,7 @@ type Voice struct {
 	times   Times
 	log     *slog.Logger
 	edge    *edge.Edge
-	ua      *sipgo.UserAgent
-	server  *sipgo.Server
+	sip     *sipleg.Stack
 	ports   *media.Ports
 	pacer   *media.Pacer
 	web     *webRTC
@@ -113,11 +111,12 @@ type Voice struct {
 	prompts prompts
 	numbers map[string]bool
 
+	external netip.Addr // announced in SIP and SDP; invalid = the address that faces the peer
+
 	panics atomic.Int64
 
-	mu      sync.Mutex // guards the five below
-	calls   map[dialogKey]*call
-	invites map[inviteKey]*call     // for merged requests
+	mu      sync.Mutex // guards the four below
+	calls   map[*call]bool
 	echoes  map[int64]chan struct{} // test calls by agent; closed to end one
 	closing bool
 	running sync.WaitGroup // calls and their helpers; Add under mu while not closing
@@ -126,15 +125,6 @@ type Voice struct {
 	closeErr  error
 	stopCalls context.CancelCauseFunc // ends what still runs
 	callsCtx  context.Context
-}
-
-// dialogKey names a dialog of ours; the remote tag is compared on top.
-type dialogKey struct{ callID, localTag string }
-
-// inviteKey names a request by what all its forks have in common (RFC 3261 section 8.2.2.2).
-type inviteKey struct {
-	callID, fromTag string
-	seq             uint32
 }
 
 const settle = 20 * time.Millisecond
@@ -153,8 +143,7 @@ func New(cfg Config) (*Voice, error) {
 		cfg.Keys = map[string]string{"1": promptHours, "2": promptReturns}
 	}
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
-		calls: make(map[dialogKey]*call), invites: make(map[inviteKey]*call), numbers: make(map[string]bool),
-		echoes: make(map[int64]chan struct{})}
+		calls: make(map[*call]bool), numbers: make(map[string]bool), echoes: make(map[int64]chan struct{})}
 	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
 	for _, n := range cfg.Numbers {
 		v.numbers[bareNumber(n)] = true
@@ -167,7 +156,7 @@ func New(cfg Config) (*Voice, error) {
 
 func (v *Voice) open() (err error) {
 	if v.cfg.ExternalIP != "" {
-		if _, err := netip.ParseAddr(v.cfg.ExternalIP); err != nil {
+		if v.external, err = netip.ParseAddr(v.cfg.ExternalIP); err != nil {
 			return fmt.Errorf("external address: %w", err)
 		}
 	}
@@ -195,20 +184,55 @@ func (v *Voice) open() (err error) {
 			return err
 		}
 	}
-	quiet := slog.New(newQuiet(v.log.Handler()))
-	v.ua, err = sipgo.NewUA(sipgo.WithUserAgent("patchbay"),
-		sipgo.WithUserAgentTransportLayerOptions(append(edge.Options(), sip.WithTransportLayerLogger(quiet))...),
-		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet),
-			// a response to nothing: late, or not meant for us
-			sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {})))
-	if err != nil {
-		return fmt.Errorf("sip stack: %w", err)
+	v.sip, err = sipleg.Open(sipleg.Config{Edge: v.edge, Ports: v.ports, Pacer: v.pacer, Log: v.log, Most: 2 * v.cfg.MaxCalls,
+		OnInvite: v.admit, OnPanic: func() { v.panics.Add(1) },
+		Times: sipleg.Times{T1: v.times.T1, T2: v.times.T2, ReInviteHold: v.times.ReInviteHold}})
+	return err
+}
+
+// admit takes a call that comes in, or refuses it.
+func (v *Voice) admit(leg *sipleg.Leg) {
+	if !v.numbers[bareNumber(leg.Called())] {
+		leg.Refuse(404, "")
+		return
 	}
-	if v.server, err = sipgo.NewServer(v.ua, sipgo.WithServerLogger(quiet)); err != nil {
-		return fmt.Errorf("sip server: %w", err)
+	c := newCall(v, leg)
+	if !v.enter(c) {
+		leg.Refuse(503, "")
+		return
 	}
-	v.server.OnNoRoute(v.serve) // every method comes through the one wrapper
-	return nil
+	if err := leg.Accept(sipleg.Accept{Tell: c.heard, Prefs: prefs, External: v.external}); err != nil {
+		v.log.Info("call refused", "err", err)
+		v.leave(c)
+		return
+	}
+	c.sound = leg.Media()
+	go func() {
+		defer v.leave(c)
+		c.run()
+	}()
+}
+
+// prefs is what a caller may speak.
+var prefs = sdp.Prefs{Codecs: []string{sdp.PCMU, sdp.PCMA}}
+
+// enter counts a call in; false: there is no room, or no more time.
+func (v *Voice) enter(c *call) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closing || len(v.calls) >= v.cfg.MaxCalls {
+		return false
+	}
+	v.calls[c] = true
+	v.running.Add(1)
+	return true
+}
+
+func (v *Voice) leave(c *call) {
+	v.mu.Lock()
+	delete(v.calls, c)
+	v.mu.Unlock()
+	v.running.Done()
 }
 
 // Addr is where SIP is listened to.
@@ -227,8 +251,8 @@ func (v *Voice) Run(ctx context.Context) error {
 	defer stopPacer()
 	var parts sync.WaitGroup
 	served := make(chan error, 1)
-	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                                    // returns its ctx's error
-	parts.Go(func() { served <- v.edge.Serve(context.WithoutCancel(ctx), v.server) }) // until Close: farewells need the sockets
+	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                       // returns its ctx's error
+	parts.Go(func() { served <- v.sip.Run(context.WithoutCancel(ctx)) }) // until Close: farewells need the sockets
 	select {
 	case <-ctx.Done():
 	case err = <-served:
@@ -243,18 +267,19 @@ func (v *Voice) Run(ctx context.Context) error {
 
 // drain is the first step of the end: no new calls, then none at all.
 func (v *Voice) drain() {
+	v.sip.Refuse()
 	v.mu.Lock()
 	v.closing = true
 	v.mu.Unlock()
 	ended := make(chan struct{})
-	go func() { v.running.Wait(); close(ended) }()
+	go func() { v.running.Wait(); v.sip.Wait(); close(ended) }()
 	select {
 	case <-ended:
 		return
 	case <-time.After(v.times.DrainCalls):
 	}
 	v.mu.Lock()
-	for _, c := range v.calls {
+	for c := range v.calls {
 		c.post(stopped{})
 	}
 	v.mu.Unlock()
@@ -264,9 +289,7 @@ func (v *Voice) drain() {
 		v.log.Warn("calls cut off at the end", "calls", v.Calls())
 	}
 	v.stopCalls(errStopping) // whoever still tries gives up now
-	if v.ua != nil {
-		v.ua.TransactionLayer().Close() // and whoever waits for an answer
-	}
+	v.sip.Cut()
 	<-ended
 }
 
@@ -277,6 +300,9 @@ func (v *Voice) Close() error {
 		v.closing = true
 		v.mu.Unlock()
 		v.stopCalls(errStopping)
+		if v.sip != nil {
+			v.sip.Cut()
+		}
 		v.running.Wait()
 		if v.edge != nil {
 			// sipgo gives each message a goroutine that nobody can wait for; one that finds the listener closed
@@ -285,8 +311,8 @@ func (v *Voice) Close() error {
 			<-time.After(settle)
 		}
 		var errs []error
-		if v.ua != nil {
-			errs = append(errs, v.ua.Close())
+		if v.sip != nil {
+			errs = append(errs, v.sip.Close())
 		}
 		if v.edge != nil {
 			errs = append(errs, v.edge.Close())
@@ -371,22 +397,6 @@ func (v *Voice) command(ctx context.Context, id int64, sig channels.CallSignal) 
 		return reply.Error
 	}
 	return nil
-}
-
-// here is the address we announce to a peer.
-func (v *Voice) here(source string) netip.AddrPort {
-	local := v.Addr()
-	if ip, err := netip.ParseAddr(v.cfg.ExternalIP); err == nil {
-		return netip.AddrPortFrom(ip, local.Port())
-	}
-	if !local.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-	}
-	if c, err := net.Dial("udp", source); err == nil { // sends nothing, asks the routing table
-		defer c.Close()
-		return netip.AddrPortFrom(c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), local.Port())
-	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), local.Port())
 }
 
 // publish sends a frame to an agent's tabs.
