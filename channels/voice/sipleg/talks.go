@@ -2,7 +2,6 @@ package sipleg
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"math/rand/v2"
 	"strconv"
@@ -103,11 +102,7 @@ func (l *Leg) secure(t sdp.Terms) {
 		suite, _ := media.ParseSuite(t.SDES.Suite)
 		s.SDES = &media.SDES{Suite: suite, Local: t.SDES.Local, Remote: t.SDES.Remote}
 	case t.DTLS != nil:
-		hash, known := map[string]crypto.Hash{"sha-256": crypto.SHA256, "sha-384": crypto.SHA384, "sha-512": crypto.SHA512}[t.DTLS.Hash]
-		if !known {
-			hash = crypto.SHA256
-		}
-		s.DTLS = &media.DTLS{Certificate: l.stack.certificate, Client: t.DTLS.Client, Hash: hash, Fingerprint: t.DTLS.Sum, Done: func(err error) {
+		s.DTLS = &media.DTLS{Certificate: l.stack.certificate, Client: t.DTLS.Client, Hash: t.DTLS.Hash, Fingerprint: t.DTLS.Sum, Done: func(err error) {
 			if err != nil {
 				l.post(func() { l.fail("media not protected: " + err.Error()) })
 			}
