@@ -27,6 +27,7 @@ const (
 	EventState   = "state"   // State has changed
 	EventDraft   = "draft"
 	EventTyping  = "typing"
+	EventCall    = "call" // a call from the web page has begun, moved or ended
 )
 
 // Subjects on the bus.
