@@ -39,6 +39,8 @@ const (
 	// TrunkSubject says that telephone settings have changed: trunks, numbers, devices, prompts or queues. No payload:
 	// read again what you use.
 	TrunkSubject = "trunks"
+	// TrunkStateSubject says that what a node knows of a trunk has changed. No payload.
+	TrunkStateSubject = "trunk_states"
 )
 
 // DeskNews says which conversation's row to read again.
