@@ -57,7 +57,7 @@ func (c *call) news(reason string) {
 	if c.agentID == 0 {
 		return
 	}
-	n := agentNews{CallID: c.id, ConversationID: c.conversation, State: c.state, From: c.number, Name: c.name, Held: c.held,
+	n := agentNews{CallID: c.id, ConversationID: c.conversation, State: c.state, From: c.caller, Name: c.name, Held: c.held,
 		Muted: c.muted, CallerHeld: c.callerHeld, Tab: c.tab, StartedAt: c.answeredAt, Reason: reason}
 	if !c.bridgedAt.IsZero() {
 		n.BridgedAt = &c.bridgedAt
@@ -262,9 +262,9 @@ func (c *call) comfort() {
 	c.connected, c.held = false, false
 	c.state = channels.CallConnecting
 	if c.agentLeg != nil {
-		media.Part(c.sound.Leg, c.agentLeg.Leg)
+		media.Part(c.leg.Leg, c.agentLeg.Leg)
 	} else {
-		c.sound.Swap(media.Discard)
+		c.leg.Swap(media.Discard)
 	}
 	c.music()
 	c.moved()
@@ -307,7 +307,7 @@ func (c *call) leave(reason string) {
 	c.state = channels.CallWaiting
 	c.held, c.muted, c.agentAt = false, false, time.Time{}
 	c.dropAgentLeg()
-	c.sound.Swap(media.Discard)
+	c.leg.Swap(media.Discard)
 	c.joined.Store(0)
 	c.news(reason)
 	c.agentID, c.tab = 0, ""
@@ -324,7 +324,7 @@ func (c *call) dropAgentLeg() {
 		return
 	}
 	c.agentLeg, c.connected = nil, false
-	media.Part(c.sound.Leg, leg.Leg)
+	media.Part(c.leg.Leg, leg.Leg)
 	c.v.running.Add(1) // the call itself is one of v.running
 	go func() {
 		defer c.v.running.Done()
@@ -339,7 +339,7 @@ func (c *call) patch() {
 	if c.state != channels.CallBridged || c.agentLeg == nil {
 		return
 	}
-	caller, agent := c.sound.Leg, c.agentLeg.Leg
+	caller, agent := c.leg.Leg, c.agentLeg.Leg
 	switch {
 	case c.callerHeld: // nothing may be sent to them (RFC 3264 section 8.4)
 		media.Part(caller, agent)
@@ -365,7 +365,7 @@ func (c *call) sendKey(digit string) *channels.Error {
 	case c.state != channels.CallBridged:
 		return errNotNow
 	}
-	if err := c.sound.SendDTMF(digit[0], keyLength); err != nil {
+	if err := c.leg.SendDTMF(digit[0], keyLength); err != nil {
 		c.log.Debug("send key", "err", err) // without the digit
 		return errNoKeys
 	}

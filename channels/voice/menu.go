@@ -10,14 +10,16 @@ import (
 
 // menu is the caller's side: what is played to them and what their keys mean.
 type menu struct {
-	playing <-chan struct{} // the prompt being spoken; nil for music and silence
-	player  *media.Player
-	then    func() // when it was spoken to its end
-	greeted bool
-	inLine  bool // the conversation waits for a person already: no menu
-	misses  int  // prompts without an answer
-	wrong   int  // keys without a meaning
-	inputAt time.Time
+	playing   <-chan struct{} // the prompt being spoken; nil for music and silence
+	player    *media.Player
+	then      func() // when it was spoken to its end
+	greeted   bool
+	inLine    bool // the conversation waits for a person already: no menu
+	misses    int  // prompts without an answer
+	wrong     int  // keys without a meaning
+	inputAt   time.Time
+	lastKey   key
+	lastKeyAt time.Time
 
 	callerHeld bool      // they have put us on hold: nothing is played
 	resumedAt  time.Time // and taken us back
@@ -26,6 +28,7 @@ type menu struct {
 const (
 	maxMisses = 2
 	maxWrong  = 3
+	keyTwice  = 500 * time.Millisecond // the same key by RTP and by INFO is one
 )
 
 // say speaks a prompt; what was spoken before is cut off.
@@ -35,7 +38,7 @@ func (c *call) say(name string, then func()) {
 		c.playing = nil
 		return // onResume speaks again
 	}
-	c.player = c.sound.Play(media.NewPlayer(c.v.prompts[name]))
+	c.player = c.leg.Play(media.NewPlayer(c.v.prompts[name]))
 	c.playing, c.then = c.player.Done(), then
 }
 
@@ -43,7 +46,7 @@ func (c *call) say(name string, then func()) {
 func (c *call) music() {
 	c.playing = nil
 	if !c.callerHeld {
-		c.sound.Play(media.Loop(c.v.prompts[promptMusic]))
+		c.leg.Play(media.Loop(c.v.prompts[promptMusic]))
 	}
 }
 
@@ -88,12 +91,18 @@ func (c *call) onNoInput() {
 }
 
 // onKey is one key of the caller.
-func (c *call) onKey(digit byte) {
+func (c *call) onKey(k key) {
+	now := time.Now()
+	twin := c.lastKey.digit == k.digit && c.lastKey.info != k.info && now.Sub(c.lastKeyAt) < keyTwice
+	c.lastKey, c.lastKeyAt = k, now
+	if twin {
+		return
+	}
 	switch c.state {
 	case channels.CallAnswered:
-		c.choose(digit)
+		c.choose(k.digit)
 	case channels.CallBridged:
-		c.v.publish(c.agentID, keyNews{Type: "call_dtmf", CallID: c.id, ConversationID: c.conversation, Digit: string(digit)})
+		c.v.publish(c.agentID, keyNews{Type: "call_dtmf", CallID: c.id, ConversationID: c.conversation, Digit: string(k.digit)})
 	}
 }
 
@@ -152,13 +161,13 @@ func (c *call) onHold(held bool) {
 		c.patch()
 	case channels.CallAnswered:
 		if held {
-			c.sound.Stop()
+			c.leg.Stop()
 		} else {
 			c.say(promptGreeting, c.listen)
 		}
 	default:
 		if held {
-			c.sound.Stop()
+			c.leg.Stop()
 		} else {
 			c.music()
 		}

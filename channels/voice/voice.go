@@ -20,11 +20,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/emiago/sipgo"
+	"github.com/emiago/sipgo/sip"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -32,7 +35,6 @@ import (
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
-	"patchbay/channels/voice/sipleg"
 	"patchbay/server/bus"
 )
 
@@ -103,20 +105,21 @@ type Voice struct {
 	times   Times
 	log     *slog.Logger
 	edge    *edge.Edge
-	sip     *sipleg.Stack
+	ua      *sipgo.UserAgent
+	server  *sipgo.Server
 	ports   *media.Ports
 	pacer   *media.Pacer
 	web     *webRTC
 	turn    *turnServer // nil: none
 	prompts prompts
-	numbers map[string]bool
+	trunks  *trunks
 
-	external netip.Addr // announced in SIP and SDP; invalid = the address that faces the peer
+	panics      atomic.Int64
+	trunksEnded chan struct{}
 
-	panics atomic.Int64
-
-	mu      sync.Mutex // guards the four below
-	calls   map[*call]bool
+	mu      sync.Mutex // guards the five below
+	calls   map[dialogKey]*call
+	invites map[inviteKey]*call     // for merged requests
 	echoes  map[int64]chan struct{} // test calls by agent; closed to end one
 	closing bool
 	running sync.WaitGroup // calls and their helpers; Add under mu while not closing
@@ -126,6 +129,18 @@ type Voice struct {
 	stopCalls context.CancelCauseFunc // ends what still runs
 	callsCtx  context.Context
 }
+
+// dialogKey names a dialog of ours; the remote tag is compared on top.
+type dialogKey struct{ callID, localTag string }
+
+// inviteKey names a request by what all its forks have in common (RFC 3261 section 8.2.2.2).
+type inviteKey struct {
+	callID, fromTag string
+	seq             uint32
+}
+
+// realm of all logins here.
+const realm = "patchbay"
 
 const settle = 20 * time.Millisecond
 
@@ -143,11 +158,9 @@ func New(cfg Config) (*Voice, error) {
 		cfg.Keys = map[string]string{"1": promptHours, "2": promptReturns}
 	}
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
-		calls: make(map[*call]bool), numbers: make(map[string]bool), echoes: make(map[int64]chan struct{})}
+		calls: make(map[dialogKey]*call), invites: make(map[inviteKey]*call),
+		echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
 	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
-	for _, n := range cfg.Numbers {
-		v.numbers[bareNumber(n)] = true
-	}
 	if err := v.open(); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
@@ -156,7 +169,7 @@ func New(cfg Config) (*Voice, error) {
 
 func (v *Voice) open() (err error) {
 	if v.cfg.ExternalIP != "" {
-		if v.external, err = netip.ParseAddr(v.cfg.ExternalIP); err != nil {
+		if _, err := netip.ParseAddr(v.cfg.ExternalIP); err != nil {
 			return fmt.Errorf("external address: %w", err)
 		}
 	}
@@ -169,10 +182,14 @@ func (v *Voice) open() (err error) {
 	if v.prompts, err = loadPrompts(v.cfg.Keys); err != nil {
 		return err
 	}
-	if v.edge, err = edge.Open(edge.Config{Listen: []edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}},
-		Policy: edge.Policy{Trusted: v.cfg.Trunks}, Log: v.log}); err != nil {
+	logins, err := edge.NewDigest(realm, func(user string) (edge.Account, bool) { return v.trunks.account(user) })
+	if err != nil {
 		return err
 	}
+	if v.edge, err = edge.Open(edge.Config{Listen: []edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}}, Digest: logins, Log: v.log}); err != nil {
+		return err
+	}
+	v.trunks = newTrunks(v.trunksConfig())
 	local := v.edge.Addr("udp")
 	v.ports = media.NewPorts(local.Addr().Unmap(), v.cfg.RTPMin, v.cfg.RTPMax)
 	if v.web, err = newWebRTC(webRTCConfig{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
@@ -184,55 +201,32 @@ func (v *Voice) open() (err error) {
 			return err
 		}
 	}
-	v.sip, err = sipleg.Open(sipleg.Config{Edge: v.edge, Ports: v.ports, Pacer: v.pacer, Log: v.log, Most: 2 * v.cfg.MaxCalls,
-		OnInvite: v.admit, OnPanic: func() { v.panics.Add(1) },
-		Times: sipleg.Times{T1: v.times.T1, T2: v.times.T2, ReInviteHold: v.times.ReInviteHold}})
-	return err
+	quiet := slog.New(newQuiet(v.log.Handler()))
+	v.ua, err = sipgo.NewUA(sipgo.WithUserAgent("patchbay"),
+		sipgo.WithUserAgentTransportLayerOptions(append(edge.Options(), sip.WithTransportLayerLogger(quiet))...),
+		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet),
+			// a response to nothing: late, or not meant for us
+			sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {})))
+	if err != nil {
+		return fmt.Errorf("sip stack: %w", err)
+	}
+	if v.server, err = sipgo.NewServer(v.ua, sipgo.WithServerLogger(quiet)); err != nil {
+		return fmt.Errorf("sip server: %w", err)
+	}
+	v.server.OnNoRoute(v.serve) // every method comes through the one wrapper
+	return nil
 }
 
-// admit takes a call that comes in, or refuses it.
-func (v *Voice) admit(leg *sipleg.Leg) {
-	if !v.numbers[bareNumber(leg.Called())] {
-		leg.Refuse(404, "")
-		return
+// trunksConfig ties the trunks to this telephone. What the settings say is one more trunk, that lets calls in.
+func (v *Voice) trunksConfig() trunksConfig {
+	settings := channels.Trunk{Name: "the settings", Enabled: true, CallerHeader: "pai", CalledHeader: "ruri", ForceRport: true, Transport: "udp",
+		Codecs: []string{sdp.PCMU, sdp.PCMA}, SRTP: sdp.Off, Latch: "auto"}
+	for _, p := range v.cfg.Trunks {
+		settings.Sources = append(settings.Sources, p.String())
 	}
-	c := newCall(v, leg)
-	if !v.enter(c) {
-		leg.Refuse(503, "")
-		return
-	}
-	if err := leg.Accept(sipleg.Accept{Tell: c.heard, Prefs: prefs, External: v.external}); err != nil {
-		v.log.Info("call refused", "err", err)
-		v.leave(c)
-		return
-	}
-	c.sound = leg.Media()
-	go func() {
-		defer v.leave(c)
-		c.run()
-	}()
-}
-
-// prefs is what a caller may speak.
-var prefs = sdp.Prefs{Codecs: []string{sdp.PCMU, sdp.PCMA}}
-
-// enter counts a call in; false: there is no room, or no more time.
-func (v *Voice) enter(c *call) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closing || len(v.calls) >= v.cfg.MaxCalls {
-		return false
-	}
-	v.calls[c] = true
-	v.running.Add(1)
-	return true
-}
-
-func (v *Voice) leave(c *call) {
-	v.mu.Lock()
-	delete(v.calls, c)
-	v.mu.Unlock()
-	v.running.Done()
+	return trunksConfig{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, BuiltIn: settings, Numbers: v.cfg.Numbers,
+		Request: v.request, Resolve: new(edge.Resolver).Resolve, Here: v.hereFor, Log: v.log,
+		Hear: func(trusted []netip.Prefix) { v.edge.SetPolicy(edge.Policy{Trusted: trusted}) }}
 }
 
 // Addr is where SIP is listened to.
@@ -251,14 +245,24 @@ func (v *Voice) Run(ctx context.Context) error {
 	defer stopPacer()
 	var parts sync.WaitGroup
 	served := make(chan error, 1)
-	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                       // returns its ctx's error
-	parts.Go(func() { served <- v.sip.Run(context.WithoutCancel(ctx)) }) // until Close: farewells need the sockets
+	trunksCtx, stopTrunks := context.WithCancel(context.WithoutCancel(ctx)) // unregistering needs the sockets, too
+	defer stopTrunks()
+	parts.Go(func() {
+		defer close(v.trunksEnded)
+		if err := v.trunks.run(trunksCtx); err != nil {
+			v.log.Error("trunks", "err", err)
+		}
+	})
+	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                                    // returns its ctx's error
+	parts.Go(func() { served <- v.edge.Serve(context.WithoutCancel(ctx), v.server) }) // until Close: farewells need the sockets
 	select {
 	case <-ctx.Done():
 	case err = <-served:
 	}
 	unbus()
+	stopTrunks()
 	v.drain()
+	<-v.trunksEnded
 	stopPacer()
 	err = errors.Join(err, v.Close())
 	parts.Wait()
@@ -267,19 +271,18 @@ func (v *Voice) Run(ctx context.Context) error {
 
 // drain is the first step of the end: no new calls, then none at all.
 func (v *Voice) drain() {
-	v.sip.Refuse()
 	v.mu.Lock()
 	v.closing = true
 	v.mu.Unlock()
 	ended := make(chan struct{})
-	go func() { v.running.Wait(); v.sip.Wait(); close(ended) }()
+	go func() { v.running.Wait(); close(ended) }()
 	select {
 	case <-ended:
 		return
 	case <-time.After(v.times.DrainCalls):
 	}
 	v.mu.Lock()
-	for c := range v.calls {
+	for _, c := range v.calls {
 		c.post(stopped{})
 	}
 	v.mu.Unlock()
@@ -288,8 +291,11 @@ func (v *Voice) drain() {
 	case <-time.After(v.times.ShutdownGrace):
 		v.log.Warn("calls cut off at the end", "calls", v.Calls())
 	}
+	<-v.trunksEnded
 	v.stopCalls(errStopping) // whoever still tries gives up now
-	v.sip.Cut()
+	if v.ua != nil {
+		v.ua.TransactionLayer().Close() // and whoever waits for an answer
+	}
 	<-ended
 }
 
@@ -300,9 +306,6 @@ func (v *Voice) Close() error {
 		v.closing = true
 		v.mu.Unlock()
 		v.stopCalls(errStopping)
-		if v.sip != nil {
-			v.sip.Cut()
-		}
 		v.running.Wait()
 		if v.edge != nil {
 			// sipgo gives each message a goroutine that nobody can wait for; one that finds the listener closed
@@ -311,8 +314,8 @@ func (v *Voice) Close() error {
 			<-time.After(settle)
 		}
 		var errs []error
-		if v.sip != nil {
-			errs = append(errs, v.sip.Close())
+		if v.ua != nil {
+			errs = append(errs, v.ua.Close())
 		}
 		if v.edge != nil {
 			errs = append(errs, v.edge.Close())
@@ -397,6 +400,34 @@ func (v *Voice) command(ctx context.Context, id int64, sig channels.CallSignal) 
 		return reply.Error
 	}
 	return nil
+}
+
+// here is the address we announce to a peer.
+func (v *Voice) here(source string) netip.AddrPort {
+	local := v.Addr()
+	if ip, err := netip.ParseAddr(v.cfg.ExternalIP); err == nil {
+		return netip.AddrPortFrom(ip, local.Port())
+	}
+	if !local.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+	}
+	if c, err := net.Dial("udp", source); err == nil { // sends nothing, asks the routing table
+		defer c.Close()
+		return netip.AddrPortFrom(c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), local.Port())
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), local.Port())
+}
+
+// hereFor is the address we announce to a trunk's server; announce is what the trunk itself says, perhaps nothing.
+func (v *Voice) hereFor(h edge.Hop, announce string) netip.AddrPort {
+	here := v.here(h.Addr.String())
+	if ip, err := netip.ParseAddr(announce); err == nil {
+		here = netip.AddrPortFrom(ip, here.Port())
+	}
+	if bound := v.edge.Addr(h.Transport); bound.IsValid() {
+		here = netip.AddrPortFrom(here.Addr(), bound.Port())
+	}
+	return here
 }
 
 // publish sends a frame to an agent's tabs.

@@ -53,7 +53,6 @@ func (o *Output) Write(p *Packet) {
 	if !ok {
 		return
 	}
-	o.speaker = nil
 	dst := o.buf[headerSize:]
 	seq, ts := p.Seq+o.from.seq, o.from.ts(p.TS, o.clock)
 	if o.from.anew {
