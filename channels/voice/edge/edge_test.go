@@ -58,7 +58,12 @@ func TestStrangers(t *testing.T) {
 	newPeer(t, "127.0.0.1", s.Addr("udp")).ask(ctx)
 	eve.silent()
 	for _, transport := range []string{"tcp", "tls"} {
-		l := dialTCP(t, "127.0.0.2", s.Addr(transport))
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+		c, err := d.DialContext(ctx, "tcp", s.Addr(transport).String())
+		if err != nil {
+			continue // reset so fast
+		}
+		l := newLine(t, c, nil)
 		if transport == "tls" {
 			if err := tls.Client(l.Conn, client).HandshakeContext(ctx); err == nil {
 				t.Error("a stranger shook hands")

@@ -202,7 +202,10 @@ func (g *gate) knock(p []byte, src netip.AddrPort, udp bool) verdict {
 		g.blame(ip, Scanner)
 	}
 	answer := stateless(headers, src, 401, "Unauthorized", "WWW-Authenticate: "+g.digest.challenge(user, ip, nonce != "")+"\r\n")
-	return verdict{answer: fit(answer, p, udp)}
+	if answer = fit(answer, p, udp); answer == nil {
+		g.complain("sip request too small to be challenged", "ip", ip, "bytes", len(p))
+	}
+	return verdict{answer: answer}
 }
 
 // fit keeps an answer to a request that proves nothing from being larger than it: who sends in another's name must not

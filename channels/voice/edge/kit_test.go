@@ -144,6 +144,7 @@ func request(method, user string, from net.Addr, transport string, extra ...stri
 	n := serial.Add(1)
 	text := fmt.Sprintf("%s sip:%s@%s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK%d;rport\r\nMax-Forwards: 70\r\nFrom: <sip:%s@%s>;tag=t%d\r\n"+
 		"To: <sip:%s@%s>\r\nCall-ID: call-%d\r\nCSeq: %d %s\r\nContact: <sip:%s@%s>\r\n", method, user, realm, transport, from, n, user, realm, n, user, realm, n, n, method, user, from)
+	text += "User-Agent: testphone 1.0\r\nAllow: INVITE, ACK, BYE, CANCEL, OPTIONS, NOTIFY, REFER\r\n"
 	for _, line := range extra {
 		text += line + "\r\n"
 	}

@@ -284,7 +284,7 @@ func stateless(headers []rawHeader, src netip.AddrPort, code int, reason, extra 
 			continue
 		case "to":
 			if !seen["to"] && !hasParam(value, "tag") {
-				value += ";tag=unread-" + lent(headers)
+				value += ";tag=" + lent(headers)
 			}
 		case "from", "call-id", "cseq":
 		default:
@@ -320,13 +320,14 @@ func stamp(via string, src netip.AddrPort) string {
 	return first
 }
 
-// shorten writes an answer of ours with the short header names (RFC 3261 section 7.3.3).
+// shorten writes an answer of ours with the short header names (RFC 3261 section 7.3.3) and without the length of the body
+// that a datagram need not have.
 func shorten(answer []byte) []byte {
 	return []byte(shortNames.Replace(string(answer)))
 }
 
 var shortNames = strings.NewReplacer("\r\nVia: ", "\r\nv:", "\r\nFrom: ", "\r\nf:", "\r\nTo: ", "\r\nt:",
-	"\r\nCall-ID: ", "\r\ni:", "\r\nCSeq: ", "\r\nCSeq:", "\r\nContent-Length: ", "\r\nl:")
+	"\r\nCall-ID: ", "\r\ni:", "\r\nCSeq: ", "\r\nCSeq:", "\r\nContent-Length: 0", "")
 
 // loginOf reads what a gate needs of a request's login: the nonce it answers, and for whom (who has none yet: the
 // address-of-record, which is To's for REGISTER and From's for a call; they are the same in a REGISTER of one's own).

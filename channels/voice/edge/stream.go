@@ -32,7 +32,7 @@ var (
 	errBadLength = errors.New("bad Content-Length")
 )
 
-// frame finds the end of the first message in buf; 0: it has not come yet.
+// frame tells where the first message in buf ends, which may be behind what has come; 0: not known yet.
 func frame(buf []byte) (int, error) {
 	end := bytes.Index(buf[:min(len(buf), maxHead)], []byte("\r\n\r\n"))
 	if end < 0 {
@@ -58,8 +58,6 @@ func frame(buf []byte) (int, error) {
 		return end + 4, errNoLength
 	case length > maxBody:
 		return end + 4, errTooLarge
-	case len(buf) < end+4+length:
-		return 0, nil
 	}
 	return end + 4 + length, nil
 }
@@ -69,10 +67,10 @@ func frame(buf []byte) (int, error) {
 func plausible(buf []byte) bool {
 	line, _, whole := bytes.Cut(buf, []byte("\n"))
 	if whole {
-		return firstToken(buf) != tokenNone && bytes.Contains(bytes.ToUpper(line), []byte("SIP/"))
+		return firstToken(buf) != tokenNone && len(line) < maxLine && bytes.Contains(bytes.ToUpper(line), []byte("SIP/"))
 	}
 	for i, c := range line {
-		if c == ' ' || c == '/' {
+		if c == ' ' || c == '\t' || c == '/' {
 			return len(line) < maxLine
 		}
 		if !isTokenByte(c) || i >= 64 {
@@ -99,6 +97,7 @@ type conn struct {
 
 	room   []byte // what one read of ours brings
 	buf    []byte
+	need   int       // bytes that the message which is coming has, once that is known
 	begun  time.Time // when the message that is coming began
 	blanks int       // CRLFs since the last message
 
@@ -144,7 +143,7 @@ func (c *conn) next() ([]byte, bool) {
 		if !c.keepAlive() {
 			return nil, false
 		}
-		if len(c.buf) == 0 {
+		if len(c.buf) < c.need || len(c.buf) == 0 || len(c.buf) == 1 && c.buf[0] == '\r' {
 			return nil, true
 		}
 		if !plausible(c.buf) {
@@ -156,7 +155,7 @@ func (c *conn) next() ([]byte, bool) {
 			c.refuse(err, n)
 			return nil, false
 		}
-		if n == 0 {
+		if c.need = n; n == 0 || n > len(c.buf) {
 			return nil, true
 		}
 		v := c.edge.gate.admit(c.buf[:n], c.remote, false)
@@ -174,7 +173,7 @@ func (c *conn) next() ([]byte, bool) {
 			pass = bytes.Clone(pass)
 		}
 		c.buf = append(c.buf[:0], c.buf[n:]...)
-		c.begun = time.Now()
+		c.need, c.begun = 0, time.Now()
 		if v.answer != nil {
 			if _, err := c.Write(v.answer); err != nil {
 				return nil, false
@@ -203,10 +202,7 @@ func (c *conn) keepAlive() bool {
 			}
 		}
 	}
-	if len(c.buf) == 1 && c.buf[0] == '\r' {
-		return true
-	}
-	if len(c.buf) > 0 {
+	if len(c.buf) > 0 && c.buf[0] != '\r' {
 		c.blanks = 0
 	}
 	return true

@@ -90,7 +90,8 @@ func (s *udpSocket) WriteTo(p []byte, addr net.Addr) (int, error) {
 		return 0, err
 	}
 	if to, ok := addr.(*net.UDPAddr); ok {
-		s.gate.tell(false, "udp", s.local, to.AddrPort(), out)
+		at := to.AddrPort()
+		s.gate.tell(false, "udp", s.local, netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), out)
 	}
 	return len(p), nil // sipgo compares with what it handed in
 }
