@@ -126,11 +126,9 @@ func (h *house) rooms(ctx context.Context) (err error) {
 		ways[channels.Email] = h.mail
 	}
 	if h.chat, err = chat.New(chat.Config{Pool: h.db.Pool, Bus: h.bus, Receive: receive, Log: h.log, Company: h.cfg.Company.Name,
-		Phone: h.phone(), Mail: h.cfg.Mail.Address, PublicURL: h.publicURL(), Origins: h.cfg.HTTP.AllowedOrigins,
-		Calls: h.voice != nil && h.cfg.Chat.Calls, NodeID: h.node, ICE: h.ice, Limits: chat.Limits{
+		Phone: h.phone(), Mail: h.cfg.Mail.Address, PublicURL: h.publicURL(), Origins: h.cfg.HTTP.AllowedOrigins, Limits: chat.Limits{
 			VisitorRate: float64(h.cfg.Chat.VisitorPerSecond), VisitorBurst: 5 * h.cfg.Chat.VisitorPerSecond,
-			AddressRate: float64(h.cfg.Chat.AddressPerSecond), AddressBurst: 5 * h.cfg.Chat.AddressPerSecond, Sockets: h.cfg.Chat.AddressSockets,
-			AddressCalls: h.cfg.Chat.AddressCalls},
+			AddressRate: float64(h.cfg.Chat.AddressPerSecond), AddressBurst: 5 * h.cfg.Chat.AddressPerSecond, Sockets: h.cfg.Chat.AddressSockets},
 	}); err != nil {
 		return fmt.Errorf("chat: %w", err)
 	}
@@ -156,6 +154,12 @@ func (h *house) voiceConfig(receive channels.Receive) voice.Config {
 	}
 	return voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: trunks,
 		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP, TURN: h.turnConfig(),
+		Borrow: func(ctx context.Context, call, by int64, t channels.CallTarget) (int64, string, error) {
+			return agents.Borrow(ctx, h.db.Pool, call, by, t)
+		},
+		GiveBack: func(ctx context.Context, call, agent int64) error {
+			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
+		},
 		Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log}
 }
 

@@ -38,7 +38,6 @@ func (s *session) attach(ctx context.Context, conversation int64, welcome *outFr
 	if welcome != nil {
 		welcome.ConversationID, welcome.Seq = conversation, now.LastSeq
 		welcome.State, welcome.AgentName, welcome.Waiting = now.State, now.AgentName, now.place()
-		welcome.Call = now.news()
 		s.shown = now
 		s.push(*welcome)
 	}
@@ -90,9 +89,6 @@ func (s *session) send(ctx context.Context, now *standing) error {
 	if !now.same(s.shown) {
 		s.push(outFrame{Type: "state", ConversationID: s.listening, State: now.State, AgentName: now.AgentName, place: now.place()})
 	}
-	if s.shown == nil && now.live() || s.shown != nil && !now.callStanding.same(s.shown.callStanding) {
-		s.push(outFrame{Type: "call", Call: now.news()})
-	}
 	s.shown = now
 	return nil
 }
@@ -113,7 +109,7 @@ func (s *session) news(ctx context.Context, data []byte) error {
 	switch e.Type {
 	case channels.EventMessage:
 		return s.messageNews(ctx, &e)
-	case channels.EventState, channels.EventCall:
+	case channels.EventState:
 		return s.catchUp(ctx)
 	case channels.EventDraft:
 		// A person has it: the model's words are not for the visitor any more. On the phone they are spoken instead.

@@ -13,6 +13,8 @@ func (v *Voice) asked(data []byte) (any, error) {
 		return channels.CallReply{Error: channels.Fail(channels.Invalid, "This is not a request to the telephone.")}, nil
 	}
 	switch req.Type {
+	case "dial":
+		return answered("", v.dialOut(req))
 	case "echo":
 		return answered(v.echo(req))
 	}

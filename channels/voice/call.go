@@ -1,78 +1,45 @@
 package voice
 
 import (
-	"errors"
 	"log/slog"
-	"net/netip"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
 	"patchbay/channels"
-	"patchbay/channels/voice/edge"
-	"patchbay/channels/voice/media"
-	"patchbay/channels/voice/sdp"
+	"patchbay/channels/voice/sipleg"
 )
 
 // call is one caller's session, from INVITE to the last word about it. One goroutine (run) owns everything below the
 // line; others post to its mail.
 type call struct {
-	v         *Voice
-	log       *slog.Logger
-	key       dialogKey
-	invite    inviteKey
-	remoteTag string
-	mail      chan any
-	withdrawn chan struct{} // the INVITE was cancelled; filled from inside the transaction, which must not wait
-	gone      chan struct{} // closed when nobody reads the mail any more
-	joined    atomic.Int64  // the agent who may connect, for a look before a browser leg is built
+	v    *Voice
+	log  *slog.Logger
+	mail chan any
+	gone chan struct{} // closed when nobody reads the mail any more
 
 	// ------------------------------------------------------------------ run's own
-	req     *sip.Request
-	tx      sip.ServerTransaction
-	dialog  *dialog
-	offer   *sdp.Session // nil: the INVITE had none, we offer
-	agreed  sdp.Terms
-	sdp     *sdp.Local
-	body    []byte // of our 200: the answer, or our offer
-	leg     *media.UDPLeg
-	unbus   func()
-	waiting *request // a re-INVITE that came before the ACK of the last one
-	holdTil time.Time
+	unbus func()
+	leg   *sipleg.Leg // of a caller by telephone
+	way   *wayOut     // of a call that an agent makes
 
-	state        string // "" while it rings, then channels.Call...
+	direction    string // in or out
+	state        string // "" while it rings at us, then channels.Call...
 	id           int64  // of the row
 	conversation int64
-	arrival
-	answeredAt time.Time
-	bridgedAt  time.Time
-	ended      bool
+	number, name string // the customer's
+	ours         string // the number that was called, or is shown
+	startedAt    time.Time
+	answeredAt   time.Time
+	bridgedAt    time.Time
+	ended        bool
 
 	menu
 	desk
 	outbox
 }
 
-// What lands in the mail, beside channels' commands (see command).
-type (
-	// request is a request inside the dialog. done is closed when it has its final answer; nil for ACK.
-	request struct {
-		req  *sip.Request
-		tx   sip.ServerTransaction
-		done chan struct{}
-	}
-	// key is a key that the caller pressed; info: by SIP INFO.
-	key struct {
-		digit byte
-		info  bool
-	}
-	// cancelled: a CANCEL that found us without its transaction.
-	cancelled struct{}
-	// stopped: the server shuts down.
-	stopped struct{}
-)
+// stopped lands in the mail when the server shuts down, beside the leg's events and channels' commands (see command).
+type stopped struct{}
 
 const mailSize = 128
 
@@ -83,15 +50,17 @@ const (
 	failed    = "failed"
 )
 
-func newCall(v *Voice, req *sip.Request, tx sip.ServerTransaction, a arrival, offer *sdp.Session) *call {
-	d := newDialog(req, v.here(req.Source()))
-	c := &call{v: v, req: req, tx: tx, dialog: d, offer: offer, remoteTag: d.remoteTag,
-		key: dialogKey{d.callID, d.localTag}, invite: inviteKey{d.callID, d.remoteTag, req.CSeq().SeqNo},
-		mail: make(chan any, mailSize), withdrawn: make(chan struct{}, 1), gone: make(chan struct{}),
-		log: v.log.With("sip_call", d.callID)}
-	c.arrival = a
+func newCall(v *Voice, leg *sipleg.Leg) *call {
+	c := &call{v: v, leg: leg, direction: channels.CallIn, ours: normalNumber(leg.Called()), startedAt: time.Now(), mail: make(chan any, mailSize),
+		gone: make(chan struct{}), log: v.log.With("sip_call", leg.Info().CallID)}
+	c.who[callerSeat] = &party{sip: leg}
+	user, claimed := leg.Caller()
+	c.number, c.name = known(user, claimed, leg.Info().CallID)
 	return c
 }
+
+// heard takes an event of the leg, on the leg's goroutine.
+func (c *call) heard(e sipleg.Event) { c.post(e) }
 
 // post hands something to the call; false: it is over.
 func (c *call) post(m any) bool {
@@ -100,39 +69,6 @@ func (c *call) post(m any) bool {
 		return true
 	case <-c.gone:
 		return false
-	}
-}
-
-// pressed takes a key from the media reader, which must not wait.
-func (c *call) pressed(digit byte) {
-	select {
-	case c.mail <- key{digit: digit}:
-	default: // a hundred keys unread: nobody presses that
-	}
-}
-
-// onCancelled runs inside the transaction, which is locked: a note, no more.
-func (c *call) onCancelled(*sip.Request) {
-	select {
-	case c.withdrawn <- struct{}{}:
-	default:
-	}
-}
-
-// serve hands a request to the call and keeps its transaction alive until it is answered.
-func (c *call) serve(req *sip.Request, tx sip.ServerTransaction) {
-	m := request{req: req, tx: tx, done: make(chan struct{})}
-	if c.post(m) {
-		select {
-		case <-m.done:
-			return
-		case <-c.gone:
-		}
-	}
-	select {
-	case <-m.done:
-	default:
-		c.v.reject(req, tx, edge.Refuse(481, "Call/Transaction Does Not Exist"))
 	}
 }
 
@@ -146,28 +82,21 @@ func (c *call) run() {
 			c.crash()
 		}
 	}()
-	if !c.begin() {
-		return
-	}
+	c.begin()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for !c.ended || c.unsent() {
 		timer.Reset(time.Until(c.nextDeadline()))
 		// Every way a call ends passes through here:
-		//   mail       the caller's BYE, a broken answer in an ACK; the agent's hangup; the switchboard's end;
-		//              the first Receive failing (503); the server stopping
-		//   withdrawn  CANCEL while it rings
-		//   timer      no ACK for our 2xx; no RTP
+		//   mail       the leg's Ended (BYE, CANCEL, no ACK, a broken description ...); the agent's hangup; the
+		//              switchboard's end; the first Receive failing (503); the server stopping
+		//   timer      no RTP
 		//   callsCtx   the server's patience at shutdown is over
 		select {
 		case m := <-c.mail:
 			c.handle(m)
-		case <-c.withdrawn:
-			c.onCancel()
 		case <-c.playing:
 			c.onPlayed()
-		case e, ok := <-c.legEvents():
-			c.onLegEvent(e, ok)
 		case <-timer.C:
 			c.onTime(time.Now())
 		case <-c.v.callsCtx.Done():
@@ -176,59 +105,79 @@ func (c *call) run() {
 	}
 }
 
-// begin rings: it takes the media ports and hands the call up. False: refused.
-func (c *call) begin() bool {
-	leg, err := media.NewUDPLeg(media.Config{Ports: c.v.ports, Pacer: c.v.pacer,
-		OnDTMF: c.pressed, Log: c.log})
-	if err != nil {
-		c.log.Error("call refused", "err", err)
-		c.v.reject(c.req, c.tx, busy())
-		return false
+// begin rings and hands the call up.
+func (c *call) begin() {
+	if c.direction == channels.CallOut {
+		c.news("") // the agent's tab connects
+		return
 	}
-	c.leg = leg
-	c.sdp = sdp.NewLocal(netip.AddrPortFrom(c.dialog.here.Addr(), leg.LocalAddr().Port()))
-	body, t, r := c.describe(c.offer)
-	if r != nil {
-		c.v.reject(c.req, c.tx, r)
-		return false
-	}
-	c.body, c.agreed, c.callerHeld = body, t, t.Held
-	c.leg.SetRemote(remoteOf(t))
-	// OnCancel is racy: register first, then look whether it has happened already.
-	if !c.tx.OnCancel(c.onCancelled) || c.tx.Err() != nil {
-		return false
-	}
-	c.v.send(c.tx, c.dialog.respond(c.req, 180, "Ringing", nil))
+	c.leg.Ring()
 	c.tell(channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice,
-		From: channels.Address{Kind: channels.Phone, Value: c.caller}, Name: c.name,
-		To: c.arrival.number.Number, QueueID: c.arrival.queueID(), SIPCallID: c.dialog.callID})
-	return true
+		From: channels.Address{Kind: channels.Phone, Value: c.number}, Name: c.name,
+		To: c.ours, SIPCallID: c.leg.Info().CallID})
 }
 
 // handle takes one piece of mail.
 func (c *call) handle(m any) {
 	switch m := m.(type) {
-	case request:
-		c.onRequest(m)
-	case key:
+	case sipleg.Acked:
 		if !c.ended {
-			c.onKey(m)
+			c.greet()
 		}
+	case sipleg.Held:
+		if !c.ended {
+			c.onHold(m.Held)
+		}
+	case sipleg.Key:
+		if !c.ended {
+			c.onKey(m.Digit)
+		}
+	case sipleg.Referred:
+		m.Answer(603) // nobody may transfer us yet
+	case sipleg.Replaced:
+		m.By.Refuse(603, "")
+	case sipleg.Ended:
+		c.onLegEnded(m)
+	case fromSIP:
+		c.onSIP(m)
+	case fromWeb:
+		c.onWeb(m)
+	case found:
+		c.onFound(m)
 	case told:
 		c.onTold(m)
 	case command:
 		c.onCommand(m)
-	case cancelled:
-		if c.state == "" && !c.ended {
-			c.v.send(c.tx, c.dialog.respond(c.req, 487, "Request Terminated", nil))
-			c.onCancel()
-		}
 	case stopped:
 		if c.state == "" {
 			c.refuse(503, "Service Unavailable")
 			return
 		}
 		c.end(failed, "server stopped", true)
+	}
+}
+
+// onSIP is an event of a leg that we called.
+func (c *call) onSIP(m fromSIP) {
+	switch {
+	case c.ended:
+	case m.p == c.who[callerSeat]:
+		c.onCalled(m.p, m.e)
+	case m.p == c.who[thirdSeat]:
+		c.onThird(m.p, m.e)
+	}
+}
+
+// onLegEnded: the caller is gone, by their own doing or the network's.
+func (c *call) onLegEnded(e sipleg.Ended) {
+	switch {
+	case c.ended:
+	case e.By == sipleg.ByPeer && e.Code == 487: // perhaps while we answered: the CANCEL was faster
+		c.finish(abandoned, e.Reason)
+	case e.By == sipleg.ByPeer:
+		c.onHangup()
+	default:
+		c.finish(failed, e.Reason)
 	}
 }
 
@@ -240,23 +189,10 @@ func (c *call) started(unbus func()) {
 		c.tell(c.lastWord(abandoned, "cancelled while ringing"))
 		return
 	}
-	c.leg.SDPSent() // before it is: the first packet may be faster than we are
-	res := c.dialog.respond(c.req, 200, "OK", c.body)
-	if err := c.tx.Respond(res); err != nil {
-		if !errors.Is(err, sip.ErrTransactionCanceled) {
-			c.log.Warn("answer", "err", err)
-			c.finish(failed, "answer not sent")
-			return
-		}
-		// CANCEL won. The 200 would be repeated in place of the 487 now: put that back.
-		c.v.send(c.tx, c.dialog.respond(c.req, 487, "Request Terminated", nil))
-		c.finish(abandoned, "cancelled while ringing")
-		return
-	}
-	now := time.Now()
-	c.dialog.wait(c.tx, res, c.req.CSeq().SeqNo, c.offer == nil, c.v.times.T1, now)
-	c.state, c.answeredAt = channels.CallAnswered, now
-	c.log.Info("call answered", "to", c.arrival.number.Number)
+	c.leg.Answer()
+	c.who[callerSeat].up = true
+	c.state, c.answeredAt = channels.CallAnswered, time.Now()
+	c.log.Info("call answered", "to", c.ours)
 }
 
 // refuse ends a call that rings.
@@ -264,23 +200,8 @@ func (c *call) refuse(code int, reason string) {
 	if c.ended {
 		return
 	}
-	r := edge.Refuse(code, reason)
-	if code == 503 {
-		r = busy()
-	}
-	res := c.dialog.respond(c.req, r.Code, r.Reason, nil)
-	for _, h := range r.Headers {
-		res.AppendHeader(h)
-	}
-	c.v.send(c.tx, res)
+	c.leg.Refuse(code, reason)
 	c.finish(failed, reason)
-}
-
-func (c *call) onCancel() {
-	if c.state != "" || c.ended {
-		return // too late: it was answered, a BYE follows
-	}
-	c.finish(abandoned, "cancelled while ringing")
 }
 
 // end hangs up, or notes that they did, and queues the last word.
@@ -288,8 +209,8 @@ func (c *call) end(result, reason string, bye bool) {
 	if c.ended {
 		return
 	}
-	if bye {
-		c.v.bye(c.dialog, c.log, reason)
+	if p := c.who[callerSeat]; bye && p != nil {
+		p.sip.Hangup(reason)
 	}
 	c.finish(result, reason)
 }
@@ -298,21 +219,23 @@ func (c *call) end(result, reason string, bye bool) {
 func (c *call) finish(result, reason string) {
 	word := c.lastWord(result, reason)
 	c.ended, c.state = true, channels.CallEnded
-	c.dialog.accepted = nil
-	if c.waiting != nil {
-		c.answer(*c.waiting, 481, "Call/Transaction Does Not Exist", nil)
-		c.waiting = nil
-	}
 	c.news(reason)
-	c.dropAgentLeg()
-	c.joined.Store(0)
 	c.playing = nil
-	if err := c.leg.Close(); err != nil {
-		c.log.Warn("close media", "err", err)
-	}
+	c.dismiss(reason)
 	c.log.Info("call ended", "result", result, "reason", reason)
 	if c.id != 0 {
 		c.tell(word)
+	}
+}
+
+// dismiss takes everybody but the customer out of a call that has ended.
+func (c *call) dismiss(reason string) {
+	c.vacate(agentSeat, reason)
+	c.dropThird(reason)
+	c.vacateSupervisor(reason)
+	if c.room != nil {
+		c.room.Close()
+		c.room = nil
 	}
 }
 
@@ -322,10 +245,8 @@ func (c *call) crash() {
 		return
 	}
 	c.ended = true
-	if c.state == "" {
-		c.v.send(c.tx, c.dialog.respond(c.req, 500, "Server Internal Error", nil))
-	} else {
-		c.v.bye(c.dialog, c.log, "internal error")
+	if p := c.who[callerSeat]; p != nil {
+		p.sip.Hangup("internal error")
 	}
 	if c.id != 0 {
 		c.handUp(c.lastWord(failed, "internal error"))
@@ -335,10 +256,10 @@ func (c *call) crash() {
 // release runs at the very end, also after a panic.
 func (c *call) release() {
 	close(c.gone)
-	if c.leg != nil {
-		_ = c.leg.Close() // closed already, unless the server cut us off
+	if p := c.who[callerSeat]; p != nil {
+		p.sip.Hangup("") // has ended already, unless the server cut us off
 	}
-	c.dropAgentLeg()
+	c.dismiss("")
 	if c.unbus != nil {
 		c.unbus()
 	}
@@ -367,12 +288,7 @@ func (c *call) nextDeadline() time.Time {
 	}
 	sooner(c.inputAt)
 	sooner(c.agentAt)
-	if a := c.dialog.accepted; a != nil {
-		sooner(a.due())
-	}
-	if c.waiting != nil {
-		sooner(c.holdTil)
-	}
+	sooner(c.thirdAt)
 	if d, watch := c.silence(); watch {
 		sooner(time.Now().Add(d))
 	}
@@ -381,10 +297,11 @@ func (c *call) nextDeadline() time.Time {
 
 // silence is how long the caller may still send nothing; not watched while on hold or before the answer.
 func (c *call) silence() (left time.Duration, watch bool) {
-	if c.state == "" || c.callerHeld {
+	p := c.who[callerSeat]
+	if p == nil || !p.up || p.heldUs {
 		return 0, false
 	}
-	quiet, heard := c.leg.Silent()
+	quiet, heard := p.silent()
 	limit := c.v.times.NoRTPStart
 	if heard {
 		limit = c.v.times.NoRTP
@@ -410,26 +327,14 @@ func (c *call) onTime(now time.Time) {
 	if c.ended {
 		return
 	}
-	if a := c.dialog.accepted; a != nil {
-		send, gone := a.again(now, c.v.times.T2)
-		if gone {
-			c.end(failed, "no ACK", true)
-			return
-		}
-		if send {
-			c.v.send(a.tx, a.res)
-		}
-	}
-	if c.waiting != nil && reached(&c.holdTil) {
-		m := *c.waiting
-		c.waiting = nil
-		c.renegotiate(m)
-	}
 	if reached(&c.inputAt) {
 		c.onNoInput()
 	}
 	if reached(&c.agentAt) {
 		c.onAgentLate()
+	}
+	if reached(&c.thirdAt) {
+		c.onThirdLate()
 	}
 	if left, watch := c.silence(); watch && left <= 0 {
 		c.end(failed, "no RTP", true)
@@ -451,15 +356,27 @@ type callStats struct {
 
 // lastWord is the CallEnded of this call.
 func (c *call) lastWord(result, reason string) channels.Inbound {
-	s := c.leg.Stats()
-	stats := callStats{Codec: c.agreed.Codec, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
+	p := c.who[callerSeat]
+	if p == nil || p.leg() == nil { // never called
+		return c.about(channels.Inbound{Type: channels.CallEndedIn, Result: result, Reason: reason})
+	}
+	s := p.stats()
+	stats := callStats{Codec: p.leg().Format().Codec.Name(), PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
 		Strangers: s.Strangers, RemoteLost: s.RemoteLost, RemoteJitter: s.RemoteJitter.Milliseconds(), RoundTripMS: s.RoundTrip.Milliseconds()}
 	return c.about(channels.Inbound{Type: channels.CallEndedIn, Result: result, Reason: reason, Stats: stats})
 }
 
 // about fills in which call an Inbound is about.
 func (c *call) about(in channels.Inbound) channels.Inbound {
-	in.Channel, in.ConversationID, in.CallID, in.SIPCallID = channels.Voice, c.conversation, c.id, c.dialog.callID
-	in.From = channels.Address{Kind: channels.Phone, Value: c.caller}
+	in.Channel, in.ConversationID, in.CallID, in.SIPCallID = channels.Voice, c.conversation, c.id, c.sipID()
+	in.From = channels.Address{Kind: channels.Phone, Value: c.number}
 	return in
+}
+
+// sipID is the Call-ID of the customer's leg.
+func (c *call) sipID() string {
+	if p := c.who[callerSeat]; p != nil && p.sip != nil {
+		return p.sip.Info().CallID
+	}
+	return ""
 }

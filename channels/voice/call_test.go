@@ -258,8 +258,8 @@ func TestStrangerSpeaks(t *testing.T) {
 	stranger := voicetest.NewRTP(t, loopback)
 	h.voice.mu.Lock()
 	var at netip.AddrPort
-	for _, call := range h.voice.calls {
-		at = netip.AddrPortFrom(loopback, call.leg.LocalAddr().Port())
+	for call := range h.voice.calls {
+		at = netip.AddrPortFrom(loopback, call.leg.Media().LocalAddr().Port())
 	}
 	h.voice.mu.Unlock()
 	stranger.SetRemote(at, 0, 101)

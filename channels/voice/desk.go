@@ -3,73 +3,56 @@ package voice
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"patchbay/channels"
 	"patchbay/channels/voice/media"
 )
 
-// desk is the agent's side of a call: who has it, the leg of their browser, and what they have switched.
+// desk is the people's side of a call: who is in it, and what they have switched.
 type desk struct {
-	agentID   int64
-	tab       string // whose connect was the last
-	agentLeg  *browserLeg
-	connected bool
-	held      bool // by the agent: the caller hears music
-	muted     bool
-	agentAt   time.Time // until when the agent must be connected
+	who     [seats]*party
+	invited sync.Map // agents who may connect a browser: agentID -> nil, for a look before a leg is built
+
+	talking talk
+	handed  bool // the agent has gone and left caller and third to each other
+	held    bool // by the agent: the caller hears music
+	muted   bool
+	agentAt time.Time // until when the agent must be connected
+
+	room   *media.Room // while somebody hears more than one
+	seated [seats]*media.Seat
+
+	third
+	mode string // the supervisor's
 }
 
-// command is a CallSignal on its way through the mail. A connect brings the leg that answers it; a restart asks which
-// leg shall answer it.
+// command is a CallSignal on its way through the mail. A connect brings the leg that answers it.
 type command struct {
 	channels.CallSignal
 	leg   *browserLeg
 	sdp   string
-	found chan *browserLeg
+	found chan *browserLeg // of a restart: which leg is meant
 	reply chan *channels.Error
 }
 
-// callFrame is what the agent's tabs get: the API's LiveOut.
-type callFrame struct {
-	Type string    `json:"type"` // call
-	Call agentNews `json:"call"`
-}
+// agent is the one who has the call; nil: nobody.
+func (c *call) agent() *party { return c.who[agentSeat] }
 
-// agentNews is the state of a call as the agent's tabs see it: the API's LiveCall.
-type agentNews struct {
-	CallID         int64      `json:"call_id"`
-	ConversationID int64      `json:"conversation_id"`
-	State          string     `json:"state"` // connecting, bridged, waiting (let go), ended
-	From           string     `json:"from"`
-	Name           string     `json:"name,omitempty"`
-	Held           bool       `json:"held"`
-	Muted          bool       `json:"muted"`
-	CallerHeld     bool       `json:"caller_held"`
-	Tab            string     `json:"tab,omitempty"` // the tab that has the sound
-	StartedAt      time.Time  `json:"started_at"`
-	BridgedAt      *time.Time `json:"bridged_at"`
-	Reason         string     `json:"reason,omitempty"`
-}
-
-// news tells the agent's tabs how the call stands.
-func (c *call) news(reason string) {
-	if c.agentID == 0 {
-		return
+// agentID is 0 when nobody has the call.
+func (c *call) agentID() int64 {
+	if a := c.agent(); a != nil {
+		return a.agentID
 	}
-	n := agentNews{CallID: c.id, ConversationID: c.conversation, State: c.state, From: c.caller, Name: c.name, Held: c.held,
-		Muted: c.muted, CallerHeld: c.callerHeld, Tab: c.tab, StartedAt: c.answeredAt, Reason: reason}
-	if !c.bridgedAt.IsZero() {
-		n.BridgedAt = &c.bridgedAt
-	}
-	c.v.publish(c.agentID, callFrame{"call", n})
+	return 0
 }
 
 var (
 	errOver     = channels.Fail(channels.NotFound, "This call is over.")
 	errNotYours = channels.Fail(channels.Forbidden, "This call is not yours.")
 	errNotNow   = channels.Fail(channels.Conflict, "The call is not connected now.")
-	errNoKeys   = channels.Fail(channels.Conflict, "The caller's telephone takes no keys.")
+	errNoKeys   = channels.Fail(channels.Conflict, "The other telephone takes no keys.")
 	errBadKey   = channels.FailField(channels.Invalid, "digit", "must be one of 0-9 * # A-D")
 	errUnknown  = channels.FailField(channels.Invalid, "type", "is no command of a call")
 )
@@ -83,9 +66,9 @@ func (c *call) obey(data []byte) (any, error) {
 	cmd := command{CallSignal: sig, found: make(chan *browserLeg, 1), reply: make(chan *channels.Error, 1)}
 	ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
 	defer cancel()
-	if sig.Type == "connect" {
+	if sig.Type == "connect" || sig.Type == "supervise" && sig.SDP != "" {
 		// Keys and negotiation cost 2 ms: not on the call's goroutine, and not for a stranger.
-		if sig.AgentID == 0 || c.joined.Load() != sig.AgentID {
+		if _, ok := c.invited.Load(sig.AgentID); sig.AgentID == 0 || !ok && sig.Type == "connect" {
 			return channels.CallReply{Error: errNotYours}, nil
 		}
 		leg, sdp, err := c.v.web.newLeg(ctx, sig.SDP, nil)
@@ -126,9 +109,13 @@ func answered(sdp string, err error) (any, error) {
 	return channels.CallReply{SDP: sdp}, nil
 }
 
-// onCommand does it and answers.
+// onCommand does it and answers; a consultation answers when it knows whom it has found.
 func (c *call) onCommand(cmd command) {
-	cmd.reply <- c.do(cmd)
+	refused := c.do(cmd)
+	if refused == errLater {
+		return
+	}
+	cmd.reply <- refused
 }
 
 // do is the switch over all commands. nil: done.
@@ -146,127 +133,223 @@ func (c *call) do(cmd command) *channels.Error {
 	case "end":
 		c.end(completed, orElse(cmd.Reason, "ended by the agent"), true)
 		return nil
+	case "supervise":
+		return c.supervise(cmd)
 	}
-	if cmd.AgentID == 0 || cmd.AgentID != c.agentID {
+	p, s := c.whoIs(cmd.AgentID)
+	if p == nil {
 		return errNotYours
 	}
-	switch cmd.Type { // a tab's
+	switch cmd.Type { // of anybody in the call
 	case "connect":
-		c.connect(cmd)
+		c.connect(p, s, cmd)
 		return nil
 	case "restart":
-		if c.agentLeg == nil || cmd.Tab != c.tab {
+		if p.web == nil || cmd.Tab != p.tab {
 			return errNotNow
 		}
-		cmd.found <- c.agentLeg
+		cmd.found <- p.web
 		return nil
-	case "hangup":
-		c.end(completed, "agent hung up", true)
+	case "hangup", "decline", "unsupervise":
+		c.leaves(s, cmd.Type)
 		return nil
+	}
+	if s != agentSeat {
+		return errNotYours
+	}
+	return c.agentDoes(cmd)
+}
+
+// agentDoes is what only the agent who has the call may do.
+func (c *call) agentDoes(cmd command) *channels.Error {
+	switch cmd.Type {
 	case "mute":
 		c.muted = cmd.On
-		c.patch()
-		c.news("")
-		return nil
 	case "hold":
 		if c.state != channels.CallBridged {
 			return errNotNow
 		}
 		c.held = cmd.On
-		c.patch()
-		c.news("")
-		return nil
 	case "dtmf":
 		return c.sendKey(cmd.Digit)
+	case "consult", "transfer":
+		return c.consult(cmd)
+	case "swap":
+		return c.swap()
+	case "merge":
+		return c.merge()
+	case "complete":
+		return c.complete()
+	case "cancel":
+		return c.cancelThird()
+	default:
+		return errUnknown
 	}
-	return errUnknown
+	c.patch()
+	c.news("")
+	return nil
+}
+
+// whoIs finds a colleague's seat.
+func (c *call) whoIs(agentID int64) (*party, seat) {
+	for s, p := range c.who {
+		if p != nil && agentID != 0 && p.agentID == agentID {
+			return p, seat(s)
+		}
+	}
+	return nil, 0
+}
+
+// leaves: a colleague hangs up.
+func (c *call) leaves(s seat, how string) {
+	switch s {
+	case supervisorSeat:
+		c.vacateSupervisor("")
+	case thirdSeat:
+		if how == "decline" {
+			c.thirdGone("declined")
+		} else {
+			c.thirdGone("hung up")
+		}
+	default:
+		c.agentLeaves()
+	}
+}
+
+// agentLeaves: the agent who has the call hangs up. Nobody is cut off by that who still has somebody to talk to.
+func (c *call) agentLeaves() {
+	other := c.who[thirdSeat]
+	switch {
+	case other == nil:
+		c.end(completed, "agent hung up", true)
+	case c.passing && other.agentID == 0:
+		c.stepOut()
+	case c.talking == toBoth && other.up:
+		_ = c.complete() // cannot fail: the third is there
+	default: // only the consultation ends
+		_ = c.cancelThird()
+	}
 }
 
 // join: an agent has accepted. The music goes on until their browser is there.
 func (c *call) join(agentID int64) {
-	if c.agentID == agentID && (c.state == channels.CallBridged || c.state == channels.CallConnecting) {
+	if c.agentID() == agentID && (c.state == channels.CallBridged || c.state == channels.CallConnecting) {
 		c.news("") // told twice
 		return
 	}
-	if c.agentID != 0 {
+	if c.agent() != nil {
 		c.letGo("passed on")
 	}
 	if c.state == channels.CallAnswered { // accepted before the caller asked: from a list
 		c.music()
 	}
 	c.inputAt = time.Time{}
-	c.agentID = agentID
-	c.joined.Store(agentID)
+	c.expect(agentID)
 	c.state = channels.CallConnecting
-	c.agentAt = time.Now().Add(c.v.times.AgentConnect)
 	c.moved()
 	c.news("")
 }
 
-// connect takes the leg of the agent's browser: the first, or the one of a reloaded page.
-func (c *call) connect(cmd command) {
-	c.dropAgentLeg()
-	c.agentLeg, c.tab, c.connected = cmd.leg, cmd.Tab, false
-	if c.state == channels.CallBridged {
-		c.comfort()
-	}
-	c.agentAt = time.Now().Add(c.v.times.AgentBack)
+// expect gives the agent's seat to somebody whose browser is to come.
+func (c *call) expect(agentID int64) {
+	c.who[agentSeat] = &party{agentID: agentID}
+	c.invited.Store(agentID, nil)
+	c.talking, c.handed = toCaller, false
+	c.agentAt = time.Now().Add(c.v.times.AgentConnect)
 }
 
-// legEvents is the channel of the current browser leg; nil without one.
-func (c *call) legEvents() <-chan legEvent {
-	if c.agentLeg == nil {
-		return nil
-	}
-	return c.agentLeg.events
-}
-
-func (c *call) onLegEvent(e legEvent, ok bool) {
-	switch {
-	case ok && e == legConnected:
-		c.bridge()
-	case ok && e == legDisconnected:
-		if c.connected {
+// connect takes the leg of a colleague's browser: the first, or the one of a reloaded page.
+func (c *call) connect(p *party, s seat, cmd command) {
+	was := p.up
+	c.byWeb(p, cmd.leg, cmd.Tab)
+	switch s {
+	case agentSeat:
+		if c.state == channels.CallBridged {
 			c.comfort()
-			c.agentAt = time.Now().Add(c.v.times.AgentBack)
 		}
+		c.agentAt = time.Now().Add(c.v.times.AgentBack)
+	case thirdSeat:
+		c.thirdAt = time.Now().Add(c.v.times.AgentConnect)
+		c.news("") // it no longer rings
+	}
+	if was {
+		c.patch()
+	}
+}
+
+func (c *call) onWeb(m fromWeb) {
+	if m.p.web != m.leg || c.ended {
+		return // a leg that was replaced or dropped
+	}
+	was := m.p.up
+	switch m.e {
+	case legConnected:
+		m.p.up = true
+	case legDisconnected:
+		m.p.up = false
 	default: // failed, closed: this leg does not come back, another may
-		was := c.connected
-		c.dropAgentLeg()
-		if was && c.state == channels.CallBridged {
-			c.comfort()
-			c.agentAt = time.Now().Add(c.v.times.AgentBack)
-		}
+		c.dropWeb(m.p)
 	}
-}
-
-// bridge: both legs are there. From here nothing of ours is between them.
-func (c *call) bridge() {
-	if c.ended || c.agentLeg == nil {
+	if m.p.up == was {
 		return
 	}
-	c.connected, c.agentAt, c.playing = true, time.Time{}, nil
-	first := c.bridgedAt.IsZero()
-	if first {
+	_, s := c.whoIs(m.p.agentID)
+	switch {
+	case m.p.up:
+		c.arrived(m.p, s)
+	case s == agentSeat:
+		c.comfort()
+		c.agentAt = time.Now().Add(c.v.times.AgentBack)
+	case s == thirdSeat:
+		c.thirdAt = time.Now().Add(c.v.times.AgentBack)
+		c.patch()
+	default:
+		c.patch()
+	}
+}
+
+// arrived: a colleague's browser is connected.
+func (c *call) arrived(p *party, s seat) {
+	switch s {
+	case agentSeat:
+		if c.state == channels.CallDialling {
+			c.agentAt = time.Time{}
+			c.dialCustomer()
+			return
+		}
+		c.bridge()
+	case thirdSeat:
+		c.thirdUp()
+	default:
+		c.patch()
+		c.news("")
+	}
+}
+
+// bridge: caller and agent are there.
+func (c *call) bridge() {
+	if c.ended || !c.agent().here() || !c.who[callerSeat].answered() {
+		return
+	}
+	c.agentAt, c.playing = time.Time{}, nil
+	if c.bridgedAt.IsZero() {
 		c.bridgedAt = time.Now()
 	}
 	c.state = channels.CallBridged
 	c.patch()
-	c.log.Info("call bridged", "agent", c.agentID, "after", time.Since(c.answeredAt).Round(time.Millisecond))
+	c.log.Info("call bridged", "agent", c.agentID(), "after", time.Since(c.answeredAt).Round(time.Millisecond))
 	c.moved()
 	c.news("")
 }
 
 // comfort: the agent's leg is away for the moment; the caller hears music.
 func (c *call) comfort() {
-	c.connected, c.held = false, false
-	c.state = channels.CallConnecting
-	if c.agentLeg != nil {
-		media.Part(c.leg.Leg, c.agentLeg.Leg)
-	} else {
-		c.leg.Swap(media.Discard)
+	if c.state != channels.CallBridged {
+		return
 	}
-	c.music()
+	c.held = false
+	c.state = channels.CallConnecting
+	c.patch()
 	c.moved()
 	c.news("agent's connection lost")
 }
@@ -278,20 +361,24 @@ func (c *call) moved() {
 
 // onAgentLate: the agent's browser did not come, or did not come back.
 func (c *call) onAgentLate() {
-	if c.state != channels.CallConnecting {
-		return
-	}
-	spoken := !c.bridgedAt.IsZero()
-	c.tell(c.about(channels.Inbound{Type: channels.AgentLost}))
-	c.leave("connection lost")
-	if spoken {
-		c.say(promptBack, c.music)
+	switch c.state {
+	case channels.CallDialling:
+		c.end(failed, "your browser did not connect", true)
+	case channels.CallRinging: // nobody is left to talk to whom we call
+		c.end(failed, "agent's connection lost", true)
+	case channels.CallConnecting:
+		spoken := !c.bridgedAt.IsZero()
+		c.tell(c.about(channels.Inbound{Type: channels.AgentLost}))
+		c.leave("connection lost")
+		if spoken {
+			c.say(promptBack, c.music)
+		}
 	}
 }
 
 // letGo: the agent has passed the caller on, or given them back to the line.
 func (c *call) letGo(reason string) {
-	if c.agentID == 0 {
+	if c.agent() == nil {
 		return
 	}
 	was := c.state
@@ -301,71 +388,37 @@ func (c *call) letGo(reason string) {
 	}
 }
 
-// leave parts the caller from the agent and puts them in line.
+// leave parts the caller from all colleagues and puts them in line.
 func (c *call) leave(reason string) {
 	bridged := c.state == channels.CallBridged
 	c.state = channels.CallWaiting
-	c.held, c.muted, c.agentAt = false, false, time.Time{}
-	c.dropAgentLeg()
-	c.leg.Swap(media.Discard)
-	c.joined.Store(0)
 	c.news(reason)
-	c.agentID, c.tab = 0, ""
+	c.held, c.muted, c.agentAt = false, false, time.Time{}
+	c.vacate(agentSeat, reason)
+	c.dropThird(reason)
+	c.vacateSupervisor(reason)
+	c.patch()
 	c.moved()
 	if bridged {
 		c.music()
 	}
 }
 
-// dropAgentLeg closes the browser's leg, beside the call: closing waits for the browser's goroutines.
-func (c *call) dropAgentLeg() {
-	leg := c.agentLeg
-	if leg == nil {
-		return
-	}
-	c.agentLeg, c.connected = nil, false
-	media.Part(c.leg.Leg, leg.Leg)
-	c.v.running.Add(1) // the call itself is one of v.running
-	go func() {
-		defer c.v.running.Done()
-		if err := leg.close(); err != nil {
-			c.log.Debug("close browser leg", "err", err)
-		}
-	}()
-}
-
-// patch points sinks and players as the switches stand; every change of them ends here.
-func (c *call) patch() {
-	if c.state != channels.CallBridged || c.agentLeg == nil {
-		return
-	}
-	caller, agent := c.leg.Leg, c.agentLeg.Leg
-	switch {
-	case c.callerHeld: // nothing may be sent to them (RFC 3264 section 8.4)
-		media.Part(caller, agent)
-		caller.Stop()
-		agent.Play(media.Loop(media.Silence()))
-	case c.held:
-		media.Hold(caller, agent, media.Loop(c.v.prompts[promptMusic]))
-	case c.muted:
-		media.Bridge(caller, agent)
-		media.Mute(agent, caller)
-	default:
-		media.Bridge(caller, agent)
-	}
-}
-
 const keyLength = 160 * time.Millisecond
 
-// sendKey presses a key towards the caller (RFC 4733).
+// sendKey presses a key towards whom the agent talks to (RFC 4733).
 func (c *call) sendKey(digit string) *channels.Error {
+	to := c.who[callerSeat]
+	if c.talking == toThird {
+		to = c.who[thirdSeat]
+	}
 	switch {
 	case !validDigit(digit):
 		return errBadKey
-	case c.state != channels.CallBridged:
+	case c.state != channels.CallBridged || !to.here():
 		return errNotNow
 	}
-	if err := c.leg.SendDTMF(digit[0], keyLength); err != nil {
+	if err := to.leg().SendDTMF(digit[0], keyLength); err != nil {
 		c.log.Debug("send key", "err", err) // without the digit
 		return errNoKeys
 	}

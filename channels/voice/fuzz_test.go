@@ -2,61 +2,13 @@ package voice
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
-	"patchbay/channels"
-	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/voicetest"
 )
-
-// FuzzRequest: what a call reads of a request that was found valid is fit to be stored and to be sent again.
-func FuzzRequest(f *testing.F) {
-	files, err := filepath.Glob("edge/testdata/rfc4475/*.dat")
-	if err != nil || len(files) != 50 {
-		f.Fatalf("%d messages: %v", len(files), err)
-	}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	src := netip.MustParseAddrPort("192.0.2.1:5060")
-	f.Fuzz(func(t *testing.T, p []byte) {
-		msg, err := sip.ParseMessage(p)
-		if err != nil {
-			return
-		}
-		req, ok := msg.(*sip.Request)
-		if !ok {
-			return
-		}
-		req.SetSource(src.String())
-		if edge.Validate(req, rules) != nil {
-			return
-		}
-		number, name := newTrunk(channels.Trunk{CallerHeader: "pai"}).caller(req)
-		if !edge.Clean(number) || !edge.Clean(name) {
-			t.Fatalf("caller %q %q", number, name)
-		}
-		d := newDialog(req, src)
-		if bye, err := d.request(sip.BYE); err == nil {
-			if n := strings.Count(bye.String(), "\r\n\r\n"); n != 1 {
-				t.Fatalf("BYE of %d messages: %q", n, bye)
-			}
-		}
-		described(req)
-		dialled(req)
-	})
-}
 
 // TestGarbage: noise, half messages and mutilated good ones beside a good peer, who is answered all the time.
 func TestGarbage(t *testing.T) {

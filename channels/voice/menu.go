@@ -10,16 +10,14 @@ import (
 
 // menu is the caller's side: what is played to them and what their keys mean.
 type menu struct {
-	playing   <-chan struct{} // the prompt being spoken; nil for music and silence
-	player    *media.Player
-	then      func() // when it was spoken to its end
-	greeted   bool
-	inLine    bool // the conversation waits for a person already: no menu
-	misses    int  // prompts without an answer
-	wrong     int  // keys without a meaning
-	inputAt   time.Time
-	lastKey   key
-	lastKeyAt time.Time
+	playing <-chan struct{} // the prompt being spoken; nil for music and silence
+	player  *media.Player
+	then    func() // when it was spoken to its end
+	greeted bool
+	inLine  bool // the conversation waits for a person already: no menu
+	misses  int  // prompts without an answer
+	wrong   int  // keys without a meaning
+	inputAt time.Time
 
 	callerHeld bool      // they have put us on hold: nothing is played
 	resumedAt  time.Time // and taken us back
@@ -28,7 +26,6 @@ type menu struct {
 const (
 	maxMisses = 2
 	maxWrong  = 3
-	keyTwice  = 500 * time.Millisecond // the same key by RTP and by INFO is one
 )
 
 // say speaks a prompt; what was spoken before is cut off.
@@ -38,15 +35,18 @@ func (c *call) say(name string, then func()) {
 		c.playing = nil
 		return // onResume speaks again
 	}
-	c.player = c.leg.Play(media.NewPlayer(c.v.prompts[name]))
+	caller := c.who[callerSeat]
+	caller.comfort = spoken
+	c.player = caller.leg().Play(media.NewPlayer(c.v.prompts[name]))
 	c.playing, c.then = c.player.Done(), then
 }
 
 // music plays until something else does.
 func (c *call) music() {
 	c.playing = nil
-	if !c.callerHeld {
-		c.leg.Play(media.Loop(c.v.prompts[promptMusic]))
+	if caller := c.who[callerSeat]; !c.callerHeld && caller.comfort != music {
+		caller.comfort = music
+		caller.leg().Play(media.Loop(c.musicOnHold()))
 	}
 }
 
@@ -91,18 +91,12 @@ func (c *call) onNoInput() {
 }
 
 // onKey is one key of the caller.
-func (c *call) onKey(k key) {
-	now := time.Now()
-	twin := c.lastKey.digit == k.digit && c.lastKey.info != k.info && now.Sub(c.lastKeyAt) < keyTwice
-	c.lastKey, c.lastKeyAt = k, now
-	if twin {
-		return
-	}
+func (c *call) onKey(digit byte) {
 	switch c.state {
 	case channels.CallAnswered:
-		c.choose(k.digit)
+		c.choose(digit)
 	case channels.CallBridged:
-		c.v.publish(c.agentID, keyNews{Type: "call_dtmf", CallID: c.id, ConversationID: c.conversation, Digit: string(k.digit)})
+		c.v.publish(c.agentID(), keyNews{Type: "call_dtmf", CallID: c.id, ConversationID: c.conversation, Digit: string(digit)})
 	}
 }
 
@@ -150,27 +144,23 @@ func (c *call) onHold(held bool) {
 	if held == c.callerHeld {
 		return
 	}
-	c.callerHeld = held
+	caller := c.who[callerSeat]
+	c.callerHeld, caller.heldUs = held, held
 	if held {
 		c.playing, c.inputAt = nil, time.Time{}
 	} else {
 		c.resumedAt = time.Now()
 	}
-	switch c.state {
-	case channels.CallBridged:
+	switch {
+	case c.talks():
 		c.patch()
-	case channels.CallAnswered:
-		if held {
-			c.leg.Stop()
-		} else {
-			c.say(promptGreeting, c.listen)
-		}
+	case held:
+		caller.comfort = nothing
+		caller.leg().Stop()
+	case c.state == channels.CallAnswered:
+		c.say(promptGreeting, c.listen)
 	default:
-		if held {
-			c.leg.Stop()
-		} else {
-			c.music()
-		}
+		c.music()
 	}
 	c.news("")
 }

@@ -20,13 +20,19 @@ const (
 	promptWaiting  = "waiting"
 	promptBack     = "back_in_line"
 	promptMusic    = "music"
+
+	promptNotReached = "not_reached"
+	promptRecorded   = "recorded"
+	promptConnecting = "connecting"
+	promptEcho       = "echo_test"
 )
 
 type prompts map[string]media.Prompt
 
 // loadPrompts reads what calls need, and the ones that keys name.
 func loadPrompts(keys map[string]string) (prompts, error) {
-	names := []string{promptGreeting, promptAgain, promptUnknown, promptWaiting, promptBack, promptMusic}
+	names := []string{promptGreeting, promptAgain, promptUnknown, promptWaiting, promptBack, promptMusic, promptNotReached, promptRecorded,
+		promptConnecting, promptEcho}
 	for key, name := range keys {
 		if len(key) != 1 || key < "1" || key > "9" {
 			return nil, fmt.Errorf("key %q: must be 1 to 9", key)

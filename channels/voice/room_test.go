@@ -74,7 +74,11 @@ func TestStopsInTwoSteps(t *testing.T) {
 	begin := time.Now()
 	stopped := make(chan struct{})
 	go func() { h.stop(); close(stopped) }()
-	until(t, ctx, "closing", h.voice.isClosing)
+	until(t, ctx, "closing", func() bool {
+		h.voice.mu.Lock()
+		defer h.voice.mu.Unlock()
+		return h.voice.closing
+	})
 	res, err := friend.Invite(h.voice.Addr(), number, voicetest.Invite{}).Answer(ctx)
 	if err != nil || res.StatusCode != 503 {
 		t.Errorf("new call while closing: %v %v", res, err)
@@ -171,8 +175,8 @@ func TestPanicEndsOneCall(t *testing.T) {
 	c := h.phone().Dial(ctx, h.voice.Addr(), number, voicetest.Invite{})
 	h.expect(ctx, channels.CallStarted)
 	h.voice.mu.Lock()
-	for key, x := range h.voice.calls {
-		if before[key] == nil { // a call's own fields belong to its goroutine
+	for x := range h.voice.calls {
+		if !before[x] { // a call's own fields belong to its goroutine
 			x.post(told{}) // nothing was asked: reads an empty queue
 		}
 	}
@@ -204,10 +208,10 @@ func TestAnyAddress(t *testing.T) {
 	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
 	c.RTP.Press(ctx, '0')
 	h.expect(ctx, channels.Wish)
-	before := h.voice.ua.TransportLayer().Pool("udp").Size()
+	before := h.voice.sip.Connections("udp")
 	h.must(ctx, channels.CallSignal{Type: "end", CallID: 1, Reason: "closed"})
 	waitChan(t, ctx, c.Ended(), "BYE")
-	if n := h.voice.ua.TransportLayer().Pool("udp").Size(); n != before {
+	if n := h.voice.sip.Connections("udp"); n != before {
 		t.Errorf("%d connections, %d before: the BYE left from another socket", n, before)
 	}
 	h.expect(ctx, channels.CallEndedIn)

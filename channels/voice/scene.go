@@ -31,6 +31,7 @@ const (
 type scene struct {
 	here       [seats]bool // whose sound can flow
 	talking    talk
+	handed     bool   // the agent has gone and left caller and third to each other
 	held       bool   // by the agent
 	muted      bool   // the agent
 	callerHeld bool   // the customer has put us on hold: nothing may be sent there, nothing comes (RFC 3264 section 8.4)
@@ -56,8 +57,7 @@ func (s scene) ears() (e ears) {
 	if withThird {
 		hear(agentSeat, thirdSeat, s.muted)
 	}
-	// both at one table; or the agent has gone, and they have each other
-	if caller && third && (s.talking == toBoth && !s.held || !agent) {
+	if caller && third && (s.handed || s.talking == toBoth && !s.held) {
 		hear(callerSeat, thirdSeat, false)
 	}
 	if !s.here[supervisorSeat] {

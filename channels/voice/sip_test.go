@@ -39,7 +39,7 @@ func TestRefusals(t *testing.T) {
 		"secure audio only":  {number, voicetest.Invite{SDP: sdp("m=audio 4000 RTP/SAVP 0")}, 488},
 		"broken SDP":         {number, voicetest.Invite{SDP: "v=0\r\nm=audio\r\n"}, 400},
 		"no streams":         {number, voicetest.Invite{SDP: sdp()}, 400},
-		"required extension": {number, voicetest.Invite{Headers: []string{"Require: timer, 100rel"}}, 420},
+		"required extension": {number, voicetest.Invite{Headers: []string{"Require: timer, dance"}}, 420},
 		"encoded body":       {number, voicetest.Invite{Headers: []string{"Content-Encoding: gzip"}}, 415},
 		"accepts no SDP":     {number, voicetest.Invite{Headers: []string{"Accept: text/plain"}}, 406},
 	} {
@@ -56,7 +56,7 @@ func TestRefusals(t *testing.T) {
 	if n := len(h.inbound); n != 0 {
 		t.Errorf("%d handed up", n)
 	}
-	for method, want := range map[string]int{"REGISTER": 405, "SUBSCRIBE": 405, "REFER": 405, "PRACK": 405, "MESSAGE": 405, "DANCE": 501,
+	for method, want := range map[string]int{"REGISTER": 405, "SUBSCRIBE": 405, "REFER": 603, "PRACK": 400, "MESSAGE": 405, "DANCE": 501,
 		"BYE": 481, "INFO": 481, "UPDATE": 481, "CANCEL": 481, "OPTIONS": 200} {
 		message := method + " sip:100@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP a.example;branch=z9hG4bKask\r\nFrom: <sip:a@b>;tag=1\r\n" +
 			"To: <sip:100@c>\r\nCall-ID: ask-" + method + "\r\nCSeq: 1 " + method + "\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
@@ -337,7 +337,7 @@ func TestForeignSource(t *testing.T) {
 	if n := len(h.inbound); n != 0 {
 		t.Errorf("%d handed up", n)
 	}
-	if n := h.voice.ua.TransportLayer().Pool("udp").Size(); n > 2 {
+	if n := h.voice.sip.Connections("udp"); n > 2 {
 		t.Errorf("%d addresses remembered", n)
 	}
 }

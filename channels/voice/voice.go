@@ -20,14 +20,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/emiago/sipgo"
-	"github.com/emiago/sipgo/sip"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -35,6 +32,7 @@ import (
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
+	"patchbay/channels/voice/sipleg"
 	"patchbay/server/bus"
 )
 
@@ -53,6 +51,10 @@ type Config struct {
 
 	Keys map[string]string // digit -> prompt; default 1 = hours, 2 = returns. 0 and * have their fixed meaning
 
+	// Borrow finds a free colleague for a consultation and counts them as busy until GiveBack (see package agents).
+	Borrow   func(ctx context.Context, callID, by int64, t channels.CallTarget) (agentID int64, name string, err error)
+	GiveBack func(ctx context.Context, callID, agentID int64) error
+
 	Receive channels.Receive
 	Bus     *bus.Bus
 	Pool    *pgxpool.Pool // Join and End look up the conversation's call in it
@@ -70,6 +72,8 @@ type Times struct {
 	NoInput       time.Duration // silence after a prompt that counts as no input: 8 s
 	AgentConnect  time.Duration // from join to the browser's connect: 10 s
 	AgentBack     time.Duration // for a lost browser to come back: 20 s
+	ConsultRing   time.Duration // a colleague's browser rings so long: 30 s
+	OutsideRing   time.Duration // an outside number: 60 s
 	NoRTPStart    time.Duration // no packet since the answer: 30 s
 	NoRTP         time.Duration // no packet since the last: 60 s
 	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
@@ -91,6 +95,8 @@ func (t Times) withDefaults() Times {
 	def(&t.NoInput, 8*time.Second)
 	def(&t.AgentConnect, 10*time.Second)
 	def(&t.AgentBack, 20*time.Second)
+	def(&t.ConsultRing, 30*time.Second)
+	def(&t.OutsideRing, time.Minute)
 	def(&t.NoRTPStart, 30*time.Second)
 	def(&t.NoRTP, 60*time.Second)
 	def(&t.ReInviteHold, 500*time.Millisecond)
@@ -105,21 +111,20 @@ type Voice struct {
 	times   Times
 	log     *slog.Logger
 	edge    *edge.Edge
-	ua      *sipgo.UserAgent
-	server  *sipgo.Server
+	sip     *sipleg.Stack
 	ports   *media.Ports
 	pacer   *media.Pacer
 	web     *webRTC
 	turn    *turnServer // nil: none
 	prompts prompts
-	trunks  *trunks
+	numbers map[string]bool
 
-	panics      atomic.Int64
-	trunksEnded chan struct{}
+	external netip.Addr // announced in SIP and SDP; invalid = the address that faces the peer
 
-	mu      sync.Mutex // guards the five below
-	calls   map[dialogKey]*call
-	invites map[inviteKey]*call     // for merged requests
+	panics atomic.Int64
+
+	mu      sync.Mutex // guards the four below
+	calls   map[*call]bool
 	echoes  map[int64]chan struct{} // test calls by agent; closed to end one
 	closing bool
 	running sync.WaitGroup // calls and their helpers; Add under mu while not closing
@@ -129,18 +134,6 @@ type Voice struct {
 	stopCalls context.CancelCauseFunc // ends what still runs
 	callsCtx  context.Context
 }
-
-// dialogKey names a dialog of ours; the remote tag is compared on top.
-type dialogKey struct{ callID, localTag string }
-
-// inviteKey names a request by what all its forks have in common (RFC 3261 section 8.2.2.2).
-type inviteKey struct {
-	callID, fromTag string
-	seq             uint32
-}
-
-// realm of all logins here.
-const realm = "patchbay"
 
 const settle = 20 * time.Millisecond
 
@@ -158,9 +151,11 @@ func New(cfg Config) (*Voice, error) {
 		cfg.Keys = map[string]string{"1": promptHours, "2": promptReturns}
 	}
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
-		calls: make(map[dialogKey]*call), invites: make(map[inviteKey]*call),
-		echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
+		calls: make(map[*call]bool), numbers: make(map[string]bool), echoes: make(map[int64]chan struct{})}
 	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
+	for _, n := range cfg.Numbers {
+		v.numbers[bareNumber(n)] = true
+	}
 	if err := v.open(); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
@@ -169,7 +164,7 @@ func New(cfg Config) (*Voice, error) {
 
 func (v *Voice) open() (err error) {
 	if v.cfg.ExternalIP != "" {
-		if _, err := netip.ParseAddr(v.cfg.ExternalIP); err != nil {
+		if v.external, err = netip.ParseAddr(v.cfg.ExternalIP); err != nil {
 			return fmt.Errorf("external address: %w", err)
 		}
 	}
@@ -182,14 +177,10 @@ func (v *Voice) open() (err error) {
 	if v.prompts, err = loadPrompts(v.cfg.Keys); err != nil {
 		return err
 	}
-	logins, err := edge.NewDigest(realm, func(user string) (edge.Account, bool) { return v.trunks.account(user) })
-	if err != nil {
+	if v.edge, err = edge.Open(edge.Config{Listen: []edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}},
+		Policy: edge.Policy{Trusted: v.cfg.Trunks}, Log: v.log}); err != nil {
 		return err
 	}
-	if v.edge, err = edge.Open(edge.Config{Listen: []edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}}, Digest: logins, Log: v.log}); err != nil {
-		return err
-	}
-	v.trunks = newTrunks(v.trunksConfig())
 	local := v.edge.Addr("udp")
 	v.ports = media.NewPorts(local.Addr().Unmap(), v.cfg.RTPMin, v.cfg.RTPMax)
 	if v.web, err = newWebRTC(webRTCConfig{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
@@ -201,32 +192,54 @@ func (v *Voice) open() (err error) {
 			return err
 		}
 	}
-	quiet := slog.New(newQuiet(v.log.Handler()))
-	v.ua, err = sipgo.NewUA(sipgo.WithUserAgent("patchbay"),
-		sipgo.WithUserAgentTransportLayerOptions(append(edge.Options(), sip.WithTransportLayerLogger(quiet))...),
-		sipgo.WithUserAgentTransactionLayerOptions(sip.WithTransactionLayerLogger(quiet),
-			// a response to nothing: late, or not meant for us
-			sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {})))
-	if err != nil {
-		return fmt.Errorf("sip stack: %w", err)
-	}
-	if v.server, err = sipgo.NewServer(v.ua, sipgo.WithServerLogger(quiet)); err != nil {
-		return fmt.Errorf("sip server: %w", err)
-	}
-	v.server.OnNoRoute(v.serve) // every method comes through the one wrapper
-	return nil
+	v.sip, err = sipleg.Open(sipleg.Config{Edge: v.edge, Ports: v.ports, Pacer: v.pacer, Log: v.log, Most: 2 * v.cfg.MaxCalls,
+		OnInvite: v.admit, OnPanic: func() { v.panics.Add(1) },
+		Times: sipleg.Times{T1: v.times.T1, T2: v.times.T2, ReInviteHold: v.times.ReInviteHold}})
+	return err
 }
 
-// trunksConfig ties the trunks to this telephone. What the settings say is one more trunk, that lets calls in.
-func (v *Voice) trunksConfig() trunksConfig {
-	settings := channels.Trunk{Name: "the settings", Enabled: true, CallerHeader: "pai", CalledHeader: "ruri", ForceRport: true, Transport: "udp",
-		Codecs: []string{sdp.PCMU, sdp.PCMA}, SRTP: sdp.Off, Latch: "auto"}
-	for _, p := range v.cfg.Trunks {
-		settings.Sources = append(settings.Sources, p.String())
+// admit takes a call that comes in, or refuses it.
+func (v *Voice) admit(leg *sipleg.Leg) {
+	if !v.numbers[bareNumber(leg.Called())] {
+		leg.Refuse(404, "")
+		return
 	}
-	return trunksConfig{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, BuiltIn: settings, Numbers: v.cfg.Numbers,
-		Request: v.request, Resolve: new(edge.Resolver).Resolve, Here: v.hereFor, Log: v.log,
-		Hear: func(trusted []netip.Prefix) { v.edge.SetPolicy(edge.Policy{Trusted: trusted}) }}
+	c := newCall(v, leg)
+	if !v.enter(c) {
+		leg.Refuse(503, "")
+		return
+	}
+	if err := leg.Accept(sipleg.Accept{Tell: c.heard, Prefs: prefs, External: v.external}); err != nil {
+		v.log.Info("call refused", "err", err)
+		v.leave(c)
+		return
+	}
+	go func() {
+		defer v.leave(c)
+		c.run()
+	}()
+}
+
+// prefs is what a caller may speak.
+var prefs = sdp.Prefs{Codecs: []string{sdp.PCMU, sdp.PCMA}}
+
+// enter counts a call in; false: there is no room, or no more time.
+func (v *Voice) enter(c *call) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closing || len(v.calls) >= v.cfg.MaxCalls {
+		return false
+	}
+	v.calls[c] = true
+	v.running.Add(1)
+	return true
+}
+
+func (v *Voice) leave(c *call) {
+	v.mu.Lock()
+	delete(v.calls, c)
+	v.mu.Unlock()
+	v.running.Done()
 }
 
 // Addr is where SIP is listened to.
@@ -245,24 +258,14 @@ func (v *Voice) Run(ctx context.Context) error {
 	defer stopPacer()
 	var parts sync.WaitGroup
 	served := make(chan error, 1)
-	trunksCtx, stopTrunks := context.WithCancel(context.WithoutCancel(ctx)) // unregistering needs the sockets, too
-	defer stopTrunks()
-	parts.Go(func() {
-		defer close(v.trunksEnded)
-		if err := v.trunks.run(trunksCtx); err != nil {
-			v.log.Error("trunks", "err", err)
-		}
-	})
-	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                                    // returns its ctx's error
-	parts.Go(func() { served <- v.edge.Serve(context.WithoutCancel(ctx), v.server) }) // until Close: farewells need the sockets
+	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                       // returns its ctx's error
+	parts.Go(func() { served <- v.sip.Run(context.WithoutCancel(ctx)) }) // until Close: farewells need the sockets
 	select {
 	case <-ctx.Done():
 	case err = <-served:
 	}
 	unbus()
-	stopTrunks()
 	v.drain()
-	<-v.trunksEnded
 	stopPacer()
 	err = errors.Join(err, v.Close())
 	parts.Wait()
@@ -271,18 +274,19 @@ func (v *Voice) Run(ctx context.Context) error {
 
 // drain is the first step of the end: no new calls, then none at all.
 func (v *Voice) drain() {
+	v.sip.Refuse()
 	v.mu.Lock()
 	v.closing = true
 	v.mu.Unlock()
 	ended := make(chan struct{})
-	go func() { v.running.Wait(); close(ended) }()
+	go func() { v.running.Wait(); v.sip.Wait(); close(ended) }()
 	select {
 	case <-ended:
 		return
 	case <-time.After(v.times.DrainCalls):
 	}
 	v.mu.Lock()
-	for _, c := range v.calls {
+	for c := range v.calls {
 		c.post(stopped{})
 	}
 	v.mu.Unlock()
@@ -291,11 +295,8 @@ func (v *Voice) drain() {
 	case <-time.After(v.times.ShutdownGrace):
 		v.log.Warn("calls cut off at the end", "calls", v.Calls())
 	}
-	<-v.trunksEnded
 	v.stopCalls(errStopping) // whoever still tries gives up now
-	if v.ua != nil {
-		v.ua.TransactionLayer().Close() // and whoever waits for an answer
-	}
+	v.sip.Cut()
 	<-ended
 }
 
@@ -306,6 +307,9 @@ func (v *Voice) Close() error {
 		v.closing = true
 		v.mu.Unlock()
 		v.stopCalls(errStopping)
+		if v.sip != nil {
+			v.sip.Cut()
+		}
 		v.running.Wait()
 		if v.edge != nil {
 			// sipgo gives each message a goroutine that nobody can wait for; one that finds the listener closed
@@ -314,8 +318,8 @@ func (v *Voice) Close() error {
 			<-time.After(settle)
 		}
 		var errs []error
-		if v.ua != nil {
-			errs = append(errs, v.ua.Close())
+		if v.sip != nil {
+			errs = append(errs, v.sip.Close())
 		}
 		if v.edge != nil {
 			errs = append(errs, v.edge.Close())
@@ -400,34 +404,6 @@ func (v *Voice) command(ctx context.Context, id int64, sig channels.CallSignal) 
 		return reply.Error
 	}
 	return nil
-}
-
-// here is the address we announce to a peer.
-func (v *Voice) here(source string) netip.AddrPort {
-	local := v.Addr()
-	if ip, err := netip.ParseAddr(v.cfg.ExternalIP); err == nil {
-		return netip.AddrPortFrom(ip, local.Port())
-	}
-	if !local.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-	}
-	if c, err := net.Dial("udp", source); err == nil { // sends nothing, asks the routing table
-		defer c.Close()
-		return netip.AddrPortFrom(c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), local.Port())
-	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), local.Port())
-}
-
-// hereFor is the address we announce to a trunk's server; announce is what the trunk itself says, perhaps nothing.
-func (v *Voice) hereFor(h edge.Hop, announce string) netip.AddrPort {
-	here := v.here(h.Addr.String())
-	if ip, err := netip.ParseAddr(announce); err == nil {
-		here = netip.AddrPortFrom(ip, here.Port())
-	}
-	if bound := v.edge.Addr(h.Transport); bound.IsValid() {
-		here = netip.AddrPortFrom(here.Addr(), bound.Port())
-	}
-	return here
 }
 
 // publish sends a frame to an agent's tabs.

@@ -223,8 +223,8 @@ func (e *Edge) Addr(transport string) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// addrFor is where a peer's answer would reach us: the first listener of its family.
-func (e *Edge) addrFor(transport string, peer netip.Addr) netip.AddrPort {
+// AddrFor is where a peer's answer would reach us: the first listener of its family.
+func (e *Edge) AddrFor(transport string, peer netip.Addr) netip.AddrPort {
 	for _, a := range e.addrs(transport) {
 		if a.Addr().Is4() == peer.Unmap().Is4() {
 			return a
@@ -253,7 +253,7 @@ func (e *Edge) Route(ctx context.Context, req *sip.Request, hop Hop) (local neti
 	req.SetDestination(hop.Addr.String())
 	req.Laddr = sip.Addr{} // by it sipgo would find some connection of that listener, not ours
 	if hop.Transport != "udp" {
-		return e.addrFor(hop.Transport, hop.Addr.Addr()), e.Connect(ctx, hop)
+		return e.AddrFor(hop.Transport, hop.Addr.Addr()), e.Connect(ctx, hop)
 	}
 	for _, s := range e.udp {
 		if s.local.Addr().Is4() == hop.Addr.Addr().Is4() {

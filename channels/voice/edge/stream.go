@@ -495,7 +495,7 @@ func (e *Edge) dial(ctx context.Context, hop Hop) error {
 	ctx, cancel := context.WithTimeout(ctx, e.limits.Dial)
 	defer cancel()
 	var d net.Dialer
-	if local := e.addrFor(hop.Transport, hop.Addr.Addr()); local.IsValid() && !local.Addr().IsUnspecified() {
+	if local := e.AddrFor(hop.Transport, hop.Addr.Addr()); local.IsValid() && !local.Addr().IsUnspecified() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local.Addr(), 0))
 	}
 	raw, err := d.DialContext(ctx, "tcp", hop.Addr.String())

@@ -3,20 +3,21 @@ package media
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	_ "crypto/sha256" // the hashes a=fingerprint may name (RFC 8122 section 5)
-	_ "crypto/sha512"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"hash"
 	"math/big"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +31,7 @@ import (
 type DTLS struct {
 	Certificate tls.Certificate // ours; NewCertificate makes one
 	Client      bool            // we begin: a=setup made us the active side
-	Hash        crypto.Hash     // of the peer's fingerprint: SHA-256, -384 or -512
+	Hash        string          // of the peer's a=fingerprint: sha-256, sha-384 or sha-512
 	Fingerprint []byte          // what the peer's certificate must have
 	// Done is called once, from the handshake's goroutine: nil = the media is protected, else why it never will be.
 	// A leg that was closed meanwhile says nothing. It must not wait for Close.
@@ -73,14 +74,18 @@ func NewCertificate() (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// Fingerprint is a certificate's SHA-256, for a=fingerprint.
-func Fingerprint(c tls.Certificate) []byte { return fingerprint(crypto.SHA256, c.Certificate[0]) }
-
-func fingerprint(h crypto.Hash, der []byte) []byte {
-	d := h.New()
-	d.Write(der)
-	return d.Sum(nil)
+// Fingerprint is what a=fingerprint says of a certificate: "sha-256 AB:CD:...".
+func Fingerprint(c tls.Certificate) string {
+	sum := sha256.Sum256(c.Certificate[0])
+	pairs := make([]string, len(sum))
+	for i, b := range sum {
+		pairs[i] = fmt.Sprintf("%02X", b)
+	}
+	return "sha-256 " + strings.Join(pairs, ":")
 }
+
+// fingerprintHashes are those that are safe of what RFC 8122 section 5 lists.
+var fingerprintHashes = map[string]func() hash.Hash{"sha-256": sha256.New, "sha-384": sha512.New384, "sha-512": sha512.New}
 
 // association is one DTLS conversation. It is the net.PacketConn the DTLS library reads and writes: the leg's reader
 // puts packets in, what goes out takes the leg's socket.
@@ -95,13 +100,12 @@ type association struct {
 
 // startDTLS begins a handshake unless the same peer has been agreed with, or is being. The leg's securing is locked.
 func (l *UDPLeg) startDTLS(cfg DTLS) error {
-	switch cfg.Hash {
-	case crypto.SHA256, crypto.SHA384, crypto.SHA512:
-	default:
-		return fmt.Errorf("dtls: fingerprint by %v: must be SHA-256, SHA-384 or SHA-512", cfg.Hash)
+	h := fingerprintHashes[cfg.Hash]
+	if h == nil {
+		return fmt.Errorf("dtls: fingerprint by %q: must be sha-256, sha-384 or sha-512", cfg.Hash)
 	}
-	if len(cfg.Fingerprint) != cfg.Hash.Size() {
-		return fmt.Errorf("dtls: fingerprint of %d bytes, must be %d", len(cfg.Fingerprint), cfg.Hash.Size())
+	if size := h().Size(); len(cfg.Fingerprint) != size {
+		return fmt.Errorf("dtls: fingerprint of %d bytes, must be %d", len(cfg.Fingerprint), size)
 	}
 	if a := l.dtls.Load(); a != nil && a.cfg.Client == cfg.Client && bytes.Equal(a.cfg.Fingerprint, cfg.Fingerprint) {
 		return nil
@@ -196,7 +200,12 @@ func (a *association) shake(ctx context.Context) (*dtls.Conn, error) {
 }
 
 func (a *association) verify(certificates [][]byte, _ [][]*x509.Certificate) error {
-	if len(certificates) == 0 || !bytes.Equal(fingerprint(a.cfg.Hash, certificates[0]), a.cfg.Fingerprint) {
+	if len(certificates) == 0 {
+		return errFingerprint
+	}
+	h := fingerprintHashes[a.cfg.Hash]()
+	h.Write(certificates[0])
+	if !bytes.Equal(h.Sum(nil), a.cfg.Fingerprint) {
 		return errFingerprint
 	}
 	return nil

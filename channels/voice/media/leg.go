@@ -11,8 +11,11 @@ type LegConfig struct {
 	Format Format // what was negotiated; the zero value is PCMU without keys
 	Pacer  *Pacer
 	// OnDTMF gets each key the other side presses, once, when its first packet arrives ('0'-'9', '*', '#', 'A'-'D').
-	// It runs on the reader's goroutine and must not block. Digits may be card numbers: do not log them.
+	// It runs on the reader's goroutine, or for keys heard InBand on the pacer's, and must not block. Digits may be card
+	// numbers: do not log them.
 	OnDTMF func(digit byte)
+	// InBand listens for keys in the sound while no telephone-events are negotiated.
+	InBand bool
 	// Send puts one whole RTP packet (12 byte header, payload) on the wire. It is called with the output locked, must
 	// not keep b and must not call the leg.
 	Send func(b []byte) error
@@ -21,6 +24,7 @@ type LegConfig struct {
 // Leg is one side of a conversation: a sink for what it hears, an output for what it is told, and the counts of both.
 type Leg struct {
 	sink   atomic.Pointer[Sink]
+	ears   atomic.Pointer[[]*listener]
 	out    *Output
 	onDTMF func(byte)
 
@@ -32,13 +36,20 @@ type Leg struct {
 	far    farReport
 	keys   keypad
 	format Format
+
+	inBand    bool
+	toneLock  sync.Mutex // guards the two below; outside mu
+	stopTones func()     // ends the listening for keys, nil = there is none
+	ended     bool
 }
 
 // NewLeg makes a leg that hears nothing until its owner calls Deliver; its sink is Discard.
 func NewLeg(cfg LegConfig) *Leg {
 	cfg.Format = cfg.Format.normal()
-	l := &Leg{out: newOutput(cfg), onDTMF: cfg.OnDTMF, format: cfg.Format}
+	l := &Leg{out: newOutput(cfg), onDTMF: cfg.OnDTMF, format: cfg.Format,
+		inBand: cfg.InBand && cfg.OnDTMF != nil}
 	l.Swap(Discard)
+	l.hearTones()
 	return l
 }
 
@@ -52,6 +63,13 @@ func (l *Leg) Swap(sink Sink) Sink {
 		return *old
 	}
 	return Discard
+}
+
+// swapBack ends the leg's sink if it is still this one.
+func (l *Leg) swapBack(sink Sink) {
+	if now := l.sink.Load(); *now == sink {
+		l.sink.CompareAndSwap(now, &Discard)
+	}
 }
 
 // Out is the leg's one output. It is a Sink: another leg's packets may be swapped to it.
@@ -73,6 +91,7 @@ func (l *Leg) SetFormat(f Format) {
 	l.format = f
 	l.mu.Unlock()
 	l.out.setFormat(f)
+	l.hearTones()
 }
 
 // Format is what the leg sends and hears.
@@ -99,6 +118,11 @@ func (l *Leg) Deliver(p *Packet) {
 	l.mu.Unlock()
 	if tap := l.out.tap.Load(); tap != nil {
 		(*tap).Heard(p)
+	}
+	if ears := l.ears.Load(); ears != nil {
+		for _, e := range *ears {
+			e.put(p)
+		}
 	}
 	if digit != 0 && l.onDTMF != nil {
 		l.onDTMF(digit)
@@ -136,8 +160,15 @@ func (l *Leg) Stats() Stats {
 	return s
 }
 
-// CloseOutput ends the leg's output for good: its player ends, later writes are dropped. The leg's owner calls it.
-func (l *Leg) CloseOutput() { l.out.close() }
+// CloseOutput ends the leg's output for good: its player ends, later writes are dropped. The leg's owner calls it, not
+// from OnDTMF.
+func (l *Leg) CloseOutput() {
+	l.out.close()
+	l.toneLock.Lock()
+	l.ended = true
+	l.toneLock.Unlock()
+	l.hearTones()
+}
 
 // Bridge joins two legs: each hears the other, and whatever was playing to either ends.
 func Bridge(a, b *Leg) {

@@ -3,12 +3,19 @@
 // from what was negotiated and swaps pointers here; nothing in this package ever asks back.
 //
 //	           reader goroutine                            mutex of the output
-//	socket ->  parse -> latch -> count -> digits -> Sink  ->  Output -> send -> socket
+//	socket ->  (SRTP) -> latch -> count -> digits -> Sink  ->  Output -> (SRTP) -> socket
 //	           (UDPLeg, or voice's WebRTC leg)   ^swap        ^ Player, by the Pacer
 //
 // A Leg is one side of a conversation: what it hears goes to its Sink, what it says comes from its Output. Joining two
 // legs is two swaps (Bridge), holding is a swap and a Player (Hold); the caller's SDP is never touched. An Output keeps
 // one SSRC, one sequence and one clock for the life of the leg, whoever speaks through it.
+//
+// That is the packet plane. Where the two sides' codecs differ the Output transcodes by itself. The PCM plane begins
+// where somebody needs samples: a Room, which mixes three or more legs, and Leg.Listen. There each leg has a jitter
+// buffer, which the packet plane has not.
+//
+//	Deliver -> Tap (recorder)                       Room: jitter buffers -> sums -> limiter -> Output of each seat
+//	        -> jitter buffer -> Listen              all of it by the Pacer, 20 ms a turn
 //
 // The relay path allocates nothing and holds no buffer: a packet lives in its leg's one Packet until Sink.Write
 // returns.

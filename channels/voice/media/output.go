@@ -26,7 +26,7 @@ type Output struct {
 	from      relayed
 	enc       *encoder // nil until somebody speaks who is not just relayed
 	player    *Player
-	spoke     bool  // the player has sent a packet: the next one goes on from it
+	speaker   any   // the player or seat whose packet was the last one: its next goes on from it
 	frame     int64 // the pacer's frame of that packet
 	press     *keyPress
 	presses   []keyPress
@@ -47,7 +47,9 @@ const (
 func newOutput(cfg LegConfig) *Output {
 	return &Output{
 		send: cfg.Send, pacer: cfg.Pacer, format: cfg.Format.normal(), clock: cfg.Format.Codec.ClockRate(),
-		ssrc: rand.Uint32(), seq: uint16(rand.Uint32()), ts: rand.Uint32(),
+		// Half of the range: should the first packets be lost, SRTP's receiver must not have missed a rollover with them
+		// (RFC 3711 section 3.3.1).
+		ssrc: rand.Uint32(), seq: uint16(rand.Uint32N(1 << 15)), ts: rand.Uint32(),
 	}
 }
 
@@ -61,7 +63,7 @@ func (o *Output) setFormat(f Format) {
 	if f.Codec != o.format.Codec {
 		clock := f.Codec.ClockRate()
 		o.span = uint32(int64(o.span) * int64(clock) / int64(o.clock))
-		o.clock, o.from.valid, o.spoke = clock, false, false
+		o.clock, o.from.valid, o.speaker = clock, false, nil
 	}
 	o.format = f
 }
@@ -126,7 +128,7 @@ func (o *Output) Play(p *Player) *Player {
 		p.end(false)
 		return p
 	}
-	o.player, o.spoke = p, false
+	o.player = p
 	o.pace()
 	return p
 }
@@ -189,7 +191,7 @@ func (o *Output) tickKey(frame int64, now time.Time) {
 	o.span = max(o.span, uint32(k.duration))
 	if last {
 		o.press, o.pressFree = nil, frame+keyPause
-		o.spoke = false // the player goes on as a new talkspurt
+		o.speaker = nil // what goes on is a new talkspurt
 	}
 }
 
@@ -201,22 +203,49 @@ func (o *Output) tickPlayer(frame int64, now time.Time) {
 		o.from.valid = false
 		return
 	}
-	ts := o.ts + uint32(frame-o.frame)*o.format.Codec.frameTicks() // a frame the pacer skipped is time that passed
-	if !o.spoke {
-		ts = o.nextTS(now)
-	}
+	ts, first := o.goesOn(o.player, frame, now)
 	kind := Spoken
 	if o.player.loop {
 		kind = Music
 	}
 	if o.format.Codec.isG711() {
 		recode(o.buf[headerSize:], raw[:], PCMU, o.format.Codec)
-		o.say(kind, !o.spoke, o.seq+1, ts, now, FrameSamples)
+		o.say(kind, first, o.seq+1, ts, now, FrameSamples)
 	} else if e := o.encoder(); e != nil {
 		DecodeULaw(e.prompt[:], raw[:])
-		o.sendPCM(kind, !o.spoke, e.prompt[:], Rate, ts, now)
+		o.sendPCM(kind, first, e.prompt[:], Rate, ts, now)
 	}
-	o.spoke, o.frame = true, frame
+}
+
+// goesOn is the timestamp of the speaker's frame, and whether it begins a talkspurt. A frame that the pacer skipped is
+// time that passed.
+func (o *Output) goesOn(speaker any, frame int64, now time.Time) (ts uint32, first bool) {
+	if first = o.speaker != speaker; first {
+		ts = o.nextTS(now)
+	} else {
+		ts = o.ts + uint32(frame-o.frame)*o.format.Codec.frameTicks()
+	}
+	o.speaker, o.frame = speaker, frame
+	return ts, first
+}
+
+// mixed says a frame of a room's mix, unless a player speaks or a key is being sent.
+func (o *Output) mixed(s *Seat, pcm []int16, rate int, frame int64, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.player != nil || o.press != nil {
+		return
+	}
+	ts, first := o.goesOn(s, frame, now)
+	o.from.valid = false
+	o.sendPCM(Mixed, first, pcm, rate, ts, now)
+}
+
+// pcmRate is the rate of the samples that the output's codec carries.
+func (o *Output) pcmRate() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.format.Codec.pcmRate()
 }
 
 func (o *Output) close() {

@@ -8,20 +8,26 @@ import (
 
 const slots = 20
 
-// Pacer is the clock of everything that speaks without being spoken to: players and keys. One goroutine serves all
-// outputs of a process: 20 slots of 1 ms, outputs spread over them, on an absolute schedule. When it is late by more
+// paced is what the pacer drives: an Output that plays something, a Room, a listener. tick is one frame of 20 ms, by
+// its number; false = the pacer may forget it.
+type paced interface {
+	tick(frame int64, now time.Time) bool
+}
+
+// Pacer is the clock of everything that speaks without being spoken to: players, keys, rooms. One goroutine serves all
+// of a process: 20 slots of 1 ms, spread over them, on an absolute schedule. When it is late by more
 // than a frame it skips to the present; it never sends a burst. With nothing to do it sleeps.
 type Pacer struct {
 	wake chan struct{}
 
 	mu    sync.Mutex
-	slots [slots][]*Output
+	slots [slots][]paced
 }
 
 // NewPacer makes a pacer; nothing is sent until Run.
 func NewPacer() *Pacer { return &Pacer{wake: make(chan struct{}, 1)} }
 
-func (p *Pacer) add(o *Output) {
+func (p *Pacer) add(o paced) {
 	p.mu.Lock()
 	least := 0
 	for i := range p.slots {
@@ -37,7 +43,7 @@ func (p *Pacer) add(o *Output) {
 	}
 }
 
-// Run serves the outputs until ctx ends; it returns ctx's error.
+// Run serves them until ctx ends; it returns ctx's error.
 func (p *Pacer) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -87,7 +93,7 @@ func (p *Pacer) busy(from int64) (int64, bool) {
 	return 0, false
 }
 
-// serve ticks the outputs of one slot and forgets those that have nothing more to say.
+// serve ticks one slot and forgets those that have nothing more to say.
 func (p *Pacer) serve(slot int64) {
 	i := slot % slots
 	p.mu.Lock()

@@ -53,6 +53,7 @@ func (o *Output) Write(p *Packet) {
 	if !ok {
 		return
 	}
+	o.speaker = nil
 	dst := o.buf[headerSize:]
 	seq, ts := p.Seq+o.from.seq, o.from.ts(p.TS, o.clock)
 	if o.from.anew {

@@ -2,7 +2,8 @@ package media
 
 import (
 	"bytes"
-	"crypto"
+	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"net/netip"
 	"strings"
@@ -58,7 +59,11 @@ func TestSRTP(t *testing.T) {
 				talk(a, n)
 				<-heard
 			}
-			secure(t, b, Security{SDES: &SDES{s, testKey(s, 2), testKey(s, 1)}}) // a refresh: nothing changes
+			before := b.cipher.Load()
+			secure(t, b, Security{SDES: &SDES{s, testKey(s, 2), testKey(s, 1)}}) // a refresh
+			if now := b.cipher.Load(); now.in != before.in || now.out != before.out {
+				t.Error("the same keys count anew: what was heard could be sent again")
+			}
 			talk(a, 3)
 			<-heard
 			a.sendReport(time.Now(), false)
@@ -161,14 +166,24 @@ func TestSecurityRefuses(t *testing.T) {
 		"unknown":              {SDES: &SDES{Suite: 77}},
 		"must be 30":           {SDES: &SDES{Suite: AESCM128, Local: testKey(AESGCM128, 1)}},
 		"bytes, must be 44":    {SDES: &SDES{Suite: AESGCM256, Local: testKey(AESGCM256, 1), Remote: []byte{1}}},
-		"fingerprint by":       {DTLS: &DTLS{Hash: crypto.MD5}},
-		"fingerprint of 3":     {DTLS: &DTLS{Hash: crypto.SHA256, Fingerprint: []byte{1, 2, 3}}},
-		"fingerprint by SHA-1": {DTLS: &DTLS{Hash: crypto.SHA1, Fingerprint: make([]byte, 20)}},
+		`fingerprint by "md5"`: {DTLS: &DTLS{Hash: "md5"}},
+		"fingerprint of 3":     {DTLS: &DTLS{Hash: "sha-256", Fingerprint: []byte{1, 2, 3}}},
+		"must be sha-256":      {DTLS: &DTLS{Hash: "sha-1", Fingerprint: make([]byte, 20)}},
 	} {
 		if err := l.SetSecurity(s); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)
 		}
 	}
+}
+
+// sumOf reads a fingerprint as SDP does.
+func sumOf(c tls.Certificate) []byte {
+	text, _ := strings.CutPrefix(Fingerprint(c), "sha-256 ")
+	sum, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+	if err != nil {
+		panic(err)
+	}
+	return sum
 }
 
 // secureByDTLS has two legs shake hands.
@@ -183,8 +198,8 @@ func secureByDTLS(t testing.TB, a, b *UDPLeg, wrong bool) (errA, errB error) {
 			t.Fatal(err)
 		}
 		done[i] = make(chan error, 2)
-		certs[i] = Fingerprint(cert)
-		cfg[i] = DTLS{Certificate: cert, Client: i == 0, Hash: crypto.SHA256, Done: func(err error) { done[i] <- err }}
+		certs[i] = sumOf(cert)
+		cfg[i] = DTLS{Certificate: cert, Client: i == 0, Hash: "sha-256", Done: func(err error) { done[i] <- err }}
 	}
 	cfg[0].Fingerprint, cfg[1].Fingerprint = certs[1], certs[0]
 	if wrong {
@@ -259,7 +274,7 @@ func TestDTLSClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &DTLS{Certificate: cert, Client: true, Hash: crypto.SHA256, Fingerprint: Fingerprint(cert), Done: func(err error) { t.Error("told", err) }}
+	d := &DTLS{Certificate: cert, Client: true, Hash: "sha-256", Fingerprint: sumOf(cert), Done: func(err error) { t.Error("told", err) }}
 	secure(t, a, Security{DTLS: d})
 	_ = a.Close()
 	if err := a.SetSecurity(Security{DTLS: d}); !errors.Is(err, ErrClosed) {

@@ -18,6 +18,7 @@ type Config struct {
 	Remote Remote // from the peer's SDP; the zero value when it has not come yet (delayed offer)
 	Latch  LatchMode
 	OnDTMF func(digit byte) // see LegConfig
+	InBand bool             // see LegConfig
 	Log    *slog.Logger
 }
 
@@ -69,7 +70,7 @@ func NewUDPLeg(cfg Config) (*UDPLeg, error) {
 		l.log = slog.New(slog.DiscardHandler)
 	}
 	l.Leg = NewLeg(LegConfig{
-		Format: cfg.Remote.Format, Pacer: cfg.Pacer, OnDTMF: cfg.OnDTMF, Send: l.send,
+		Format: cfg.Remote.Format, Pacer: cfg.Pacer, OnDTMF: cfg.OnDTMF, InBand: cfg.InBand, Send: l.send,
 	})
 	l.SetRemote(cfg.Remote)
 	l.done.Add(2)

@@ -73,8 +73,9 @@ type Local struct {
 	session uint64
 	version uint64 // the highest said so far
 
-	said said      // what stands: the last answer, or the last offer that was accepted
-	open *proposal // our last offer
+	said  said      // what stands: the last answer, or the last offer that was accepted
+	prefs Prefs     // it was said with these
+	open  *proposal // our last offer
 
 	// What the session has settled: later offers keep number, place and protocol of its streams (RFC 3264 section 8).
 	times    string
@@ -108,7 +109,7 @@ func NewLocal(addr netip.AddrPort) *Local {
 }
 
 // Again is what we said last and was agreed, word by word: a refresh must change nothing (RFC 4028 section 7.4). Before
-// anything was agreed it is our open offer.
+// anything was agreed it is our open offer. Accept takes what comes back, also when we have only answered so far.
 func (l *Local) Again() []byte {
 	if l.said.body == nil && l.open != nil {
 		return l.open.body
@@ -250,7 +251,7 @@ func (l *Local) Answer(offer *Session, p Prefs) ([]byte, Terms, error) {
 	lines = append(lines, "a="+best.Dir)
 	all := slices.Clone(l.shape)
 	all[index] = strings.Join(lines, "\r\n")
-	l.said = l.render(l.times, all)
+	l.said, l.prefs = l.render(l.times, all), p
 	return l.said.body, best, nil
 }
 
@@ -324,6 +325,9 @@ func (l *Local) settle(t Terms) {
 // Accept takes the answer to our last offer. Of a forked call each answer is accepted on its own; the last one counts.
 func (l *Local) Accept(answer *Session) (Terms, error) {
 	o := l.open
+	if o == nil && l.said.body != nil { // to Again
+		o = &proposal{said: l.said, index: slices.Index(l.shape, ""), streams: len(l.shape), prefs: l.prefs, keys: l.keyed, must: l.keyed != ""}
+	}
 	if o == nil {
 		return Terms{}, fmt.Errorf("%w: an answer without an offer", ErrNotAcceptable)
 	}
@@ -359,7 +363,7 @@ func (l *Local) Accept(answer *Session) (Terms, error) {
 	l.learn(s)
 	l.protocol = s.protocol
 	l.settle(t)
-	l.said = o.said
+	l.said, l.prefs = o.said, o.prefs
 	return t, nil
 }
 

@@ -1,0 +1,124 @@
+package voice
+
+import (
+	"time"
+
+	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/sipleg"
+)
+
+// party is somebody in a call. Sound comes by a telephone (sip) or by a browser (web); neither, while it is being
+// waited for. It belongs to the call's goroutine.
+type party struct {
+	agentID int64  // a colleague; 0: the customer, or an outside number
+	name    string // a colleague's
+	number  string // an outside number
+	tab     string // whose browser was connected last
+	sip     *sipleg.Leg
+	web     *browserLeg
+	up      bool // answered, or connected: sound flows both ways
+	talked  bool // was up once
+	early   bool // a telephone that is not answered yet, but can be heard: the network's own announcements
+	heldUs  bool // a telephone that has put us on hold
+	comfort comfort
+}
+
+// here tells whether sound can flow.
+func (p *party) here() bool { return p != nil && (p.up || p.early) && !p.heldUs && p.leg() != nil }
+
+// answered tells whether somebody is there, if only on hold.
+func (p *party) answered() bool { return p != nil && p.up }
+
+// leg is the party's sound; nil while there is none.
+func (p *party) leg() *media.Leg {
+	switch {
+	case p == nil:
+		return nil
+	case p.sip != nil:
+		return p.sip.Media().Leg
+	case p.web != nil:
+		return p.web.Leg
+	}
+	return nil
+}
+
+func (p *party) stats() media.Stats {
+	switch {
+	case p.sip != nil:
+		return p.sip.Media().Stats()
+	case p.web != nil:
+		return p.web.Stats()
+	}
+	return media.Stats{}
+}
+
+// silent is how long nothing was heard; heard tells whether anything ever was.
+func (p *party) silent() (d time.Duration, heard bool) {
+	if p.sip != nil {
+		return p.sip.Media().Silent()
+	}
+	return 0, true // a browser's connection tells by itself when it is gone
+}
+
+// What lands in the mail of a call from its parties.
+type (
+	fromSIP struct {
+		p *party
+		e sipleg.Event
+	}
+	fromWeb struct {
+		p   *party
+		leg *browserLeg
+		e   legEvent
+	}
+)
+
+// byWeb gives a party a new browser leg, in place of the one it had.
+func (c *call) byWeb(p *party, leg *browserLeg, tab string) {
+	c.dropWeb(p)
+	p.web, p.tab, p.up = leg, tab, false
+	c.v.running.Add(1) // the call itself is one of v.running
+	go func() {
+		defer c.v.running.Done()
+		for e := range leg.events {
+			if !c.post(fromWeb{p, leg, e}) {
+				return
+			}
+		}
+	}()
+}
+
+// dropWeb closes a party's browser leg, beside the call: closing waits for the browser's goroutines.
+func (c *call) dropWeb(p *party) {
+	leg := p.web
+	if leg == nil {
+		return
+	}
+	p.web, p.up, p.comfort = nil, false, none
+	c.unseat(leg.Leg)
+	c.v.running.Add(1)
+	go func() {
+		defer c.v.running.Done()
+		if err := leg.close(); err != nil {
+			c.log.Debug("close browser leg", "err", err)
+		}
+	}()
+}
+
+// vacate takes whoever sits there out of the call.
+func (c *call) vacate(s seat, reason string) *party {
+	p := c.who[s]
+	if p == nil {
+		return nil
+	}
+	c.who[s] = nil
+	if p.agentID != 0 {
+		c.invited.Delete(p.agentID)
+	}
+	c.dropWeb(p)
+	if p.sip != nil {
+		c.unseat(p.sip.Media().Leg)
+		p.sip.Hangup(reason)
+	}
+	return p
+}
