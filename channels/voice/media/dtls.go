@@ -94,11 +94,13 @@ type association struct {
 	cfg    DTLS
 	in     *packetio.Buffer
 	cancel context.CancelFunc
+	to     netip.AddrPort                 // announced when it began
 	peer   atomic.Pointer[netip.AddrPort] // who answers; nil = send to the leg's target
 	agreed atomic.Bool
 }
 
-// startDTLS begins a handshake unless the same peer has been agreed with, or is being. The leg's securing is locked.
+// startDTLS begins a handshake unless the same peer has been agreed with at the same address, or is being; at a new one
+// (not 0.0.0.0, a hold) it shakes hands anew (RFC 5763 section 6.6). The leg's securing is locked.
 func (l *UDPLeg) startDTLS(cfg DTLS) error {
 	h := fingerprintHashes[cfg.Hash]
 	if h == nil {
@@ -107,13 +109,17 @@ func (l *UDPLeg) startDTLS(cfg DTLS) error {
 	if size := h().Size(); len(cfg.Fingerprint) != size {
 		return fmt.Errorf("dtls: fingerprint of %d bytes, must be %d", len(cfg.Fingerprint), size)
 	}
-	if a := l.dtls.Load(); a != nil && a.cfg.Client == cfg.Client && bytes.Equal(a.cfg.Fingerprint, cfg.Fingerprint) {
+	l.mu.Lock()
+	to := l.latch.announced
+	l.mu.Unlock()
+	if a := l.dtls.Load(); a != nil && a.cfg.Client == cfg.Client && bytes.Equal(a.cfg.Fingerprint, cfg.Fingerprint) &&
+		(a.to == to || !to.IsValid() || to.Addr().IsUnspecified()) {
 		return nil
 	}
 	l.endDTLS()
 	l.cipher.Store(&cipher{})
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &association{leg: l, cfg: cfg, in: packetio.NewBuffer(), cancel: cancel}
+	a := &association{leg: l, cfg: cfg, in: packetio.NewBuffer(), cancel: cancel, to: to}
 	a.in.SetLimitCount(32)
 	l.dtls.Store(a)
 	if l.closing.Load() {

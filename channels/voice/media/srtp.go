@@ -65,7 +65,8 @@ type SDES struct {
 
 // SetSecurity protects the leg from now on: after each negotiation, also when nothing changed. Keys that stay keep
 // their packet counters; new ones from a re-INVITE replace the old, and for 5 s packets on their way under the old
-// remote key are still heard. With DTLS nothing is heard or sent before the handshake has succeeded.
+// remote key are still heard. With DTLS nothing is heard or sent before the handshake has succeeded; call SetRemote
+// first.
 func (l *UDPLeg) SetSecurity(s Security) error {
 	l.securing.Lock()
 	defer l.securing.Unlock()

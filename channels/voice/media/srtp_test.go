@@ -235,6 +235,53 @@ func TestDTLS(t *testing.T) {
 	}
 }
 
+// TestDTLSMoves: a re-INVITE puts the call on another socket of the same box: hands are shaken again. A hold does not.
+func TestDTLSMoves(t *testing.T) {
+	a, b, heard := pairOf(t, true)
+	box, err := NewCertificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := NewCertificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 4)
+	tell := func(err error) { done <- err }
+	theirs := Security{DTLS: &DTLS{Certificate: box, Client: true, Hash: "sha-256", Fingerprint: sumOf(ours), Done: tell}}
+	own := Security{DTLS: &DTLS{Certificate: ours, Hash: "sha-256", Fingerprint: sumOf(box), Done: tell}}
+	agree := func(n int) {
+		t.Helper()
+		for range n {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	secure(t, b, own)
+	secure(t, a, theirs)
+	agree(2)
+	talk(a, 0)
+	<-heard
+	first := b.dtls.Load()
+	b.SetRemote(Remote{Addr: netip.MustParseAddrPort("0.0.0.0:9"), Mux: true})
+	secure(t, b, own)
+	b.SetRemote(Remote{Addr: a.LocalAddr(), Mux: true})
+	secure(t, b, own)
+	if b.dtls.Load() != first {
+		t.Error("a hold has ended what was agreed")
+	}
+	c := newUDPLeg(t, Config{Ports: a.ports, Remote: Remote{Addr: b.LocalAddr(), Mux: true}})
+	c.SDPSent()
+	b.SetRemote(Remote{Addr: c.LocalAddr(), Mux: true})
+	secure(t, b, own)
+	b.SDPSent()
+	secure(t, c, theirs)
+	agree(2)
+	talk(c, 1)
+	<-heard
+}
+
 // TestDTLSFingerprint: somebody in the middle has another certificate than the SDP says.
 func TestDTLSFingerprint(t *testing.T) {
 	a, b, heard := pairOf(t, true)
@@ -282,6 +329,9 @@ func TestDTLSClosed(t *testing.T) {
 	}
 }
 
+// raced is set when the race detector watches: its sync.Pool, which the ciphers use, forgets on purpose.
+var raced bool
+
 func TestSRTPAllocatesNothing(t *testing.T) {
 	for s := AESCM128; s <= AESGCM256; s++ {
 		a, b, heard := pairOf(t, false)
@@ -296,7 +346,7 @@ func TestSRTPAllocatesNothing(t *testing.T) {
 			a.Out().Write(p)
 			<-heard
 		})
-		if got != 0 {
+		if got != 0 && !raced {
 			t.Errorf("%v: %v allocations for a packet", s, got)
 		}
 	}
