@@ -116,9 +116,7 @@ func (o *Output) Play(p *Player) *Player {
 		return p
 	}
 	if o.player != nil {
-		o.player.end(false)
-		o.player = nil
-		o.from.valid = false
+		o.endPlayer(false)
 	}
 	if p == nil {
 		return nil
@@ -195,12 +193,40 @@ func (o *Output) tickKey(frame int64, now time.Time) {
 	}
 }
 
+// endPlayer ends the one that plays. The lock is held.
+func (o *Output) endPlayer(finished bool) {
+	if e := o.player.encoded; e != nil {
+		o.pacer.loops.release(e)
+	}
+	o.player.end(finished)
+	o.player, o.from.valid = nil, false
+}
+
+// encodedLoop is the loop being played in the packets that all its listeners share; nil where there is none: G.711
+// costs nothing, and in a loop of several parts their borders lie within packets.
+func (o *Output) encodedLoop() *encodedLoop {
+	p := o.player
+	if e := p.encoded; e != nil && e.key.codec != o.format.Codec {
+		o.pacer.loops.release(e)
+		p.encoded = nil
+	}
+	if p.encoded == nil && p.loop && len(p.parts) == 1 && !o.format.Codec.isG711() {
+		p.encoded = o.pacer.loops.acquire(p.parts[0], o.format.Codec)
+	}
+	return p.encoded
+}
+
 func (o *Output) tickPlayer(frame int64, now time.Time) {
+	if e := o.encodedLoop(); e != nil {
+		ts, first := o.goesOn(o.player, frame, now)
+		if n := o.pacer.loops.frame(e, o.player.turn(len(e.frames)), o.buf[headerSize:]); n > 0 {
+			o.say(Music, first, o.seq+1, ts, now, n)
+		}
+		return
+	}
 	var raw [FrameSamples]byte
 	if o.player.frame(raw[:]) == 0 {
-		o.player.end(true)
-		o.player = nil
-		o.from.valid = false
+		o.endPlayer(true)
 		return
 	}
 	ts, first := o.goesOn(o.player, frame, now)
@@ -256,8 +282,7 @@ func (o *Output) close() {
 	}
 	o.closed = true
 	if o.player != nil {
-		o.player.end(false)
-		o.player = nil
+		o.endPlayer(false)
 	}
 	o.press, o.presses = nil, nil
 }

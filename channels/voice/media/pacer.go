@@ -18,7 +18,8 @@ type paced interface {
 // of a process: 20 slots of 1 ms, spread over them, on an absolute schedule. When it is late by more
 // than a frame it skips to the present; it never sends a burst. With nothing to do it sleeps.
 type Pacer struct {
-	wake chan struct{}
+	wake  chan struct{}
+	loops loops
 
 	mu    sync.Mutex
 	slots [slots][]paced

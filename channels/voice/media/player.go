@@ -30,6 +30,7 @@ type Player struct {
 	part     int // of parts, being spoken; the output's lock guards these
 	pos      int
 	used     bool
+	encoded  *encodedLoop // of the output's codec; nil = not needed
 	played   atomic.Int64 // samples
 	finished atomic.Bool
 	done     chan struct{}
@@ -83,6 +84,14 @@ func (p *Player) frame(dst []byte) int {
 		dst[i] = ULawSilence
 	}
 	return n
+}
+
+// turn is the next frame of a loop of one part and of so many frames.
+func (p *Player) turn(frames int) int {
+	i := p.pos / FrameSamples % frames
+	p.part, p.pos = 0, (i+1)%frames*FrameSamples
+	p.played.Add(FrameSamples)
+	return i
 }
 
 func (p *Player) end(finished bool) {
