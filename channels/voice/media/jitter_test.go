@@ -94,6 +94,8 @@ func TestJitter(t *testing.T) {
 		"10 % lost, Opus":           {line{loss: 0.10, spread: 20 * ms}, Opus, 16000, 0.88, [2]time.Duration{40 * ms, 60 * ms}},
 		"too fast a clock":          {line{drift: 0.002, spread: 10 * ms}, PCMU, 8000, 0.9, [2]time.Duration{40 * ms, 60 * ms}},
 		"too slow a clock":          {line{drift: -0.002, spread: 10 * ms}, PCMU, 8000, 0.9, [2]time.Duration{40 * ms, 60 * ms}},
+		"a clock 1 % too fast":      {line{drift: 0.01}, PCMU, 8000, -1, [2]time.Duration{40 * ms, 60 * ms}},
+		"a clock 1 % too slow":      {line{drift: -0.01}, PCMU, 8000, -1, [2]time.Duration{40 * ms, 140 * ms}},
 		"stalls for 150 ms":         {line{stall: 150 * ms, spread: 10 * ms}, PCMU, 8000, 0.85, [2]time.Duration{40 * ms, 200 * ms}},
 		"stalls for 900 ms":         {line{stall: 900 * ms, spread: 10 * ms}, PCMU, 8000, -1, [2]time.Duration{40 * ms, 200 * ms}},
 		"all of it, and 40 ms each": {line{loss: 0.03, reorder: 0.2, twice: 0.1, spread: 60 * ms, drift: 0.0005}, PCMA, 8000, 0.85, [2]time.Duration{40 * ms, 100 * ms}},
@@ -111,9 +113,48 @@ func TestJitter(t *testing.T) {
 			if j.target < c.target[0] || j.target > c.target[1] {
 				t.Errorf("target %v, want %v", j.target, c.target)
 			}
-			if end > maxDelay+delaySlack+Frame {
+			if off := end - j.target; off > delaySlack+2*Frame || off < -delaySlack-2*Frame {
 				t.Errorf("%v behind", end)
 			}
 		})
+	}
+}
+
+// TestJitterOrder looks at single packets: number i is the level i of its samples. Each row is a pull: what arrives
+// before it, and what must come out of it.
+func TestJitterOrder(t *testing.T) {
+	const filler = 0 // what bridges a hole
+	for name, rows := range map[string][]struct {
+		arrive []int
+		out    int
+	}{
+		"in order":  {{[]int{1}, filler}, {[]int{2}, filler}, {[]int{3}, 1}, {[]int{4}, 2}, {nil, 3}, {nil, 4}},
+		"reordered": {{[]int{1}, filler}, {nil, filler}, {[]int{3, 2}, 1}, {[]int{4}, 2}, {nil, 3}, {nil, 4}},
+		"twice":     {{[]int{1, 1}, filler}, {[]int{2, 1}, filler}, {[]int{3, 2, 2}, 1}, {[]int{4, 1}, 2}, {[]int{5, 1, 2}, 3}, {nil, 4}, {nil, 5}},
+		"lost":      {{[]int{1}, filler}, {nil, filler}, {[]int{3}, 1}, {[]int{4}, filler}, {[]int{5}, 3}, {nil, 4}, {nil, 5}},
+		"too late":  {{[]int{1}, filler}, {nil, filler}, {[]int{3}, 1}, {[]int{4}, filler}, {[]int{5}, 3}, {[]int{6, 2}, 4}, {[]int{7, 2}, 5}, {nil, 6}, {nil, 7}, {nil, filler}, {nil, filler}},
+	} {
+		j := newJitter(Rate)
+		frame := make([]int16, FrameSamples)
+		now := time.Unix(1000, 0)
+		for i, row := range rows {
+			for _, n := range row.arrive {
+				p := sound(1, 65533+uint16(n), uint32(n)*FrameSamples, now)
+				for k := range p.Payload {
+					p.Payload[k] = EncodeULaw(int16(n * 1000))
+				}
+				j.put(p)
+			}
+			j.pull(frame, now)
+			now = now.Add(Frame)
+			// A filler is silence, or the packet before it, fading.
+			last, got := frame[FrameSamples-1], 0
+			if frame[0] == last {
+				got = (int(last) + 500) / 1000
+			}
+			if got != row.out {
+				t.Errorf("%s: pull %d gave %d (%d..%d), want %d", name, i, got, frame[0], last, row.out)
+			}
+		}
 	}
 }
