@@ -27,6 +27,7 @@ const (
 	EventState   = "state"   // State has changed
 	EventDraft   = "draft"
 	EventTyping  = "typing"
+	EventCall    = "call" // a call from the web page has begun, moved or ended
 )
 
 // Subjects on the bus.
@@ -38,6 +39,8 @@ const (
 	// TrunkSubject says that telephone settings have changed: trunks, numbers, devices, prompts or queues. No payload:
 	// read again what you use.
 	TrunkSubject = "trunks"
+	// TrunkStateSubject says that what a node knows of a trunk has changed. No payload.
+	TrunkStateSubject = "trunk_states"
 )
 
 // DeskNews says which conversation's row to read again.

@@ -252,6 +252,26 @@ func TestTrunkRows(t *testing.T) {
 	}
 }
 
+// TestNewTrunkIsTheMigrations: one list of defaults.
+func TestNewTrunkIsTheMigrations(t *testing.T) {
+	t.Parallel()
+	pool, ctx := dbtest.Pool(t), context.Background()
+	_, err := pool.Exec(ctx, `insert into trunks (name) values ('A')`)
+	must(t, err)
+	list, err := channels.Trunks(ctx, pool)
+	must(t, err)
+	var in channels.Trunk
+	must(t, json.Unmarshal([]byte(`{"name":"A"}`), &in))
+	if d := cmp.Diff(list, []channels.Trunk{in}, cmpopts.IgnoreFields(channels.Trunk{}, "ID", "CreatedAt", "ChangedAt")); d != "" {
+		t.Errorf("(-sql +go):\n%s", d)
+	}
+	if err := in.Clean(); channels.CodeOf(err) != channels.Invalid {
+		t.Errorf("a trunk to nowhere: %v", err)
+	}
+	in.Sources = []string{"203.0.113.7"}
+	must(t, in.Clean())
+}
+
 func TestTrunkStateKeepsItsTime(t *testing.T) {
 	t.Parallel()
 	pool, ctx := dbtest.Pool(t), context.Background()

@@ -2,6 +2,7 @@ package channels
 
 import (
 	"context"
+	"encoding/json"
 	"reflect"
 	"strings"
 	"time"
@@ -79,6 +80,24 @@ type Trunk struct {
 
 	CreatedAt time.Time `json:"created_at" db:"created_at"`
 	ChangedAt time.Time `json:"changed_at" db:"changed_at"`
+}
+
+// NewTrunk is what a new trunk begins with: nothing goes out, nobody comes in, and limits that keep a bill small.
+func NewTrunk() Trunk {
+	return Trunk{Enabled: true, Servers: []string{}, Transport: "udp", Priority: 10, Sources: []string{}, Digest: "md5",
+		RegisterSeconds: 600, OptionsSeconds: 60, Codecs: []string{"PCMU", "PCMA"}, SRTP: "off", SRTPKeys: "sdes", Latch: "auto",
+		ForceRport: true, NumberFormat: "e164", NationalPrefix: "0", CallerHeader: "pai", CalledHeader: "ruri",
+		AllowedPrefixes: []string{}, BlockedPrefixes: []string{}, MaxCalls: 30, MaxCallsOut: 10, MaxCallsHour: 100, MaxCallsDay: 500,
+		MaxMoneyDay: 20, MoneyPerMinute: 0.1, Rates: []Rate{}}
+}
+
+// UnmarshalJSON implements json.Unmarshaler: what is not given is as in NewTrunk.
+func (t *Trunk) UnmarshalJSON(data []byte) error {
+	type plain Trunk
+	p := plain(NewTrunk())
+	err := json.Unmarshal(data, &p)
+	*t = Trunk(p)
+	return err
 }
 
 // Rate is what a minute to numbers with that prefix costs.
@@ -178,7 +197,7 @@ func TrunkStates(ctx context.Context, q Querier) ([]TrunkState, error) {
 }
 
 // SetTrunkState writes what a node has found out. ChangedAt moves only when something else than the time it took has
-// changed; changed tells so. A trunk that is deleted meanwhile is no error.
+// changed; changed tells so, and the caller publishes TrunkStateSubject then. A trunk that is deleted meanwhile is no error.
 func SetTrunkState(ctx context.Context, q Querier, s TrunkState) (changed bool, err error) {
 	type was struct{ Changed bool }
 	row, err := one[was](ctx, q, `with old as (select * from trunk_states where trunk_id = $1 and node_id = $2), saved as (

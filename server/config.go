@@ -66,9 +66,11 @@ type HTTPConfig struct {
 
 // ChatConfig are the chat's limits; a whole school may sit behind one address.
 type ChatConfig struct {
-	VisitorPerSecond int `koanf:"visitor_per_second" rule:"1..1000" help:"Messages a second that one visitor may keep up; five times as many at once."`
-	AddressPerSecond int `koanf:"address_per_second" rule:"1..100000" help:"The same for all visitors of one IP address. Raise it behind a proxy that hides them."`
-	AddressSockets   int `koanf:"address_sockets" rule:"1..100000" help:"Open chats of one IP address."`
+	VisitorPerSecond int  `koanf:"visitor_per_second" rule:"1..1000" help:"Messages a second that one visitor may keep up; five times as many at once."`
+	AddressPerSecond int  `koanf:"address_per_second" rule:"1..100000" help:"The same for all visitors of one IP address. Raise it behind a proxy that hides them."`
+	AddressSockets   int  `koanf:"address_sockets" rule:"1..100000" help:"Open chats of one IP address."`
+	Calls            bool `koanf:"calls" help:"The chat has a telephone button: visitors call from the web page, into the same conversation."`
+	AddressCalls     int  `koanf:"address_calls_per_minute" rule:"1..10000" help:"Calls a minute of one IP address."`
 }
 
 // DatabaseConfig: "" is a PostgreSQL of our own.
@@ -155,7 +157,7 @@ func defaultConfig() Config {
 		Company: CompanyConfig{Name: "our company"},
 		Desk:    DeskConfig{Agents: []string{}},
 		HTTP:    HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
-		Chat:    ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200},
+		Chat:    ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
 		Ollama:  OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
 		SIP:     SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}},
 		RTP:     RTPConfig{PortMin: 16384, PortMax: 16883},

@@ -46,6 +46,10 @@ type Config struct {
 	PublicURL string   // where the pages are served; its origin may always connect
 	Origins   []string // other websites that embed the widget, like https://shop.example; "*" allows every one
 
+	Calls  bool                                   // visitors may call from the page; needs NodeID
+	NodeID string                                 // whose telephone takes them
+	ICE    func(user string) []channels.ICEServer // nil: none
+
 	Limits   Limits        // zero values get the defaults
 	Refresh  time.Duration // how often a waiting visitor hears a new place in line; default 10 s
 	HelloIn  time.Duration // a socket without a hello ends after this; default 10 s
@@ -64,6 +68,9 @@ type Chat struct {
 	helloIn  time.Duration
 	silentIn time.Duration
 	limits   *limiter
+	calls    bool
+	node     string
+	ice      func(string) []channels.ICEServer
 
 	stop chan struct{} // closed by Close
 
@@ -92,6 +99,9 @@ func New(cfg Config) (*Chat, error) {
 		helloIn:  or(cfg.HelloIn, 10*time.Second),
 		silentIn: or(cfg.SilentIn, 75*time.Second),
 		limits:   newLimiter(cfg.Limits),
+		calls:    cfg.Calls,
+		node:     cfg.NodeID,
+		ice:      cfg.ICE,
 		stop:     make(chan struct{}),
 	}
 	if c.log == nil {

@@ -17,6 +17,7 @@ const (
 	maxBody  = 4000     // characters of one message
 	maxName  = 100
 	maxID    = 64
+	maxOffer = 20_000
 )
 
 // Frames that come in, one JSON object each. Every type has its own fields; any other field is an error that names
@@ -42,18 +43,22 @@ type (
 	}
 	noPerson struct{} // "I no longer need a person"
 	typing   struct{}
-	end      struct{} // the visitor closes the conversation
+	end      struct{} // the visitor closes the conversation; a call goes on
 	ping     struct{}
 )
 
 // outFrame is a frame that goes out. Type says which fields count:
 //
-//	welcome  token (only when it is new), conversation_id (0: none yet), seq, state, company, agent_name, waiting
+//	welcome  token (only when it is new), conversation_id (0: none yet), seq, state, company, agent_name, waiting, calls (we
+//	         can be called from this page), call
 //	message  message; every visible one after the hello's After, in order, then live
 //	ack      client_id, seq and message of what is stored now (a person's wish may store none), conversation_id
 //	draft    text (all of it so far), done; a stored message follows and replaces it
 //	state    state, agent_name, conversation_id and, while waiting, position, ahead, since, due_at
 //	typing   the agent types
+//	phone    ice_servers: what a call's connection is built with
+//	call_answer  sdp, client_id of the offer
+//	call     call: how the visitor's call stands
 //	error    code, field, message, client_id
 //	resync   forget all messages: what follows is a whole conversation
 //	pong
@@ -73,6 +78,11 @@ type outFrame struct {
 	Done           bool           `json:"done,omitempty"`
 	Code           channels.Code  `json:"code,omitempty"`
 	Field          string         `json:"field,omitempty"`
+
+	Calls      bool                  `json:"calls,omitempty"`
+	Call       *callStanding         `json:"call,omitempty"`
+	ICEServers *[]channels.ICEServer `json:"ice_servers,omitempty"`
+	SDP        string                `json:"sdp,omitempty"`
 }
 
 // place is where a waiting visitor stands in line, and what was promised.
@@ -163,6 +173,16 @@ func blank(kind string) any {
 		return &end{}
 	case "ping":
 		return &ping{}
+	case "phone":
+		return &phone{}
+	case "call":
+		return &call{}
+	case "call_restart":
+		return &callRestart{}
+	case "call_key":
+		return &callKey{}
+	case "call_end":
+		return &callEnd{}
 	}
 	return nil
 }
@@ -220,6 +240,14 @@ func check(in any) *channels.Error {
 		return checkID(f.ClientID)
 	case *person:
 		return checkID(f.ClientID)
+	case *call:
+		return checkOffer(f.ClientID, f.SDP)
+	case *callRestart:
+		return checkOffer(f.ClientID, f.SDP)
+	case *callKey:
+		if len(f.Digit) != 1 || !strings.Contains("0123456789*#", f.Digit) {
+			return channels.FailField(channels.Invalid, "digit", "This must be one of 0-9 * #.")
+		}
 	case *identify:
 		if utf8.RuneCountInString(f.Name) > maxName {
 			return channels.FailField(channels.TooLarge, "name", "A name has at most 100 characters.")
@@ -229,6 +257,16 @@ func check(in any) *channels.Error {
 		}
 	}
 	return nil
+}
+
+func checkOffer(id, sdp string) *channels.Error {
+	if sdp == "" {
+		return channels.FailField(channels.Invalid, "sdp", "The offer is missing.")
+	}
+	if len(sdp) > maxOffer {
+		return channels.FailField(channels.TooLarge, "sdp", "An offer has at most 20,000 bytes.")
+	}
+	return checkID(id)
 }
 
 // checkID wants the page's own id of its message, without which sending twice would be two messages.

@@ -14,7 +14,14 @@ type Limits struct {
 	AddressRate  float64 // the same for all visitors of one IP address; default 20
 	AddressBurst int     // default 100
 	Sockets      int     // open at once from one IP address; default 200
+	AddressCalls int     // calls a minute from one IP address, as many at once; default 20
 }
+
+// One visitor's calls: some in a row, then one in ten seconds.
+const (
+	callRate  = 0.1
+	callBurst = 5
+)
 
 // Frames that store nothing (typing, ping) are cheap, but not free.
 const (
@@ -55,6 +62,9 @@ func newLimiter(l Limits) *limiter {
 	if l.Sockets <= 0 {
 		l.Sockets = 200
 	}
+	if l.AddressCalls <= 0 {
+		l.AddressCalls = 20
+	}
 	return &limiter{Limits: l, buckets: map[string]*bucket{}, sockets: map[string]int{}, swept: time.Now()}
 }
 
@@ -69,6 +79,17 @@ func (l *limiter) maySay(visitor, ip string) bool {
 	return own && l.bucket("ip:"+ip, l.AddressRate, l.AddressBurst, now).AllowN(now, 1)
 }
 
+// mayCall takes one call from the visitor's bucket and from the address's.
+func (l *limiter) mayCall(visitor, ip string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.sweep(now)
+	own := l.bucket("vc:"+visitor, callRate, callBurst, now).AllowN(now, 1)
+	return own && l.bucket("ipc:"+ip, float64(l.AddressCalls)/60, l.AddressCalls, now).AllowN(now, 1)
+}
+
+// bucket needs the lock.
 func (l *limiter) bucket(key string, perSecond float64, burst int, now time.Time) *bucket {
 	b := l.buckets[key]
 	if b == nil {

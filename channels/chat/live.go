@@ -38,6 +38,7 @@ func (s *session) attach(ctx context.Context, conversation int64, welcome *outFr
 	if welcome != nil {
 		welcome.ConversationID, welcome.Seq = conversation, now.LastSeq
 		welcome.State, welcome.AgentName, welcome.Waiting = now.State, now.AgentName, now.place()
+		welcome.Call = now.news()
 		s.shown = now
 		s.push(*welcome)
 	}
@@ -89,6 +90,9 @@ func (s *session) send(ctx context.Context, now *standing) error {
 	if !now.same(s.shown) {
 		s.push(outFrame{Type: "state", ConversationID: s.listening, State: now.State, AgentName: now.AgentName, place: now.place()})
 	}
+	if s.shown == nil && now.live() || s.shown != nil && !now.callStanding.same(s.shown.callStanding) {
+		s.push(outFrame{Type: "call", Call: now.news()})
+	}
 	s.shown = now
 	return nil
 }
@@ -109,7 +113,7 @@ func (s *session) news(ctx context.Context, data []byte) error {
 	switch e.Type {
 	case channels.EventMessage:
 		return s.messageNews(ctx, &e)
-	case channels.EventState:
+	case channels.EventState, channels.EventCall:
 		return s.catchUp(ctx)
 	case channels.EventDraft:
 		// A person has it: the model's words are not for the visitor any more. On the phone they are spoken instead.

@@ -184,6 +184,16 @@ func (s *session) handle(ctx context.Context, in incoming) error {
 		s.name = f.Name
 	case *typing:
 		return s.typing()
+	case *phone:
+		s.phone()
+	case *call:
+		return s.call(ctx, f)
+	case *callRestart:
+		return s.ofCall(ctx, f.ClientID, channels.CallSignal{Type: "restart", SDP: f.SDP})
+	case *callKey:
+		return s.ofCall(ctx, "", channels.CallSignal{Type: "dtmf", Digit: f.Digit})
+	case *callEnd:
+		return s.ofCall(ctx, "", channels.CallSignal{Type: "hangup"})
 	case *ping:
 		s.push(outFrame{Type: "pong"})
 		if s.visitor.conversation != 0 && time.Since(s.readAt) > freshAfter { // heals lost news
@@ -199,7 +209,7 @@ func (s *session) hello(ctx context.Context, f *hello) error {
 		return nil
 	}
 	v := &visitor{token: f.Token}
-	welcome := outFrame{Type: "welcome", Company: s.chat.about.Company}
+	welcome := outFrame{Type: "welcome", Company: s.chat.about.Company, Calls: s.chat.calls}
 	if f.Token == "" {
 		v.token = newToken()
 		welcome.Token = v.token

@@ -108,6 +108,7 @@ type standing struct {
 	Since     *time.Time     `db:"waiting_since"`
 	DueAt     *time.Time     `db:"due_at"`
 	Ahead     int            `db:"ahead"`
+	callStanding
 }
 
 // stand reads where a conversation stands; nil when there is none any more. Ahead counts the line in the order in
@@ -117,10 +118,13 @@ func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error)
 			c.waiting_since, p.due_at,
 			case when c.state <> 'waiting' then 0 else (select count(*) from conversations o
 				where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
-				and (not o.front, o.waiting_since, o.id) < (not c.front, c.waiting_since, c.id)) end as ahead
+				and (not o.front, o.waiting_since, o.id) < (not c.front, c.waiting_since, c.id)) end as ahead,
+			coalesce(k.id, 0) as call_id, coalesce(k.state, '') as call_state, k.bridged_at as call_since, coalesce(k.reason, '') as call_reason
 		from conversations c
 		left join agents a on a.id = c.agent_id and c.state in ('agent', 'wrapup')
 		left join promises p on p.conversation_id = c.id and p.closed_at is null
+		left join lateral (select id, state, bridged_at, reason from calls
+			where conversation_id = c.id and media = 'web' order by id desc limit 1) k on true
 		where c.id = $1`, conversation)
 	if err != nil {
 		return nil, fmt.Errorf("read standing: %w", err)

@@ -4,8 +4,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 	"time"
 
@@ -324,6 +326,7 @@ const (
 	LiveOutTypePresence      LiveOutType = "presence"
 	LiveOutTypeResync        LiveOutType = "resync"
 	LiveOutTypeState         LiveOutType = "state"
+	LiveOutTypeTelephone     LiveOutType = "telephone"
 	LiveOutTypeTyping        LiveOutType = "typing"
 )
 
@@ -363,6 +366,8 @@ func (e LiveOutType) Valid() bool {
 	case LiveOutTypeResync:
 		return true
 	case LiveOutTypeState:
+		return true
+	case LiveOutTypeTelephone:
 		return true
 	case LiveOutTypeTyping:
 		return true
@@ -463,16 +468,37 @@ func (e ListConversationsParamsView) Valid() bool {
 
 // Defines values for SetPhoneJSONBodyPhone.
 const (
-	Browser SetPhoneJSONBodyPhone = "browser"
-	Device  SetPhoneJSONBodyPhone = "device"
+	SetPhoneJSONBodyPhoneBrowser SetPhoneJSONBodyPhone = "browser"
+	SetPhoneJSONBodyPhoneDevice  SetPhoneJSONBodyPhone = "device"
 )
 
 // Valid indicates whether the value is a known member of the SetPhoneJSONBodyPhone enum.
 func (e SetPhoneJSONBodyPhone) Valid() bool {
 	switch e {
-	case Browser:
+	case SetPhoneJSONBodyPhoneBrowser:
 		return true
-	case Device:
+	case SetPhoneJSONBodyPhoneDevice:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AddPromptParamsKind.
+const (
+	Announcement AddPromptParamsKind = "announcement"
+	Greeting     AddPromptParamsKind = "greeting"
+	Music        AddPromptParamsKind = "music"
+)
+
+// Valid indicates whether the value is a known member of the AddPromptParamsKind enum.
+func (e AddPromptParamsKind) Valid() bool {
+	switch e {
+	case Announcement:
+		return true
+	case Greeting:
+		return true
+	case Music:
 		return true
 	default:
 		return false
@@ -538,6 +564,24 @@ type ConversationRow = report.ConversationRow
 
 // Counts defines model for Counts.
 type Counts = report.Counts
+
+// Device defines model for Device.
+type Device = channels.Device
+
+// DeviceList defines model for DeviceList.
+type DeviceList struct {
+	Devices       []Device       `json:"devices"`
+	Registrations []Registration `json:"registrations"`
+}
+
+// DevicePassword defines model for DevicePassword.
+type DevicePassword struct {
+	Device   Device `json:"device"`
+	Password string `json:"password"`
+}
+
+// DeviceSettings defines model for DeviceSettings.
+type DeviceSettings = channels.Device
 
 // Dial defines model for Dial.
 type Dial struct {
@@ -645,7 +689,7 @@ type LiveInMode string
 // LiveInType defines model for LiveIn.Type.
 type LiveInType string
 
-// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. resync: read everything again. pong, done, error {error} answer a ref.
+// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. resync: read everything again. pong, done, error {error} answer a ref.
 type LiveOut struct {
 	Build *string `json:"build,omitempty"`
 
@@ -714,6 +758,12 @@ type NewMessage struct {
 	Note     *bool  `json:"note,omitempty"`
 }
 
+// Number defines model for Number.
+type Number = channels.Number
+
+// NumberSettings defines model for NumberSettings.
+type NumberSettings = channels.Number
+
 // Offer defines model for Offer.
 type Offer = agents.Offer
 
@@ -737,8 +787,23 @@ type PresenceChange struct {
 	Reason *string `json:"reason,omitempty"`
 }
 
+// Prompt defines model for Prompt.
+type Prompt = channels.Prompt
+
 // Queue defines model for Queue.
 type Queue = report.Queue
+
+// QueueSound defines model for QueueSound.
+type QueueSound = channels.QueueSound
+
+// QueueSoundSettings defines model for QueueSoundSettings.
+type QueueSoundSettings = channels.QueueSound
+
+// Rate defines model for Rate.
+type Rate = channels.Rate
+
+// Registration defines model for Registration.
+type Registration = channels.Registration
 
 // SignIn defines model for SignIn.
 type SignIn struct {
@@ -787,6 +852,22 @@ type TransferTo struct {
 	QueueID *int64  `json:"queue_id,omitempty"`
 }
 
+// Trunk defines model for Trunk.
+type Trunk = channels.Trunk
+
+// TrunkList defines model for TrunkList.
+type TrunkList struct {
+	Defaults Trunk        `json:"defaults"`
+	States   []TrunkState `json:"states"`
+	Trunks   []Trunk      `json:"trunks"`
+}
+
+// TrunkSettings defines model for TrunkSettings.
+type TrunkSettings = channels.Trunk
+
+// TrunkState defines model for TrunkState.
+type TrunkState = channels.TrunkState
+
 // ID defines model for ID.
 type ID = int64
 
@@ -816,6 +897,15 @@ type SetPhoneJSONBody struct {
 // SetPhoneJSONBodyPhone defines parameters for SetPhone.
 type SetPhoneJSONBodyPhone string
 
+// AddPromptParams defines parameters for AddPrompt.
+type AddPromptParams struct {
+	Name string              `form:"name" json:"name"`
+	Kind AddPromptParamsKind `form:"kind" json:"kind"`
+}
+
+// AddPromptParamsKind defines parameters for AddPrompt.
+type AddPromptParamsKind string
+
 // DialJSONRequestBody defines body for Dial for application/json ContentType.
 type DialJSONRequestBody = Dial
 
@@ -831,20 +921,38 @@ type PostMessageJSONRequestBody = NewMessage
 // TransferConversationJSONRequestBody defines body for TransferConversation for application/json ContentType.
 type TransferConversationJSONRequestBody = TransferTo
 
+// AddDeviceJSONRequestBody defines body for AddDevice for application/json ContentType.
+type AddDeviceJSONRequestBody = DeviceSettings
+
+// ChangeDeviceJSONRequestBody defines body for ChangeDevice for application/json ContentType.
+type ChangeDeviceJSONRequestBody = DeviceSettings
+
 // SetPasswordJSONRequestBody defines body for SetPassword for application/json ContentType.
 type SetPasswordJSONRequestBody = PasswordChange
 
 // SetPresenceJSONRequestBody defines body for SetPresence for application/json ContentType.
 type SetPresenceJSONRequestBody = PresenceChange
 
+// SaveNumberJSONRequestBody defines body for SaveNumber for application/json ContentType.
+type SaveNumberJSONRequestBody = NumberSettings
+
 // SetPhoneJSONRequestBody defines body for SetPhone for application/json ContentType.
 type SetPhoneJSONRequestBody SetPhoneJSONBody
+
+// SaveQueueSoundJSONRequestBody defines body for SaveQueueSound for application/json ContentType.
+type SaveQueueSoundJSONRequestBody = QueueSoundSettings
 
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = SignIn
 
 // SignInByLinkJSONRequestBody defines body for SignInByLink for application/json ContentType.
 type SignInByLinkJSONRequestBody = SignInLink
+
+// AddTrunkJSONRequestBody defines body for AddTrunk for application/json ContentType.
+type AddTrunkJSONRequestBody = TrunkSettings
+
+// ChangeTrunkJSONRequestBody defines body for ChangeTrunk for application/json ContentType.
+type ChangeTrunkJSONRequestBody = TrunkSettings
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -882,6 +990,21 @@ type ServerInterface interface {
 	// (POST /api/conversations/{id}/transfer)
 	TransferConversation(c *fiber.Ctx, id ID) error
 
+	// (GET /api/devices)
+	ListDevices(c *fiber.Ctx) error
+
+	// (POST /api/devices)
+	AddDevice(c *fiber.Ctx) error
+
+	// (DELETE /api/devices/{id})
+	DeleteDevice(c *fiber.Ctx, id ID) error
+
+	// (PUT /api/devices/{id})
+	ChangeDevice(c *fiber.Ctx, id ID) error
+
+	// (POST /api/devices/{id}/password)
+	ResetDevice(c *fiber.Ctx, id ID) error
+
 	// (GET /api/me)
 	GetMe(c *fiber.Ctx) error
 
@@ -890,6 +1013,15 @@ type ServerInterface interface {
 
 	// (PUT /api/me/presence)
 	SetPresence(c *fiber.Ctx) error
+
+	// (GET /api/numbers)
+	ListNumbers(c *fiber.Ctx) error
+
+	// (DELETE /api/numbers/{number})
+	DeleteNumber(c *fiber.Ctx, number string) error
+
+	// (PUT /api/numbers/{number})
+	SaveNumber(c *fiber.Ctx, number string) error
 
 	// (POST /api/offers/{id}/accept)
 	AcceptOffer(c *fiber.Ctx, id ID) error
@@ -903,6 +1035,24 @@ type ServerInterface interface {
 	// (PUT /api/phone)
 	SetPhone(c *fiber.Ctx) error
 
+	// (GET /api/prompts)
+	ListPrompts(c *fiber.Ctx) error
+
+	// (POST /api/prompts)
+	AddPrompt(c *fiber.Ctx, params AddPromptParams) error
+
+	// (DELETE /api/prompts/{id})
+	DeletePrompt(c *fiber.Ctx, id ID) error
+
+	// (GET /api/prompts/{id}/sound)
+	GetPromptSound(c *fiber.Ctx, id ID) error
+
+	// (GET /api/queue-sounds)
+	ListQueueSounds(c *fiber.Ctx) error
+
+	// (PUT /api/queue-sounds/{id})
+	SaveQueueSound(c *fiber.Ctx, id ID) error
+
 	// (GET /api/queues)
 	ListQueues(c *fiber.Ctx) error
 
@@ -914,6 +1064,21 @@ type ServerInterface interface {
 
 	// (POST /api/sign-out)
 	SignOut(c *fiber.Ctx) error
+
+	// (GET /api/trunks)
+	ListTrunks(c *fiber.Ctx) error
+
+	// (POST /api/trunks)
+	AddTrunk(c *fiber.Ctx) error
+
+	// (DELETE /api/trunks/{id})
+	DeleteTrunk(c *fiber.Ctx, id ID) error
+
+	// (PUT /api/trunks/{id})
+	ChangeTrunk(c *fiber.Ctx, id ID) error
+
+	// (POST /api/trunks/{id}/test)
+	TestTrunk(c *fiber.Ctx, id ID) error
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -1267,6 +1432,129 @@ func (siw *ServerInterfaceWrapper) TransferConversation(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// ListDevices operation middleware
+func (siw *ServerInterfaceWrapper) ListDevices(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListDevices(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// AddDevice operation middleware
+func (siw *ServerInterfaceWrapper) AddDevice(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.AddDevice(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// DeleteDevice operation middleware
+func (siw *ServerInterfaceWrapper) DeleteDevice(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DeleteDevice(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ChangeDevice operation middleware
+func (siw *ServerInterfaceWrapper) ChangeDevice(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ChangeDevice(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ResetDevice operation middleware
+func (siw *ServerInterfaceWrapper) ResetDevice(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ResetDevice(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // GetMe operation middleware
 func (siw *ServerInterfaceWrapper) GetMe(c *fiber.Ctx) error {
 
@@ -1308,6 +1596,82 @@ func (siw *ServerInterfaceWrapper) SetPresence(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.SetPresence(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ListNumbers operation middleware
+func (siw *ServerInterfaceWrapper) ListNumbers(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListNumbers(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// DeleteNumber operation middleware
+func (siw *ServerInterfaceWrapper) DeleteNumber(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "number" -------------
+	var number string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "number", c.Params("number"), &number, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter number: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DeleteNumber(c, number)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// SaveNumber operation middleware
+func (siw *ServerInterfaceWrapper) SaveNumber(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "number" -------------
+	var number string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "number", c.Params("number"), &number, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter number: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.SaveNumber(c, number)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -1415,6 +1779,173 @@ func (siw *ServerInterfaceWrapper) SetPhone(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// ListPrompts operation middleware
+func (siw *ServerInterfaceWrapper) ListPrompts(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListPrompts(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// AddPrompt operation middleware
+func (siw *ServerInterfaceWrapper) AddPrompt(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddPromptParams
+
+	var query url.Values
+	query, err = url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for query string: %w", err).Error())
+	}
+
+	// ------------- Required query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "name", query, &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter name: %w", err).Error())
+	}
+
+	// ------------- Required query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "kind", query, &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter kind: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.AddPrompt(c, params)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// DeletePrompt operation middleware
+func (siw *ServerInterfaceWrapper) DeletePrompt(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DeletePrompt(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetPromptSound operation middleware
+func (siw *ServerInterfaceWrapper) GetPromptSound(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetPromptSound(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ListQueueSounds operation middleware
+func (siw *ServerInterfaceWrapper) ListQueueSounds(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListQueueSounds(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// SaveQueueSound operation middleware
+func (siw *ServerInterfaceWrapper) SaveQueueSound(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.SaveQueueSound(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // ListQueues operation middleware
 func (siw *ServerInterfaceWrapper) ListQueues(c *fiber.Ctx) error {
 
@@ -1474,6 +2005,129 @@ func (siw *ServerInterfaceWrapper) SignOut(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.SignOut(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ListTrunks operation middleware
+func (siw *ServerInterfaceWrapper) ListTrunks(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListTrunks(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// AddTrunk operation middleware
+func (siw *ServerInterfaceWrapper) AddTrunk(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.AddTrunk(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// DeleteTrunk operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTrunk(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DeleteTrunk(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ChangeTrunk operation middleware
+func (siw *ServerInterfaceWrapper) ChangeTrunk(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ChangeTrunk(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// TestTrunk operation middleware
+func (siw *ServerInterfaceWrapper) TestTrunk(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.TestTrunk(c, id)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -1547,6 +2201,44 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 	router.Get(options.BaseURL+"/api/phone", wrapper.GetPhone)
 
 	router.Put(options.BaseURL+"/api/phone", wrapper.SetPhone)
+
+	router.Get(options.BaseURL+"/api/trunks", wrapper.ListTrunks)
+
+	router.Post(options.BaseURL+"/api/trunks", wrapper.AddTrunk)
+
+	router.Delete(options.BaseURL+"/api/trunks/:id", wrapper.DeleteTrunk)
+
+	router.Put(options.BaseURL+"/api/trunks/:id", wrapper.ChangeTrunk)
+
+	router.Post(options.BaseURL+"/api/trunks/:id/test", wrapper.TestTrunk)
+
+	router.Get(options.BaseURL+"/api/numbers", wrapper.ListNumbers)
+
+	router.Delete(options.BaseURL+"/api/numbers/:number", wrapper.DeleteNumber)
+
+	router.Put(options.BaseURL+"/api/numbers/:number", wrapper.SaveNumber)
+
+	router.Get(options.BaseURL+"/api/devices", wrapper.ListDevices)
+
+	router.Post(options.BaseURL+"/api/devices", wrapper.AddDevice)
+
+	router.Delete(options.BaseURL+"/api/devices/:id", wrapper.DeleteDevice)
+
+	router.Put(options.BaseURL+"/api/devices/:id", wrapper.ChangeDevice)
+
+	router.Post(options.BaseURL+"/api/devices/:id/password", wrapper.ResetDevice)
+
+	router.Get(options.BaseURL+"/api/prompts", wrapper.ListPrompts)
+
+	router.Post(options.BaseURL+"/api/prompts", wrapper.AddPrompt)
+
+	router.Delete(options.BaseURL+"/api/prompts/:id", wrapper.DeletePrompt)
+
+	router.Get(options.BaseURL+"/api/prompts/:id/sound", wrapper.GetPromptSound)
+
+	router.Get(options.BaseURL+"/api/queue-sounds", wrapper.ListQueueSounds)
+
+	router.Put(options.BaseURL+"/api/queue-sounds/:id", wrapper.SaveQueueSound)
 
 	router.Post(options.BaseURL+"/api/offers/:id/accept", wrapper.AcceptOffer)
 
@@ -1878,6 +2570,150 @@ func (response TransferConversationdefaultJSONResponse) VisitTransferConversatio
 	return ctx.JSON(&response.Body)
 }
 
+type ListDevicesRequestObject struct {
+}
+
+type ListDevicesResponseObject interface {
+	VisitListDevicesResponse(ctx *fiber.Ctx) error
+}
+
+type ListDevices200JSONResponse DeviceList
+
+func (response ListDevices200JSONResponse) VisitListDevicesResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListDevicesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListDevicesdefaultJSONResponse) VisitListDevicesResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type AddDeviceRequestObject struct {
+	Body *AddDeviceJSONRequestBody
+}
+
+type AddDeviceResponseObject interface {
+	VisitAddDeviceResponse(ctx *fiber.Ctx) error
+}
+
+type AddDevice200JSONResponse DevicePassword
+
+func (response AddDevice200JSONResponse) VisitAddDeviceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type AddDevicedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddDevicedefaultJSONResponse) VisitAddDeviceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DeleteDeviceRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type DeleteDeviceResponseObject interface {
+	VisitDeleteDeviceResponse(ctx *fiber.Ctx) error
+}
+
+type DeleteDevice204Response struct {
+}
+
+func (response DeleteDevice204Response) VisitDeleteDeviceResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type DeleteDevicedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteDevicedefaultJSONResponse) VisitDeleteDeviceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ChangeDeviceRequestObject struct {
+	ID   ID `json:"id"`
+	Body *ChangeDeviceJSONRequestBody
+}
+
+type ChangeDeviceResponseObject interface {
+	VisitChangeDeviceResponse(ctx *fiber.Ctx) error
+}
+
+type ChangeDevice200JSONResponse Device
+
+func (response ChangeDevice200JSONResponse) VisitChangeDeviceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ChangeDevicedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeDevicedefaultJSONResponse) VisitChangeDeviceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ResetDeviceRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type ResetDeviceResponseObject interface {
+	VisitResetDeviceResponse(ctx *fiber.Ctx) error
+}
+
+type ResetDevice200JSONResponse DevicePassword
+
+func (response ResetDevice200JSONResponse) VisitResetDeviceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ResetDevicedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ResetDevicedefaultJSONResponse) VisitResetDeviceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type GetMeRequestObject struct {
 }
 
@@ -1957,6 +2793,92 @@ type SetPresencedefaultJSONResponse struct {
 }
 
 func (response SetPresencedefaultJSONResponse) VisitSetPresenceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ListNumbersRequestObject struct {
+}
+
+type ListNumbersResponseObject interface {
+	VisitListNumbersResponse(ctx *fiber.Ctx) error
+}
+
+type ListNumbers200JSONResponse []Number
+
+func (response ListNumbers200JSONResponse) VisitListNumbersResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListNumbersdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListNumbersdefaultJSONResponse) VisitListNumbersResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DeleteNumberRequestObject struct {
+	Number string `json:"number"`
+}
+
+type DeleteNumberResponseObject interface {
+	VisitDeleteNumberResponse(ctx *fiber.Ctx) error
+}
+
+type DeleteNumber204Response struct {
+}
+
+func (response DeleteNumber204Response) VisitDeleteNumberResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type DeleteNumberdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteNumberdefaultJSONResponse) VisitDeleteNumberResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type SaveNumberRequestObject struct {
+	Number string `json:"number"`
+	Body   *SaveNumberJSONRequestBody
+}
+
+type SaveNumberResponseObject interface {
+	VisitSaveNumberResponse(ctx *fiber.Ctx) error
+}
+
+type SaveNumber200JSONResponse Number
+
+func (response SaveNumber200JSONResponse) VisitSaveNumberResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type SaveNumberdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SaveNumberdefaultJSONResponse) VisitSaveNumberResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -2077,6 +2999,189 @@ func (response SetPhonedefaultJSONResponse) VisitSetPhoneResponse(ctx *fiber.Ctx
 	return ctx.JSON(&response.Body)
 }
 
+type ListPromptsRequestObject struct {
+}
+
+type ListPromptsResponseObject interface {
+	VisitListPromptsResponse(ctx *fiber.Ctx) error
+}
+
+type ListPrompts200JSONResponse []Prompt
+
+func (response ListPrompts200JSONResponse) VisitListPromptsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListPromptsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListPromptsdefaultJSONResponse) VisitListPromptsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type AddPromptRequestObject struct {
+	Params AddPromptParams
+	Body   io.Reader
+}
+
+type AddPromptResponseObject interface {
+	VisitAddPromptResponse(ctx *fiber.Ctx) error
+}
+
+type AddPrompt200JSONResponse Prompt
+
+func (response AddPrompt200JSONResponse) VisitAddPromptResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type AddPromptdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddPromptdefaultJSONResponse) VisitAddPromptResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DeletePromptRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type DeletePromptResponseObject interface {
+	VisitDeletePromptResponse(ctx *fiber.Ctx) error
+}
+
+type DeletePrompt204Response struct {
+}
+
+func (response DeletePrompt204Response) VisitDeletePromptResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type DeletePromptdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeletePromptdefaultJSONResponse) VisitDeletePromptResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetPromptSoundRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetPromptSoundResponseObject interface {
+	VisitGetPromptSoundResponse(ctx *fiber.Ctx) error
+}
+
+type GetPromptSound200AudioWavResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetPromptSound200AudioWavResponse) VisitGetPromptSoundResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "audio/wav")
+	if response.ContentLength != 0 {
+		ctx.Response().Header.Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	ctx.Status(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(ctx.Response().BodyWriter(), response.Body)
+	return err
+}
+
+type GetPromptSounddefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetPromptSounddefaultJSONResponse) VisitGetPromptSoundResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ListQueueSoundsRequestObject struct {
+}
+
+type ListQueueSoundsResponseObject interface {
+	VisitListQueueSoundsResponse(ctx *fiber.Ctx) error
+}
+
+type ListQueueSounds200JSONResponse []QueueSound
+
+func (response ListQueueSounds200JSONResponse) VisitListQueueSoundsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListQueueSoundsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListQueueSoundsdefaultJSONResponse) VisitListQueueSoundsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type SaveQueueSoundRequestObject struct {
+	ID   ID `json:"id"`
+	Body *SaveQueueSoundJSONRequestBody
+}
+
+type SaveQueueSoundResponseObject interface {
+	VisitSaveQueueSoundResponse(ctx *fiber.Ctx) error
+}
+
+type SaveQueueSound200JSONResponse QueueSound
+
+func (response SaveQueueSound200JSONResponse) VisitSaveQueueSoundResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type SaveQueueSounddefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SaveQueueSounddefaultJSONResponse) VisitSaveQueueSoundResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type ListQueuesRequestObject struct {
 }
 
@@ -2190,6 +3295,150 @@ func (response SignOutdefaultJSONResponse) VisitSignOutResponse(ctx *fiber.Ctx) 
 	return ctx.JSON(&response.Body)
 }
 
+type ListTrunksRequestObject struct {
+}
+
+type ListTrunksResponseObject interface {
+	VisitListTrunksResponse(ctx *fiber.Ctx) error
+}
+
+type ListTrunks200JSONResponse TrunkList
+
+func (response ListTrunks200JSONResponse) VisitListTrunksResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListTrunksdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListTrunksdefaultJSONResponse) VisitListTrunksResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type AddTrunkRequestObject struct {
+	Body *AddTrunkJSONRequestBody
+}
+
+type AddTrunkResponseObject interface {
+	VisitAddTrunkResponse(ctx *fiber.Ctx) error
+}
+
+type AddTrunk200JSONResponse Trunk
+
+func (response AddTrunk200JSONResponse) VisitAddTrunkResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type AddTrunkdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddTrunkdefaultJSONResponse) VisitAddTrunkResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DeleteTrunkRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type DeleteTrunkResponseObject interface {
+	VisitDeleteTrunkResponse(ctx *fiber.Ctx) error
+}
+
+type DeleteTrunk204Response struct {
+}
+
+func (response DeleteTrunk204Response) VisitDeleteTrunkResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type DeleteTrunkdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteTrunkdefaultJSONResponse) VisitDeleteTrunkResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ChangeTrunkRequestObject struct {
+	ID   ID `json:"id"`
+	Body *ChangeTrunkJSONRequestBody
+}
+
+type ChangeTrunkResponseObject interface {
+	VisitChangeTrunkResponse(ctx *fiber.Ctx) error
+}
+
+type ChangeTrunk200JSONResponse Trunk
+
+func (response ChangeTrunk200JSONResponse) VisitChangeTrunkResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ChangeTrunkdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeTrunkdefaultJSONResponse) VisitChangeTrunkResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type TestTrunkRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type TestTrunkResponseObject interface {
+	VisitTestTrunkResponse(ctx *fiber.Ctx) error
+}
+
+type TestTrunk200JSONResponse []TrunkState
+
+func (response TestTrunk200JSONResponse) VisitTestTrunkResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type TestTrunkdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response TestTrunkdefaultJSONResponse) VisitTestTrunkResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 
@@ -2226,6 +3475,21 @@ type StrictServerInterface interface {
 	// (POST /api/conversations/{id}/transfer)
 	TransferConversation(ctx context.Context, request TransferConversationRequestObject) (TransferConversationResponseObject, error)
 
+	// (GET /api/devices)
+	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
+
+	// (POST /api/devices)
+	AddDevice(ctx context.Context, request AddDeviceRequestObject) (AddDeviceResponseObject, error)
+
+	// (DELETE /api/devices/{id})
+	DeleteDevice(ctx context.Context, request DeleteDeviceRequestObject) (DeleteDeviceResponseObject, error)
+
+	// (PUT /api/devices/{id})
+	ChangeDevice(ctx context.Context, request ChangeDeviceRequestObject) (ChangeDeviceResponseObject, error)
+
+	// (POST /api/devices/{id}/password)
+	ResetDevice(ctx context.Context, request ResetDeviceRequestObject) (ResetDeviceResponseObject, error)
+
 	// (GET /api/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
 
@@ -2234,6 +3498,15 @@ type StrictServerInterface interface {
 
 	// (PUT /api/me/presence)
 	SetPresence(ctx context.Context, request SetPresenceRequestObject) (SetPresenceResponseObject, error)
+
+	// (GET /api/numbers)
+	ListNumbers(ctx context.Context, request ListNumbersRequestObject) (ListNumbersResponseObject, error)
+
+	// (DELETE /api/numbers/{number})
+	DeleteNumber(ctx context.Context, request DeleteNumberRequestObject) (DeleteNumberResponseObject, error)
+
+	// (PUT /api/numbers/{number})
+	SaveNumber(ctx context.Context, request SaveNumberRequestObject) (SaveNumberResponseObject, error)
 
 	// (POST /api/offers/{id}/accept)
 	AcceptOffer(ctx context.Context, request AcceptOfferRequestObject) (AcceptOfferResponseObject, error)
@@ -2247,6 +3520,24 @@ type StrictServerInterface interface {
 	// (PUT /api/phone)
 	SetPhone(ctx context.Context, request SetPhoneRequestObject) (SetPhoneResponseObject, error)
 
+	// (GET /api/prompts)
+	ListPrompts(ctx context.Context, request ListPromptsRequestObject) (ListPromptsResponseObject, error)
+
+	// (POST /api/prompts)
+	AddPrompt(ctx context.Context, request AddPromptRequestObject) (AddPromptResponseObject, error)
+
+	// (DELETE /api/prompts/{id})
+	DeletePrompt(ctx context.Context, request DeletePromptRequestObject) (DeletePromptResponseObject, error)
+
+	// (GET /api/prompts/{id}/sound)
+	GetPromptSound(ctx context.Context, request GetPromptSoundRequestObject) (GetPromptSoundResponseObject, error)
+
+	// (GET /api/queue-sounds)
+	ListQueueSounds(ctx context.Context, request ListQueueSoundsRequestObject) (ListQueueSoundsResponseObject, error)
+
+	// (PUT /api/queue-sounds/{id})
+	SaveQueueSound(ctx context.Context, request SaveQueueSoundRequestObject) (SaveQueueSoundResponseObject, error)
+
 	// (GET /api/queues)
 	ListQueues(ctx context.Context, request ListQueuesRequestObject) (ListQueuesResponseObject, error)
 
@@ -2258,6 +3549,21 @@ type StrictServerInterface interface {
 
 	// (POST /api/sign-out)
 	SignOut(ctx context.Context, request SignOutRequestObject) (SignOutResponseObject, error)
+
+	// (GET /api/trunks)
+	ListTrunks(ctx context.Context, request ListTrunksRequestObject) (ListTrunksResponseObject, error)
+
+	// (POST /api/trunks)
+	AddTrunk(ctx context.Context, request AddTrunkRequestObject) (AddTrunkResponseObject, error)
+
+	// (DELETE /api/trunks/{id})
+	DeleteTrunk(ctx context.Context, request DeleteTrunkRequestObject) (DeleteTrunkResponseObject, error)
+
+	// (PUT /api/trunks/{id})
+	ChangeTrunk(ctx context.Context, request ChangeTrunkRequestObject) (ChangeTrunkResponseObject, error)
+
+	// (POST /api/trunks/{id}/test)
+	TestTrunk(ctx context.Context, request TestTrunkRequestObject) (TestTrunkResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx *fiber.Ctx, args any) (any, error)
@@ -2642,6 +3948,165 @@ func (sh *strictHandler) TransferConversation(ctx *fiber.Ctx, id ID) error {
 	return nil
 }
 
+// ListDevices operation middleware
+func (sh *strictHandler) ListDevices(ctx *fiber.Ctx) error {
+	var request ListDevicesRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDevices(ctx.UserContext(), request.(ListDevicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDevices")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDevicesResponseObject); ok {
+		if err := validResponse.VisitListDevicesResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddDevice operation middleware
+func (sh *strictHandler) AddDevice(ctx *fiber.Ctx) error {
+	var request AddDeviceRequestObject
+
+	var body AddDeviceJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.AddDevice(ctx.UserContext(), request.(AddDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddDeviceResponseObject); ok {
+		if err := validResponse.VisitAddDeviceResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteDevice operation middleware
+func (sh *strictHandler) DeleteDevice(ctx *fiber.Ctx, id ID) error {
+	var request DeleteDeviceRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDevice(ctx.UserContext(), request.(DeleteDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteDeviceResponseObject); ok {
+		if err := validResponse.VisitDeleteDeviceResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ChangeDevice operation middleware
+func (sh *strictHandler) ChangeDevice(ctx *fiber.Ctx, id ID) error {
+	var request ChangeDeviceRequestObject
+
+	request.ID = id
+
+	var body ChangeDeviceJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeDevice(ctx.UserContext(), request.(ChangeDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ChangeDeviceResponseObject); ok {
+		if err := validResponse.VisitChangeDeviceResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ResetDevice operation middleware
+func (sh *strictHandler) ResetDevice(ctx *fiber.Ctx, id ID) error {
+	var request ResetDeviceRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetDevice(ctx.UserContext(), request.(ResetDeviceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetDevice")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ResetDeviceResponseObject); ok {
+		if err := validResponse.VisitResetDeviceResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetMe operation middleware
 func (sh *strictHandler) GetMe(ctx *fiber.Ctx) error {
 	var request GetMeRequestObject
@@ -2737,6 +4202,99 @@ func (sh *strictHandler) SetPresence(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(SetPresenceResponseObject); ok {
 		if err := validResponse.VisitSetPresenceResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListNumbers operation middleware
+func (sh *strictHandler) ListNumbers(ctx *fiber.Ctx) error {
+	var request ListNumbersRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListNumbers(ctx.UserContext(), request.(ListNumbersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListNumbers")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListNumbersResponseObject); ok {
+		if err := validResponse.VisitListNumbersResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteNumber operation middleware
+func (sh *strictHandler) DeleteNumber(ctx *fiber.Ctx, number string) error {
+	var request DeleteNumberRequestObject
+
+	request.Number = number
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteNumber(ctx.UserContext(), request.(DeleteNumberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteNumber")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteNumberResponseObject); ok {
+		if err := validResponse.VisitDeleteNumberResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SaveNumber operation middleware
+func (sh *strictHandler) SaveNumber(ctx *fiber.Ctx, number string) error {
+	var request SaveNumberRequestObject
+
+	request.Number = number
+
+	var body SaveNumberJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.SaveNumber(ctx.UserContext(), request.(SaveNumberRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SaveNumber")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SaveNumberResponseObject); ok {
+		if err := validResponse.VisitSaveNumberResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {
@@ -2855,6 +4413,180 @@ func (sh *strictHandler) SetPhone(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(SetPhoneResponseObject); ok {
 		if err := validResponse.VisitSetPhoneResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPrompts operation middleware
+func (sh *strictHandler) ListPrompts(ctx *fiber.Ctx) error {
+	var request ListPromptsRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPrompts(ctx.UserContext(), request.(ListPromptsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPrompts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPromptsResponseObject); ok {
+		if err := validResponse.VisitListPromptsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddPrompt operation middleware
+func (sh *strictHandler) AddPrompt(ctx *fiber.Ctx, params AddPromptParams) error {
+	var request AddPromptRequestObject
+
+	request.Params = params
+
+	request.Body = bytes.NewReader(ctx.Request().Body())
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.AddPrompt(ctx.UserContext(), request.(AddPromptRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddPrompt")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddPromptResponseObject); ok {
+		if err := validResponse.VisitAddPromptResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeletePrompt operation middleware
+func (sh *strictHandler) DeletePrompt(ctx *fiber.Ctx, id ID) error {
+	var request DeletePromptRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DeletePrompt(ctx.UserContext(), request.(DeletePromptRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeletePrompt")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeletePromptResponseObject); ok {
+		if err := validResponse.VisitDeletePromptResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetPromptSound operation middleware
+func (sh *strictHandler) GetPromptSound(ctx *fiber.Ctx, id ID) error {
+	var request GetPromptSoundRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPromptSound(ctx.UserContext(), request.(GetPromptSoundRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPromptSound")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetPromptSoundResponseObject); ok {
+		if err := validResponse.VisitGetPromptSoundResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListQueueSounds operation middleware
+func (sh *strictHandler) ListQueueSounds(ctx *fiber.Ctx) error {
+	var request ListQueueSoundsRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListQueueSounds(ctx.UserContext(), request.(ListQueueSoundsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListQueueSounds")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListQueueSoundsResponseObject); ok {
+		if err := validResponse.VisitListQueueSoundsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SaveQueueSound operation middleware
+func (sh *strictHandler) SaveQueueSound(ctx *fiber.Ctx, id ID) error {
+	var request SaveQueueSoundRequestObject
+
+	request.ID = id
+
+	var body SaveQueueSoundJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.SaveQueueSound(ctx.UserContext(), request.(SaveQueueSoundRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SaveQueueSound")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SaveQueueSoundResponseObject); ok {
+		if err := validResponse.VisitSaveQueueSoundResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {
@@ -2983,6 +4715,165 @@ func (sh *strictHandler) SignOut(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(SignOutResponseObject); ok {
 		if err := validResponse.VisitSignOutResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListTrunks operation middleware
+func (sh *strictHandler) ListTrunks(ctx *fiber.Ctx) error {
+	var request ListTrunksRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListTrunks(ctx.UserContext(), request.(ListTrunksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListTrunks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListTrunksResponseObject); ok {
+		if err := validResponse.VisitListTrunksResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddTrunk operation middleware
+func (sh *strictHandler) AddTrunk(ctx *fiber.Ctx) error {
+	var request AddTrunkRequestObject
+
+	var body AddTrunkJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.AddTrunk(ctx.UserContext(), request.(AddTrunkRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddTrunk")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddTrunkResponseObject); ok {
+		if err := validResponse.VisitAddTrunkResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteTrunk operation middleware
+func (sh *strictHandler) DeleteTrunk(ctx *fiber.Ctx, id ID) error {
+	var request DeleteTrunkRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteTrunk(ctx.UserContext(), request.(DeleteTrunkRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteTrunk")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteTrunkResponseObject); ok {
+		if err := validResponse.VisitDeleteTrunkResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ChangeTrunk operation middleware
+func (sh *strictHandler) ChangeTrunk(ctx *fiber.Ctx, id ID) error {
+	var request ChangeTrunkRequestObject
+
+	request.ID = id
+
+	var body ChangeTrunkJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeTrunk(ctx.UserContext(), request.(ChangeTrunkRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeTrunk")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ChangeTrunkResponseObject); ok {
+		if err := validResponse.VisitChangeTrunkResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// TestTrunk operation middleware
+func (sh *strictHandler) TestTrunk(ctx *fiber.Ctx, id ID) error {
+	var request TestTrunkRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.TestTrunk(ctx.UserContext(), request.(TestTrunkRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestTrunk")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(TestTrunkResponseObject); ok {
+		if err := validResponse.VisitTestTrunkResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

@@ -39,6 +39,8 @@ type schema struct {
 	Minimum    *int64             `yaml:"minimum"`
 	Maximum    *int64             `yaml:"maximum"`
 	Nullable   bool               `yaml:"nullable"`
+	Items      *schema            `yaml:"items"`
+	MaxItems   *int               `yaml:"maxItems"`
 
 	pattern *regexp.Regexp
 }
@@ -60,7 +62,8 @@ type operation struct {
 	} `yaml:"requestBody"`
 
 	name string  // as the generated code calls it
-	body *schema // nil: takes none
+	body *schema // nil: takes no JSON
+	file string  // a file's media type as body; "": takes none
 }
 
 type spec struct {
@@ -97,8 +100,13 @@ func loadSpec() (*spec, error) {
 			}
 			op.name = strings.ToUpper(op.ID[:1]) + op.ID[1:]
 			if op.Body != nil {
-				media := op.Body.Content[fiber.MIMEApplicationJSON]
-				op.body = sp.resolve(&media.Schema)
+				for kind, media := range op.Body.Content {
+					if kind == fiber.MIMEApplicationJSON {
+						op.body = sp.resolve(&media.Schema)
+					} else {
+						op.file = kind
+					}
+				}
 			}
 			key := strings.ToUpper(method) + " "
 			sp.byRoute[key+param.ReplaceAllString(path, ":$1")] = op
@@ -118,6 +126,9 @@ func (sc *schema) compile() (err error) {
 	}
 	for _, p := range sc.Properties {
 		err = errors.Join(err, p.compile())
+	}
+	if sc.Items != nil {
+		err = errors.Join(err, sc.Items.compile())
 	}
 	return err
 }
@@ -142,8 +153,12 @@ func (s *Server) check(c *fiber.Ctx, next fiber.Handler) error {
 			}
 		}
 	}
+	kind, _, err := mime.ParseMediaType(c.Get("Content-Type"))
+	if op.file != "" && (err != nil || kind != op.file) {
+		return channels.Fail(channels.Invalid, "The request is to be a file (Content-Type: "+op.file+").")
+	}
 	if op.body != nil {
-		if kind, _, err := mime.ParseMediaType(c.Get("Content-Type")); err != nil || kind != fiber.MIMEApplicationJSON {
+		if err != nil || kind != fiber.MIMEApplicationJSON {
 			return channels.Fail(channels.Invalid, "The request is to be JSON (Content-Type: application/json).")
 		}
 		if err := s.spec.checkJSON(op.body, c.Body()); err != nil {
@@ -195,6 +210,25 @@ func (sp *spec) checkValue(sc *schema, field string, v any) error {
 	case "boolean":
 		if _, ok := v.(bool); !ok {
 			return wrong("true or false was expected.")
+		}
+	case "array":
+		list, ok := v.([]any)
+		if !ok {
+			return wrong("A list was expected.")
+		}
+		if sc.MaxItems != nil && len(list) > *sc.MaxItems {
+			return wrong(fmt.Sprintf("At most %d entries, please; these are %d.", *sc.MaxItems, len(list)))
+		}
+		for _, item := range list {
+			if err := sp.checkValue(sc.Items, field, item); err != nil {
+				return err
+			}
+		}
+	case "number":
+		if n, ok := v.(json.Number); !ok {
+			return wrong("A number was expected.")
+		} else if _, err := n.Float64(); err != nil {
+			return wrong("The number is too large.")
 		}
 	case "integer":
 		n, ok := v.(json.Number)

@@ -74,6 +74,13 @@ func (h *hub) run(ctx context.Context) error {
 		return err
 	}
 	defer cancel()
+	for _, subject := range []string{channels.TrunkSubject, channels.TrunkStateSubject} {
+		cancel, err := h.s.cfg.Bus.Subscribe(subject, h.telephoneChanged)
+		if err != nil {
+			return err
+		}
+		defer cancel()
+	}
 	h.mu.Lock()
 	h.open = true
 	h.mu.Unlock()
@@ -126,6 +133,18 @@ func (h *hub) heard(_ string, data []byte) {
 		select {
 		case h.news <- struct{}{}:
 		default:
+		}
+	}
+}
+
+// telephoneChanged tells those who may see telephone settings to read them again.
+func (h *hub) telephoneChanged(string, []byte) {
+	frame := encode(LiveOut{Type: LiveOutTypeTelephone})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.tabs {
+		if supervises(t.session) {
+			t.send(frame)
 		}
 	}
 }

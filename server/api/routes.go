@@ -11,11 +11,13 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
 )
 
 const (
 	bodyLimit      = 256 << 10 // of what we take
 	readLimit      = 4 << 20   // of what is read to the end, so that the refusal arrives: closing in mid-send resets the connection
+	fileLimit      = 10 << 20  // of a file, where one is taken
 	headerLimit    = 16 << 10
 	requestTimeout = 15 * time.Second
 )
@@ -31,6 +33,7 @@ func (s *Server) routes() *fiber.App {
 		DisableStartupMessage: true,
 		ErrorHandler:          s.answerError,
 	})
+	app.Server().HeaderReceived = s.limits
 	app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: s.panicked}))
 	app.Use(deadline, secure, s.from)
 
@@ -53,6 +56,15 @@ func (s *Server) routes() *fiber.App {
 	app.Get("/desk/*", s.desk)
 	app.Get("/*", s.page)
 	return app
+}
+
+// limits gives those requests more room and time that send a file.
+func (s *Server) limits(h *fasthttp.RequestHeader) (r fasthttp.RequestConfig) {
+	path, _, _ := strings.Cut(string(h.RequestURI()), "?")
+	if op := s.spec.fixed[string(h.Method())+" "+path]; op != nil && op.file != "" {
+		r.MaxRequestBodySize, r.ReadTimeout = fileLimit+readLimit, 3*time.Minute // what is a little too large is refused in words
+	}
+	return r
 }
 
 // deadline ends what a request began: fiber's own context never ends.

@@ -43,3 +43,15 @@ func PhoneOf(ctx context.Context, q channels.Querier, agentID int64) (Phone, err
 	}
 	return p, nil
 }
+
+// Node is a running server.
+type Node struct {
+	ID   string `db:"id"`
+	Name string `db:"name"`
+}
+
+// LivingNodes lists the servers that have been seen in the last ten seconds.
+func LivingNodes(ctx context.Context, q channels.Querier) ([]Node, error) {
+	return rows[Node](ctx, q, "nodes", `select n.id, n.name from nodes n
+		where n.stopped_at is null and n.seen_at > clock_timestamp() - interval '10 seconds' order by n.name`)
+}

@@ -63,8 +63,8 @@ func (ch *change) writingChannel(ctx context.Context) (channels.Kind, error) {
 		return ch.c.Channel, nil
 	}
 	var kind *string
-	err := ch.tx.QueryRow(ctx, `select (select channel from messages where conversation_id = $1 and author = 'contact' and kind = 'text'
-		and channel <> 'voice' order by seq desc limit 1)`, ch.c.ID).Scan(&kind)
+	err := ch.tx.QueryRow(ctx, `select coalesce((select channel from messages where conversation_id = $1 and author = 'contact' and kind = 'text'
+		and channel <> 'voice' order by seq desc limit 1), (select 'chat' from calls where conversation_id = $1 and media = 'web' limit 1))`, ch.c.ID).Scan(&kind)
 	if err != nil {
 		return "", fmt.Errorf("writing channel: %w", err)
 	}

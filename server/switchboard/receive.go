@@ -114,8 +114,7 @@ func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbou
 		return s.words(ctx, ch, in, r)
 	case channels.Wish:
 		if in.CallID != 0 && ch.c.State == channels.Agent {
-			// the contact's chat is with an agent and the contact phones too: the caller must ring somewhere, first in line
-			return s.backInLine(ctx, ch, in.Source, channels.CodeWaiting, wordsWaiting)
+			return s.callTwice(ctx, ch, in)
 		}
 		return s.toPeople(ctx, ch, in.Source, channels.CodeWaiting, wordsWaiting)
 	case channels.NoWish:
@@ -407,7 +406,8 @@ func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.I
 		return fmt.Errorf("open call: %w", err)
 	}
 	r.CallID, r.QueueID = call.ID, ch.c.QueueID
-	ch.line(channels.CodeCallStart, "Call from "+in.From.Value+" to "+in.To, channels.MessageData{CallID: call.ID})
+	ch.callNews(call.Media)
+	ch.line(channels.CodeCallStart, callLine(in), channels.MessageData{CallID: call.ID})
 	if ch.c.State == channels.Wrapup { // calls back while the agent wraps up: straight to people
 		return s.toPeople(ctx, ch, "key", channels.CodeWaiting, wordsWaiting)
 	}
@@ -449,6 +449,7 @@ func (s *Switchboard) callMoved(ctx context.Context, ch *change, in channels.Inb
 			return err
 		}
 	}
+	ch.callNews(call.Media)
 	ch.after(func() { s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: ch.c.ID}) })
 	return nil
 }
@@ -461,6 +462,10 @@ func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inb
 	seconds := int(call.EndedAt.Sub(call.StartedAt).Seconds())
 	ch.line(channels.CodeCallEnd, "Call ended: "+in.Reason,
 		channels.MessageData{CallID: call.ID, Seconds: seconds, Reason: in.Reason})
+	ch.callNews(call.Media)
+	if err := ch.backToTheChat(ctx, &call.Call); err != nil {
+		return err
+	}
 	if ch.c.Channel != channels.Voice {
 		return nil // the customer has gone on in writing: the conversation goes on
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// LoadPrompt reads a prompt file: WAV (8 kHz, mono, 16 bit or µ-law), or raw µ-law when the name does not end in .wav.
+// LoadPrompt reads a prompt file: WAV as TelephoneSound takes it, or raw µ-law when the name does not end in .wav.
 func LoadPrompt(path string) (Prompt, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -28,15 +28,12 @@ func LoadPrompt(path string) (Prompt, error) {
 
 // ParsePrompt makes a prompt of a WAV file's bytes.
 func ParsePrompt(wav []byte) (Prompt, error) {
-	w, err := ReadWAV(wav)
+	sound, err := TelephoneSound(wav)
 	if err != nil {
 		return nil, err
 	}
-	if w.Rate != Rate || w.Channels != 1 {
-		return nil, fmt.Errorf("%d Hz, %d channels: must be 8000 Hz mono", w.Rate, w.Channels)
-	}
-	p := make(Prompt, len(w.Samples))
-	for i, s := range w.Samples {
+	p := make(Prompt, len(sound))
+	for i, s := range sound {
 		p[i] = EncodeULaw(s)
 	}
 	return p, nil
@@ -46,23 +43,25 @@ func ParsePrompt(wav []byte) (Prompt, error) {
 type WAV struct {
 	Rate, Channels int
 	Samples        []int16
+	Missing        int64 // bytes that the header promises and the file lacks
 }
 
 // WAV format tags.
 const (
 	wavPCM        = 1
+	wavFloat      = 3
 	wavALaw       = 6
 	wavULaw       = 7
 	wavExtensible = 0xfffe
 )
 
-var errWAV = errors.New("not a WAV file of 16 bit PCM or G.711")
+var errWAV = errors.New("not a WAV file")
 
-// ReadWAV reads a RIFF file of 16 bit PCM, A-law or µ-law. A data chunk longer than the file (a recorder that was
-// killed) ends where the file ends.
+// ReadWAV reads a RIFF file of PCM (8 to 32 bit, float), A-law or µ-law. A data chunk longer than the file (a recorder
+// that was killed) ends where the file ends; Missing says so.
 func ReadWAV(b []byte) (*WAV, error) {
 	if len(b) < 12 || string(b[:4]) != "RIFF" || string(b[8:12]) != "WAVE" {
-		return nil, errWAV
+		return nil, notWAV(b)
 	}
 	var w *WAV
 	var format, bits uint16
@@ -81,31 +80,63 @@ func ReadWAV(b []byte) (*WAV, error) {
 				Rate:     int(binary.LittleEndian.Uint32(body[4:])),
 			}
 			if w.Channels == 0 || w.Rate == 0 {
-				return nil, errWAV
+				return nil, fmt.Errorf("%w: its header has no channels or no rate", errWAV)
 			}
 		case id == "data" && w != nil:
+			if size != math.MaxUint32 { // which a program writes that could not go back to the header
+				w.Missing = size - int64(len(body))
+			}
 			return w, w.decode(body, format, bits)
 		}
 		b = b[min(size+size&1, int64(len(b))):]
 	}
-	return nil, errWAV
+	return nil, fmt.Errorf("%w: it has no sound in it", errWAV)
+}
+
+// notWAV says what a file is that people take for one.
+func notWAV(b []byte) error {
+	for _, known := range []struct {
+		magic string
+		at    int
+		name  string
+	}{
+		{"ID3", 0, "MP3"}, {"\xff\xfb", 0, "MP3"}, {"\xff\xf3", 0, "MP3"}, {"OggS", 0, "Ogg"}, {"fLaC", 0, "FLAC"},
+		{"ftyp", 4, "MPEG-4"}, {"FORM", 0, "AIFF"}, {"RF64", 0, "RF64"}, {"RIFX", 0, "RIFX"},
+	} {
+		if len(b) > known.at && strings.HasPrefix(string(b[known.at:min(len(b), known.at+4)]), known.magic) {
+			return fmt.Errorf("%w, but %s", errWAV, known.name)
+		}
+	}
+	return errWAV
 }
 
 func (w *WAV) decode(body []byte, format, bits uint16) error {
+	width := int(bits) / 8
+	var sample func(b []byte) int16
+	le := binary.LittleEndian
 	switch {
-	case format == wavPCM && bits == 16:
-		w.Samples = make([]int16, len(body)/2)
-		for i := range w.Samples {
-			w.Samples[i] = int16(binary.LittleEndian.Uint16(body[2*i:]))
-		}
+	case format == wavPCM && bits == 8:
+		sample = func(b []byte) int16 { return int16(b[0]^0x80) << 8 } // the one unsigned width
+	case format == wavPCM && (bits == 16 || bits == 24 || bits == 32):
+		sample = func(b []byte) int16 { return int16(le.Uint16(b[width-2:])) } // the highest two bytes
+	case format == wavFloat && bits == 32:
+		sample = func(b []byte) int16 { return clamp(32768 * float64(math.Float32frombits(le.Uint32(b)))) }
+	case format == wavFloat && bits == 64:
+		sample = func(b []byte) int16 { return clamp(32768 * math.Float64frombits(le.Uint64(b))) }
 	case format == wavULaw && bits == 8:
 		w.Samples = make([]int16, len(body))
 		DecodeULaw(w.Samples, body)
+		return nil
 	case format == wavALaw && bits == 8:
 		w.Samples = make([]int16, len(body))
 		DecodeALaw(w.Samples, body)
+		return nil
 	default:
-		return errWAV
+		return fmt.Errorf("not PCM or G.711 inside, but format %d with %d bits", format, bits)
+	}
+	w.Samples = make([]int16, len(body)/width)
+	for i := range w.Samples {
+		w.Samples[i] = sample(body[i*width:])
 	}
 	return nil
 }

@@ -33,8 +33,8 @@ func TestWAV(t *testing.T) {
 		t.Errorf("%v, %v", p.Length(), err)
 	}
 	for name, c := range map[string][]byte{
-		"stereo": (&WAV{Rate: 8000, Channels: 2}).Encode(), "16k": (&WAV{Rate: 16000, Channels: 1}).Encode(),
-		"none": nil, "text": []byte("RIFF....WAVEhello"), "no rate": (&WAV{Channels: 1}).Encode(),
+		"three channels": (&WAV{Rate: 8000, Channels: 3, Samples: make([]int16, 30)}).Encode(),
+		"none":           nil, "text": []byte("RIFF....WAVEhello"), "no rate": (&WAV{Channels: 1}).Encode(),
 	} {
 		if _, err := LoadPrompt(write("bad.wav", c)); err == nil {
 			t.Errorf("%s: taken", name)

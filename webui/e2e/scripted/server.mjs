@@ -167,7 +167,7 @@ export class ScriptedServer {
     try {
       sdp = await this.answerCall(frame.sdp, frame.type)
     } catch {
-      return tab.send({ type: 'error', ref: frame.ref, error: { code: 'not_found', message: 'There is no such line.' } })
+      return tab.send({ type: 'error', ref: frame.ref, error: { code: 'unavailable', message: 'The line is away.' } })
     }
     tab.send({ type: 'call_answer', ref: frame.ref, call_id: frame.call_id, sdp })
     if (frame.type === 'connect' && this.house.me.call?.direction !== 'out') this.call({ state: 'bridged', bridged_at: this.house.me.call?.bridged_at ?? new Date().toISOString() })

@@ -299,6 +299,239 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/trunks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listTrunks"];
+        put?: never;
+        /** @description What is not given is as in TrunkList.defaults. */
+        post: operations["addTrunk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/trunks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Replaces all settings. With has_password true and an empty password the stored password stays. */
+        put: operations["changeTrunk"];
+        post?: never;
+        /** @description Running calls go on. Its numbers take calls from any trunk then. */
+        delete: operations["deleteTrunk"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/trunks/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Every living node asks the trunk's servers now (OPTIONS). */
+        post: operations["testTrunk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/numbers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listNumbers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/numbers/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Adds or changes a number. */
+        put: operations["saveNumber"];
+        post?: never;
+        delete: operations["deleteNumber"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listDevices"];
+        put?: never;
+        post: operations["addDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/devices/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** @description The user name and the digest belong to the password and stay. */
+        put: operations["changeDevice"];
+        post?: never;
+        delete: operations["deleteDevice"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/devices/{id}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A new password; the telephone must sign in with it. */
+        post: operations["resetDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/prompts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listPrompts"];
+        put?: never;
+        /** @description A WAV file of PCM (8 to 32 bit, float) or G.711, mono or stereo, 8 to 48 kHz, at most 10 MB and 15 minutes. It is stored as telephones hear it. */
+        post: operations["addPrompt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/prompts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** @description Refused while a queue uses it. */
+        delete: operations["deletePrompt"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/prompts/{id}/sound": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get: operations["getPromptSound"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/queue-sounds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listQueueSounds"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/queue-sounds/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put: operations["saveQueueSound"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/offers/{id}/accept": {
         parameters: {
             query?: never;
@@ -650,6 +883,294 @@ export interface components {
                 credential?: string;
             }[];
         };
+        TrunkList: {
+            trunks: components["schemas"]["Trunk"][];
+            states: components["schemas"]["TrunkState"][];
+            defaults: components["schemas"]["Trunk"];
+        };
+        Trunk: {
+            /** Format: int64 */
+            id: number;
+            name: string;
+            enabled: boolean;
+            /** @description outward, tried in this order: host, host:port or [v6]:port */
+            servers: string[];
+            /** @enum {string} */
+            transport: "udp" | "tcp" | "tls";
+            /** @description in From and To; empty = that of the first server */
+            domain: string;
+            /** @description the lowest is dialled first */
+            priority: number;
+            /** @description addresses and networks that may call in */
+            sources: string[];
+            /** @description and must they know the password */
+            challenge: boolean;
+            /** @enum {string} */
+            digest: "md5" | "sha256";
+            username: string;
+            /** @description empty = username */
+            auth_username: string;
+            /** @description goes in and never comes out */
+            password: string;
+            has_password: boolean;
+            register: boolean;
+            register_seconds: number;
+            /** @description 0 = its health is not asked */
+            options_seconds: number;
+            /** @description in order: PCMU, PCMA, G722, opus */
+            codecs: string[];
+            /** @enum {string} */
+            srtp: "off" | "optional" | "required";
+            /** @enum {string} */
+            srtp_keys: "sdes" | "dtls";
+            signal_ip: string;
+            media_ip: string;
+            /** @enum {string} */
+            latch: "auto" | "on" | "off";
+            force_rport: boolean;
+            /** @enum {string} */
+            number_format: "e164" | "plain" | "national" | "asis";
+            country_code: string;
+            national_prefix: string;
+            /** @enum {string} */
+            caller_header: "from" | "pai" | "ppi" | "rpid";
+            /** @enum {string} */
+            called_header: "ruri" | "to" | "pcpid" | "diversion";
+            caller_number: string;
+            may_refer: boolean;
+            may_redirect: boolean;
+            dial_out: boolean;
+            allowed_prefixes: string[];
+            blocked_prefixes: string[];
+            international: boolean;
+            max_calls: number;
+            max_calls_out: number;
+            /** @description of one agent */
+            max_calls_hour: number;
+            max_calls_day: number;
+            /** Format: double */
+            max_money_day: number;
+            /**
+             * Format: double
+             * @description where no rate says otherwise
+             */
+            money_per_minute: number;
+            rates: components["schemas"]["Rate"][];
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            changed_at: string;
+        };
+        TrunkSettings: {
+            /** Format: int64 */
+            id?: number;
+            name: string;
+            enabled?: boolean;
+            /** @description outward, tried in this order: host, host:port or [v6]:port */
+            servers?: string[];
+            /** @enum {string} */
+            transport?: "udp" | "tcp" | "tls";
+            /** @description in From and To; empty = that of the first server */
+            domain?: string;
+            /** @description the lowest is dialled first */
+            priority?: number;
+            /** @description addresses and networks that may call in */
+            sources?: string[];
+            /** @description and must they know the password */
+            challenge?: boolean;
+            /** @enum {string} */
+            digest?: "md5" | "sha256";
+            username?: string;
+            /** @description empty = username */
+            auth_username?: string;
+            /** @description goes in and never comes out */
+            password?: string;
+            has_password?: boolean;
+            register?: boolean;
+            register_seconds?: number;
+            /** @description 0 = its health is not asked */
+            options_seconds?: number;
+            /** @description in order: PCMU, PCMA, G722, opus */
+            codecs?: string[];
+            /** @enum {string} */
+            srtp?: "off" | "optional" | "required";
+            /** @enum {string} */
+            srtp_keys?: "sdes" | "dtls";
+            signal_ip?: string;
+            media_ip?: string;
+            /** @enum {string} */
+            latch?: "auto" | "on" | "off";
+            force_rport?: boolean;
+            /** @enum {string} */
+            number_format?: "e164" | "plain" | "national" | "asis";
+            country_code?: string;
+            national_prefix?: string;
+            /** @enum {string} */
+            caller_header?: "from" | "pai" | "ppi" | "rpid";
+            /** @enum {string} */
+            called_header?: "ruri" | "to" | "pcpid" | "diversion";
+            caller_number?: string;
+            may_refer?: boolean;
+            may_redirect?: boolean;
+            dial_out?: boolean;
+            allowed_prefixes?: string[];
+            blocked_prefixes?: string[];
+            international?: boolean;
+            max_calls?: number;
+            max_calls_out?: number;
+            /** @description of one agent */
+            max_calls_hour?: number;
+            max_calls_day?: number;
+            /** Format: double */
+            max_money_day?: number;
+            /**
+             * Format: double
+             * @description where no rate says otherwise
+             */
+            money_per_minute?: number;
+            rates?: components["schemas"]["Rate"][];
+            /** Format: date-time */
+            created_at?: string;
+            /** Format: date-time */
+            changed_at?: string;
+        };
+        Rate: {
+            prefix: string;
+            /** Format: double */
+            per_minute: number;
+        };
+        TrunkState: {
+            /** Format: int64 */
+            trunk_id: number;
+            node_id: string;
+            node_name: string;
+            registered: boolean;
+            healthy: boolean;
+            /** @description in use */
+            server: string;
+            error: string;
+            /** @description 0 = not asked */
+            answer_ms: number;
+            /**
+             * Format: date-time
+             * @description so it is since then
+             */
+            changed_at: string;
+            /** Format: date-time */
+            seen_at: string;
+        };
+        Number: {
+            /** @description E.164, or a short number as it is dialled */
+            number: string;
+            label: string;
+            /** @enum {string} */
+            kind: "queue" | "echo";
+            /**
+             * Format: int64
+             * @description null: the first queue
+             */
+            queue_id: number | null;
+            /**
+             * Format: int64
+             * @description null: by any trunk
+             */
+            trunk_id: number | null;
+            /** @description agents may show it */
+            caller_id: boolean;
+            /** Format: date-time */
+            created_at: string;
+        };
+        NumberSettings: {
+            label?: string;
+            /** @enum {string} */
+            kind: "queue" | "echo";
+            /** Format: int64 */
+            queue_id?: number | null;
+            /** Format: int64 */
+            trunk_id?: number | null;
+            caller_id?: boolean;
+        };
+        DeviceList: {
+            devices: components["schemas"]["Device"][];
+            registrations: components["schemas"]["Registration"][];
+        };
+        Device: {
+            /** Format: int64 */
+            id: number;
+            /** Format: int64 */
+            agent_id: number;
+            label: string;
+            username: string;
+            /** @enum {string} */
+            digest: "md5" | "sha256";
+            enabled: boolean;
+            /** Format: date-time */
+            created_at: string;
+        };
+        DeviceSettings: {
+            /** Format: int64 */
+            agent_id: number;
+            label?: string;
+            username: string;
+            /** @enum {string} */
+            digest: "md5" | "sha256";
+            enabled: boolean;
+        };
+        DevicePassword: {
+            device: components["schemas"]["Device"];
+            password: string;
+        };
+        Registration: {
+            /** Format: int64 */
+            device_id: number;
+            instance: string;
+            contact: string;
+            source: string;
+            transport: string;
+            user_agent: string;
+            node_id: string;
+            /** Format: date-time */
+            expires_at: string;
+        };
+        Prompt: {
+            /** Format: int64 */
+            id: number;
+            name: string;
+            /** @enum {string} */
+            kind: "music" | "greeting" | "announcement";
+            /** Format: double */
+            seconds: number;
+            /** Format: int64 */
+            uploaded_by: number | null;
+            /** Format: date-time */
+            created_at: string;
+        };
+        QueueSound: {
+            /** Format: int64 */
+            queue_id: number;
+            queue_name: string;
+            record: boolean;
+            /** @description callers are told that they are recorded */
+            record_announce: boolean;
+            /**
+             * Format: int64
+             * @description null: the built-in music
+             */
+            music_id: number | null;
+            /**
+             * Format: int64
+             * @description null: the settings' greeting
+             */
+            greeting_id: number | null;
+        };
+        QueueSoundSettings: {
+            record: boolean;
+            record_announce: boolean;
+            /** Format: int64 */
+            music_id: number | null;
+            /** Format: int64 */
+            greeting_id: number | null;
+        };
         /** @description The state of the agent's call, as voice publishes it. */
         LiveCall: {
             /** Format: int64 */
@@ -770,10 +1291,10 @@ export interface components {
             /** @enum {string} */
             mode?: "listen" | "whisper" | "barge";
         };
-        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. resync: read everything again. pong, done, error {error} answer a ref. */
+        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. resync: read everything again. pong, done, error {error} answer a ref. */
         LiveOut: {
             /** @enum {string} */
-            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "resync" | "pong" | "done" | "error";
+            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "telephone" | "resync" | "pong" | "done" | "error";
             ref?: string;
             me?: components["schemas"]["Me"];
             build?: string;
@@ -1271,6 +1792,450 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Phone"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listTrunks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All trunks, what the living nodes know of them, and what a new one begins with */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrunkList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    addTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrunkSettings"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trunk"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    changeTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TrunkSettings"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trunk"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    testTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What each node found */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrunkState"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listNumbers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Our numbers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Number"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    saveNumber: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NumberSettings"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Number"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteNumber: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listDevices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Desk telephones and where they are registered now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceList"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    addDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceSettings"];
+            };
+        };
+        responses: {
+            /** @description Added; its password is in this answer and never again */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DevicePassword"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    changeDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceSettings"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Device"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    resetDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its password is in this answer and never again */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DevicePassword"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listPrompts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Uploaded sounds */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Prompt"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    addPrompt: {
+        parameters: {
+            query: {
+                name: string;
+                kind: "music" | "greeting" | "announcement";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "audio/wav": string;
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Prompt"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deletePrompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getPromptSound: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The sound as callers hear it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listQueueSounds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What callers of each queue hear, and whether they are recorded */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueueSound"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    saveQueueSound: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QueueSoundSettings"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueueSound"];
                 };
             };
             default: components["responses"]["Error"];

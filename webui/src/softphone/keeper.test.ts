@@ -116,7 +116,7 @@ it('a refused restart of a line that still carries changes nothing', async () =>
   await connected()
   reply = () => Promise.reject(new ApiError('unavailable', 'You are offline.'))
   keeper.heal()
-  await vi.advanceTimersByTimeAsync(restartWithin)
+  await settle()
   expect(lines).toHaveLength(1)
   expect(line().unanswered).toHaveBeenCalled()
   reply = () => Promise.resolve({ type: 'call_answer', sdp: 'x' })

@@ -99,6 +99,8 @@ export class Keeper {
       if (line !== this.line) return
       await line.unanswered().catch(() => {})
       if (line !== this.line) return
+      clearTimeout(this.fallback)
+      this.restarting = false
       this.owed = line.carries
       if (!line.carries) this.rebuild()
     }

@@ -47,7 +47,13 @@ export class Line {
 
   // carries: sound can pass in this moment, as far as ICE knows.
   get carries(): boolean {
-    return this.pc.connectionState === 'connected'
+    return this.pc.connectionState === 'connected' && !this.hungUp
+  }
+
+  // The other end has closed DTLS: ICE would notice only seconds later.
+  private get hungUp(): boolean {
+    const state = this.pc.getSenders()[0]?.transport?.state
+    return state === 'closed' || state === 'failed'
   }
 
   // relayed: the sound goes over TURN, which ends when its credentials do.
@@ -68,6 +74,8 @@ export class Line {
 
   async answer(sdp: string): Promise<void> {
     await this.pc.setRemoteDescription({ type: 'answer', sdp })
+    const transport = this.pc.getSenders()[0]?.transport
+    if (transport) transport.onstatechange = () => this.hungUp && !this.closed && this.events.lost()
   }
 
   // unanswered takes back an offer that nobody has answered, so that the next one is allowed.
