@@ -28,6 +28,7 @@ type call struct {
 	conversation int64
 	number, name string // the customer's
 	ours         string // the number that was called, or is shown
+	queueID      int64  // of that number; 0: the house's
 	startedAt    time.Time
 	answeredAt   time.Time
 	bridgedAt    time.Time
@@ -50,12 +51,10 @@ const (
 	failed    = "failed"
 )
 
-func newCall(v *Voice, leg *sipleg.Leg) *call {
-	c := &call{v: v, leg: leg, direction: channels.CallIn, ours: normalNumber(leg.Called()), startedAt: time.Now(), mail: make(chan any, mailSize),
+func newCall(v *Voice, leg *sipleg.Leg, a arrival) *call {
+	c := &call{v: v, leg: leg, direction: channels.CallIn, queueID: a.queueID(), ours: a.number.Number, number: a.caller, name: a.name, startedAt: time.Now(), mail: make(chan any, mailSize),
 		gone: make(chan struct{}), log: v.log.With("sip_call", leg.Info().CallID)}
 	c.who[callerSeat] = &party{sip: leg}
-	user, claimed := leg.Caller()
-	c.number, c.name = known(user, claimed, leg.Info().CallID)
 	return c
 }
 
@@ -114,7 +113,7 @@ func (c *call) begin() {
 	c.leg.Ring()
 	c.tell(channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice,
 		From: channels.Address{Kind: channels.Phone, Value: c.number}, Name: c.name,
-		To: c.ours, SIPCallID: c.leg.Info().CallID})
+		To: c.ours, QueueID: c.queueID, SIPCallID: c.leg.Info().CallID})
 }
 
 // handle takes one piece of mail.

@@ -3,18 +3,10 @@ package voice
 import (
 	"strings"
 
+	"github.com/emiago/sipgo/sip"
+
 	"patchbay/channels/voice/edge"
 )
-
-// known is by which number a caller is known, and by which name.
-func known(user, claimed, callID string) (number, name string) {
-	number = normalNumber(user)
-	if lower := strings.ToLower(number); number == "" || lower == "anonymous" || lower == "restricted" || lower == "unavailable" {
-		// Nobody known: a contact of its own, not one that all anonymous callers share.
-		return "anonymous-" + callID, ""
-	}
-	return number, cleanName(claimed)
-}
 
 // bareNumber makes numbers comparable: +49 30 1, 0049301 and 49301 are the same.
 func bareNumber(s string) string {
@@ -24,6 +16,15 @@ func bareNumber(s string) string {
 // normalNumber brings a telephone number to E.164 as far as it can be known without a dial plan: separators and
 // parameters gone, 00 becomes +. What is no number (a SIP user name) stays as it is.
 func normalNumber(s string) string {
+	s, number := barePhone(s)
+	if rest, ok := strings.CutPrefix(s, "00"); ok && number && rest != "" {
+		return "+" + rest
+	}
+	return s
+}
+
+// barePhone takes separators and parameters from a telephone number; false: it is none, but a name.
+func barePhone(s string) (string, bool) {
 	s, _, _ = strings.Cut(s, ";")
 	s, _, _ = strings.Cut(s, ":") // a password never belongs here
 	s = strings.TrimSpace(edge.Plain(s))
@@ -33,12 +34,42 @@ func normalNumber(s string) string {
 		if len(s) > 64 {
 			s = s[:64]
 		}
-		return strings.ToValidUTF8(s, "")
+		return strings.ToValidUTF8(s, ""), false
 	}
-	if len(rest) > 2 && digits == rest && strings.HasPrefix(rest, "00") {
-		return "+" + rest[2:]
+	return digits, true
+}
+
+// identity reads the user of `"Ana" <sip:+4930...@example.com>` or `<tel:+4930...>`.
+func identity(value string) (user, display string) {
+	if before, after, ok := strings.Cut(value, "<"); ok {
+		display = strings.Trim(strings.TrimSpace(before), `"`)
+		value, _, _ = strings.Cut(after, ">")
 	}
-	return digits
+	scheme, rest, ok := strings.Cut(strings.TrimSpace(value), ":")
+	if !ok || !edge.OurScheme(scheme) {
+		return "", ""
+	}
+	if strings.EqualFold(scheme, "tel") {
+		user = rest
+	} else {
+		var at bool
+		if user, _, at = strings.Cut(rest, "@"); !at {
+			return "", ""
+		}
+	}
+	return user, display
+}
+
+// dialled is the number called: the request URI's, or that of To where a trunk sends all calls to one address.
+func dialled(req *sip.Request) string {
+	uri := req.Recipient
+	if raw := uri.Raw(); raw != "" {
+		return raw
+	}
+	if uri.User == "" {
+		return req.To().Address.User
+	}
+	return uri.User
 }
 
 // cleanName makes a claimed display name fit to be stored.

@@ -25,6 +25,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -117,11 +118,12 @@ type Voice struct {
 	web     *webRTC
 	turn    *turnServer // nil: none
 	prompts prompts
-	numbers map[string]bool
+	trunks  *trunks
 
 	external netip.Addr // announced in SIP and SDP; invalid = the address that faces the peer
 
-	panics atomic.Int64
+	panics      atomic.Int64
+	trunksEnded chan struct{}
 
 	mu      sync.Mutex // guards the four below
 	calls   map[*call]bool
@@ -134,6 +136,9 @@ type Voice struct {
 	stopCalls context.CancelCauseFunc // ends what still runs
 	callsCtx  context.Context
 }
+
+// realm of all logins here.
+const realm = "patchbay"
 
 const settle = 20 * time.Millisecond
 
@@ -151,11 +156,8 @@ func New(cfg Config) (*Voice, error) {
 		cfg.Keys = map[string]string{"1": promptHours, "2": promptReturns}
 	}
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
-		calls: make(map[*call]bool), numbers: make(map[string]bool), echoes: make(map[int64]chan struct{})}
+		calls: make(map[*call]bool), echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
 	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
-	for _, n := range cfg.Numbers {
-		v.numbers[bareNumber(n)] = true
-	}
 	if err := v.open(); err != nil {
 		return nil, errors.Join(err, v.Close())
 	}
@@ -177,10 +179,14 @@ func (v *Voice) open() (err error) {
 	if v.prompts, err = loadPrompts(v.cfg.Keys); err != nil {
 		return err
 	}
-	if v.edge, err = edge.Open(edge.Config{Listen: []edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}},
-		Policy: edge.Policy{Trusted: v.cfg.Trunks}, Log: v.log}); err != nil {
+	logins, err := edge.NewDigest(realm, func(user string) (edge.Account, bool) { return v.trunks.account(user) })
+	if err != nil {
 		return err
 	}
+	if v.edge, err = edge.Open(edge.Config{Listen: []edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}}, Digest: logins, Log: v.log}); err != nil {
+		return err
+	}
+	v.trunks = newTrunks(v.trunksConfig())
 	local := v.edge.Addr("udp")
 	v.ports = media.NewPorts(local.Addr().Unmap(), v.cfg.RTPMin, v.cfg.RTPMax)
 	if v.web, err = newWebRTC(webRTCConfig{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
@@ -200,11 +206,12 @@ func (v *Voice) open() (err error) {
 
 // admit takes a call that comes in, or refuses it.
 func (v *Voice) admit(leg *sipleg.Leg) {
-	if !v.numbers[bareNumber(leg.Called())] {
-		leg.Refuse(404, "")
+	a, r := v.arrival(leg)
+	if r != nil {
+		leg.Refuse(r.Code, r.Reason, r.Headers...)
 		return
 	}
-	c := newCall(v, leg)
+	c := newCall(v, leg, a)
 	if !v.enter(c) {
 		leg.Refuse(503, "")
 		return
@@ -214,10 +221,29 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 		v.leave(c)
 		return
 	}
+	over := a.trunk.begin()
 	go func() {
 		defer v.leave(c)
+		defer over()
 		c.run()
 	}()
+}
+
+// arrival is who calls, whom, and by which trunk; one that must log in does so first.
+func (v *Voice) arrival(leg *sipleg.Leg) (arrival, *edge.Refusal) {
+	a, r := v.trunks.arrive(leg.Info().Source.Addr(), leg.Invite())
+	if r != nil || !a.login {
+		return a, r
+	}
+	account, r := v.edge.Authenticate(leg.Invite())
+	if r == nil && account.User != a.trunk.login() {
+		r = edge.Refuse(403, "Forbidden")
+	}
+	return a, r
+}
+
+func busy() *edge.Refusal {
+	return edge.Refuse(503, "Service Unavailable", sip.NewHeader("Retry-After", "5"))
 }
 
 // prefs is what a caller may speak.
@@ -242,6 +268,32 @@ func (v *Voice) leave(c *call) {
 	v.running.Done()
 }
 
+// trunksConfig ties the trunks to this telephone. What the settings say is one more trunk, that lets calls in.
+func (v *Voice) trunksConfig() trunksConfig {
+	settings := channels.Trunk{Name: "the settings", Enabled: true, CallerHeader: "pai", CalledHeader: "ruri", ForceRport: true, Transport: "udp",
+		Codecs: []string{sdp.PCMU, sdp.PCMA}, SRTP: sdp.Off, Latch: "auto"}
+	for _, p := range v.cfg.Trunks {
+		settings.Sources = append(settings.Sources, p.String())
+	}
+	return trunksConfig{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, BuiltIn: settings, Numbers: v.cfg.Numbers,
+		Request: v.request, Resolve: new(edge.Resolver).Resolve, Here: v.hereFor, Log: v.log,
+		Hear: func(trusted []netip.Prefix) { v.edge.SetPolicy(edge.Policy{Trusted: trusted}) }}
+}
+
+// request sends a request outside any call to a hop and waits for its final answer.
+func (v *Voice) request(ctx context.Context, req *sip.Request, to edge.Hop) (*sip.Response, error) {
+	return v.sip.Request(ctx, req, to)
+}
+
+// hereFor is the address we announce to a trunk's server; announce is what the trunk itself says, perhaps nothing.
+func (v *Voice) hereFor(h edge.Hop, announce string) netip.AddrPort {
+	ip, err := netip.ParseAddr(announce)
+	if err != nil {
+		ip = v.external
+	}
+	return v.sip.Here(h, ip)
+}
+
 // Addr is where SIP is listened to.
 func (v *Voice) Addr() netip.AddrPort {
 	return v.edge.Addr("udp")
@@ -258,6 +310,14 @@ func (v *Voice) Run(ctx context.Context) error {
 	defer stopPacer()
 	var parts sync.WaitGroup
 	served := make(chan error, 1)
+	trunksCtx, stopTrunks := context.WithCancel(context.WithoutCancel(ctx)) // unregistering needs the sockets, too
+	defer stopTrunks()
+	parts.Go(func() {
+		defer close(v.trunksEnded)
+		if err := v.trunks.run(trunksCtx); err != nil {
+			v.log.Error("trunks", "err", err)
+		}
+	})
 	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                       // returns its ctx's error
 	parts.Go(func() { served <- v.sip.Run(context.WithoutCancel(ctx)) }) // until Close: farewells need the sockets
 	select {
@@ -265,6 +325,8 @@ func (v *Voice) Run(ctx context.Context) error {
 	case err = <-served:
 	}
 	unbus()
+	stopTrunks()
+	<-v.trunksEnded
 	v.drain()
 	stopPacer()
 	err = errors.Join(err, v.Close())

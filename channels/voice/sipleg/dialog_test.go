@@ -72,31 +72,6 @@ func TestRouteSet(t *testing.T) {
 	}
 }
 
-// TestCaller: who calls, as it came.
-func TestCaller(t *testing.T) {
-	for _, c := range []struct{ from, pai, number, name string }{
-		{`"Ana" <sip:+4930123@x>;tag=a`, "", "+4930123", "Ana"},
-		{`<sip:004930123@x>;tag=a`, "", "004930123", ""},
-		{`<sip:030-12.3(4)@x;user=phone>;tag=a`, "", "030-12.3(4)", ""},
-		{`<tel:+49-30-123;phone-context=x>;tag=a`, "", "+49-30-123;phone-context=x", ""},
-		{`<sip:anna@x>;tag=a`, "", "anna", ""},
-		{`"Anonymous" <sip:anonymous@anonymous.invalid>;tag=a`, "", "anonymous", "Anonymous"},
-		{`<sip:x.example>;tag=a`, "", "", ""},
-		{`<sip:anonymous@anonymous.invalid>;tag=a`, `"Ben" <sip:+491@x>, <tel:+492>`, "+491", "Ben"},
-		{`"Ana" <sip:1@x>;tag=a`, "<tel:+492>", "+492", "Ana"},
-		{`"Ana" <sip:1@x>;tag=a`, "nonsense", "1", "Ana"},
-	} {
-		lines := []string{"INVITE sip:100@y SIP/2.0", "Via: SIP/2.0/UDP a;branch=z9hG4bKa", "From: " + c.from, "To: <sip:100@y>", "Call-ID: c1", "CSeq: 1 INVITE"}
-		if c.pai != "" {
-			lines = append(lines, "P-Asserted-Identity: "+c.pai)
-		}
-		number, name := caller(parseRequest(t, lines...))
-		if number != c.number || name != c.name {
-			t.Errorf("%s, %s: %q %q, want %q %q", c.from, c.pai, number, name, c.number, c.name)
-		}
-	}
-}
-
 func TestKeyOfInfo(t *testing.T) {
 	for _, c := range []struct {
 		kind, body string
@@ -138,7 +113,6 @@ func FuzzRequest(f *testing.F) {
 		if edge.Validate(req, rules) != nil {
 			return
 		}
-		caller(req)
 		d := answering(req, "us", path{transport: "UDP", here: src, hop: edge.Hop{Transport: "udp", Addr: src}})
 		if bye, err := d.request(sip.BYE); err == nil {
 			if n := strings.Count(bye.String(), "\r\n\r\n"); n != 1 {

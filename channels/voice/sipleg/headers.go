@@ -186,7 +186,7 @@ func lists(m interface{ GetHeaders(string) []sip.Header }, token string, names .
 	return false
 }
 
-// headerText makes words of ours safe inside a quoted string.
-func headerText(s string) string {
+// HeaderText makes words of ours safe inside a quoted string.
+func HeaderText(s string) string {
 	return strings.NewReplacer(`"`, "'", `\`, "/").Replace(edge.Plain(s))
 }

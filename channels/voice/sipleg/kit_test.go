@@ -2,6 +2,7 @@ package sipleg
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -49,6 +50,8 @@ type telling struct {
 type setup struct {
 	Config
 	listen []edge.Listen
+	tls    *tls.Config
+	roots  *tls.Config
 	accept func(*Accept)
 	hear   chan telling
 }
@@ -80,7 +83,7 @@ func newOffice(t testing.TB, change func(*setup)) (*office, chan telling) {
 		change(c)
 	}
 	var err error
-	if o.edge, err = edge.Open(edge.Config{Listen: c.listen, Policy: edge.Policy{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}, Log: log}); err != nil {
+	if o.edge, err = edge.Open(edge.Config{Listen: c.listen, Policy: edge.Policy{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}, TLS: c.tls, Roots: c.roots, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	c.Edge, c.Pacer = o.edge, media.NewPacer()
@@ -120,6 +123,8 @@ func newOffice(t testing.TB, change func(*setup)) (*office, chan telling) {
 	})
 	return o, c.hear
 }
+
+func netipOf(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func (o *office) addr() netip.AddrPort { return o.edge.Addr("udp") }
 

@@ -1,6 +1,7 @@
 package sipleg
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
@@ -64,6 +65,9 @@ type Info struct {
 
 // Info of the leg.
 func (l *Leg) Info() Info { return l.info }
+
+// Invite is the INVITE of an inbound leg, for who decides whom to let in; it must not be changed.
+func (l *Leg) Invite() *sip.Request { return l.info.request }
 
 // Media is the leg's sound; nil before Accept. It is the leg that closes it, at its end.
 func (l *Leg) Media() *media.UDPLeg { return l.media }
@@ -396,6 +400,31 @@ func (l *Leg) onInfo(m request) {
 	}
 	l.answer(m, 200, nil)
 	l.onKey(digit, byInfo)
+}
+
+// keyLength is how long we press a key.
+const keyLength = 160 * time.Millisecond
+
+// SendKey presses a key (0-9, *, #, A-D) towards the other side: as an event in the sound where they take those (RFC
+// 4733), else by INFO.
+func (l *Leg) SendKey(digit byte) {
+	l.post(func() {
+		if l.state != up || l.media.SendDTMF(digit, keyLength) == nil {
+			return
+		}
+		req, err := l.dialog.request(sip.INFO)
+		if err != nil {
+			l.log.Warn("send key", "err", err)
+			return
+		}
+		req.AppendHeader(sip.NewHeader("Content-Type", edge.TypeRelay))
+		req.SetBody(fmt.Appendf(nil, "Signal=%c\r\nDuration=%d\r\n", digit, keyLength.Milliseconds()))
+		l.do(req, 0, func(res *sip.Response, err error) {
+			if err != nil || res.StatusCode >= 300 {
+				l.log.Debug("key by INFO was not taken", "err", err) // without the digit
+			}
+		})
+	})
 }
 
 // pressed takes a key from the media reader, which must not wait.

@@ -362,7 +362,7 @@ func (s *Stack) byeLater(d *dialog, reason string) {
 		s.log.Warn("bye", "sip_call", d.callID, "err", err)
 		return
 	}
-	req.AppendHeader(sip.NewHeader("Reason", `SIP;cause=200;text="`+headerText(reason)+`"`)) // RFC 3326
+	req.AppendHeader(sip.NewHeader("Reason", `SIP;cause=200;text="`+HeaderText(reason)+`"`)) // RFC 3326
 	s.beside(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, 64*s.times.T1)
 		defer cancel()
@@ -543,6 +543,11 @@ func (s *Stack) pathTo(hop edge.Hop, external netip.Addr, toPeer bool) path {
 // complete adds to an owner's wishes what only the stack knows.
 func (s *Stack) complete(p *sdp.Prefs, way path) {
 	p.Secure, p.Fingerprint = way.transport == "TLS", s.fingerprint
+}
+
+// Here is our signalling address as a peer sees it; external replaces what the socket and the routing table say.
+func (s *Stack) Here(hop edge.Hop, external netip.Addr) netip.AddrPort {
+	return s.pathTo(hop, external, false).here
 }
 
 // facing is the address of ours that a peer sees: the socket's, or what the routing table says.
