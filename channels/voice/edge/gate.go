@@ -93,14 +93,13 @@ func (g *gate) paced(ip netip.Addr, s standing, now time.Time) bool {
 	p := paces[s]
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	ok := g.buckets.spend(oneOf(ip), p.one, now) &&
-		(p.near.each == 0 || g.buckets.spend(nearOf(ip), p.near, now)) &&
-		(p.all.each == 0 || g.buckets.spend(netip.Prefix{}, p.all, now))
+	ok := g.buckets.spend(oneOf(ip), p.one, now)
+	if !ok && s == knocker { // its own fault, not that of a crowd
+		g.bans.blame(ip, Flood, now)
+	}
+	ok = ok && (p.near.each == 0 || g.buckets.spend(nearOf(ip), p.near, now)) && (p.all.each == 0 || g.buckets.spend(netip.Prefix{}, p.all, now))
 	if !ok {
 		g.drops.flooded.Add(1)
-		if s == knocker {
-			g.bans.blame(ip, Flood, now)
-		}
 	}
 	return ok
 }
