@@ -119,6 +119,20 @@ func TestStreamEnds(t *testing.T) {
 	until(t, ctx, "connections given back", func() bool { return s.Counts().Conns == 1 })
 }
 
+// TestOtherProtocols: who plainly speaks something else is not given a message's time.
+func TestOtherProtocols(t *testing.T) {
+	ctx := testCtx(t)
+	s := open(t, Config{Policy: Policy{Trusted: []netip.Prefix{home}}})
+	for _, text := range []string{"GET / HTTP/1.1\r\n", "\x16\x03\x01\x02\x00\x01\x00", strings.Repeat("A", 100), "OPTIONS " + strings.Repeat("x", maxLine)} {
+		l := dialTCP(t, "127.0.0.1", s.Addr("tcp"))
+		l.send(text)
+		begin := time.Now()
+		if a := l.answer(ctx); a != "" || time.Since(begin) > 5*time.Second {
+			t.Errorf("%.20q: %q after %s", text, a, time.Since(begin))
+		}
+	}
+}
+
 // TestDeafPeer: who sends and never reads is hung up on, and holds nobody else.
 func TestDeafPeer(t *testing.T) {
 	ctx := testCtx(t)
