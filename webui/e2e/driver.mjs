@@ -59,6 +59,8 @@ const commands = {
   close: ({ page }) => pages.get(page).close(),
   click: (c) => find(c).click(),
   fill: (c) => find(c).fill(c.value),
+  select: (c) => find(c).selectOption({ label: c.value }).then(() => null),
+  files: (c) => find(c).setInputFiles(c.path),
   press: (c) => pages.get(c.page).keyboard.press(c.keys),
   see: (c) => find(c).waitFor({ state: c.state || 'visible' }),
   read: (c) => find(c).innerText(),

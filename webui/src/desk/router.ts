@@ -16,6 +16,7 @@ export function makeRouter(linkToken: string): Router {
     routes: [
       { path: '/sign-in', name: 'sign-in', component: SignIn, props: () => ({ takeLink }) },
       { path: '/:id(\\d+)?', name: 'desk', component: Desk },
+      { path: '/settings/:section(trunks|numbers|devices|sounds|queues)?', name: 'settings', component: Desk },
       { path: '/:rest(.*)*', redirect: '/' },
     ],
   })

@@ -8,6 +8,7 @@ import { useOutbox } from './stores/outbox'
 import { useSession } from './stores/session'
 import { useTeam } from './stores/team'
 import { usePhone } from '../softphone/phone'
+import { useTelephone } from '../admin/telephone'
 import type { Me } from '../shared/api'
 
 // connect wires everything once; start and stop follow the signed-in agent.
@@ -20,6 +21,7 @@ export function connect(): void {
   const outbox = useOutbox()
   const offer = useOffer()
   const phone = usePhone()
+  const telephone = useTelephone()
 
   outbox.whenStored((m) => {
     if (m.conversation_id === conversation.id) conversation.add([m])
@@ -34,6 +36,7 @@ export function connect(): void {
     void lists.refresh()
     void team.load()
     void conversation.again()
+    telephone.news()
   }
 
   live.on('hello', (frame) => {
@@ -59,6 +62,7 @@ export function connect(): void {
   live.on('presence', (frame) => frame.me && session.apply(frame.me))
   live.on('phone', phone.receivePhone)
   live.on('call', (frame) => phone.receiveCall(frame.call))
+  live.on('telephone', telephone.news)
   live.on('call_dtmf', phone.receiveKey)
 
   watch(

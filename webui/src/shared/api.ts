@@ -27,6 +27,17 @@ export type Channel = Schemas['Channel']
 export type CloseWith = Schemas['CloseWith']
 export type LiveIn = Schemas['LiveIn']
 export type LiveOut = Schemas['LiveOut']
+export type Trunk = Schemas['Trunk']
+export type TrunkState = Schemas['TrunkState']
+export type Rate = Schemas['Rate']
+export type PhoneNumber = Schemas['Number']
+export type NumberSettings = Schemas['NumberSettings']
+export type Device = Schemas['Device']
+export type DeviceSettings = Schemas['DeviceSettings']
+export type Registration = Schemas['Registration']
+export type Prompt = Schemas['Prompt']
+export type QueueSound = Schemas['QueueSound']
+export type QueueSoundSettings = Schemas['QueueSoundSettings']
 export type View = 'mine' | 'waiting' | 'all'
 export type ErrorCode = Schemas['Error']['code']
 
@@ -76,6 +87,9 @@ async function ask<T>(answer: Promise<Answer<T>>): Promise<T> {
   throw new ApiError(code, `The server gave no usable answer (${got.response.status}). Try again in a moment.`)
 }
 
+// upload: a file may take its time.
+const upload = (request: Request): Promise<Response> => fetch(new Request(request, { signal: AbortSignal.timeout(180_000) }))
+
 const path = (id: number) => ({ params: { path: { id } } })
 
 export const api = {
@@ -103,6 +117,27 @@ export const api = {
   setPhone: (phone: PhoneSettings['phone']) => ask(client.PUT('/api/phone', { body: { phone } })),
   dial: (body: Dial) => ask(client.POST('/api/calls', { body })),
   addAddress: (contact: number, body: Address) => ask(client.POST('/api/contacts/{id}/addresses', { ...path(contact), body })),
+  trunks: () => ask(client.GET('/api/trunks')),
+  saveTrunk: (trunk: Trunk) =>
+    trunk.id ? ask(client.PUT('/api/trunks/{id}', { ...path(trunk.id), body: trunk })) : ask(client.POST('/api/trunks', { body: trunk })),
+  deleteTrunk: (id: number) => ask(client.DELETE('/api/trunks/{id}', path(id))),
+  testTrunk: (id: number) => ask(client.POST('/api/trunks/{id}/test', path(id))),
+  numbers: () => ask(client.GET('/api/numbers')),
+  saveNumber: (number: string, body: NumberSettings) => ask(client.PUT('/api/numbers/{number}', { params: { path: { number } }, body })),
+  deleteNumber: (number: string) => ask(client.DELETE('/api/numbers/{number}', { params: { path: { number } } })),
+  devices: () => ask(client.GET('/api/devices')),
+  addDevice: (body: DeviceSettings) => ask(client.POST('/api/devices', { body })),
+  saveDevice: (id: number, body: DeviceSettings) => ask(client.PUT('/api/devices/{id}', { ...path(id), body })),
+  resetDevice: (id: number) => ask(client.POST('/api/devices/{id}/password', path(id))),
+  deleteDevice: (id: number) => ask(client.DELETE('/api/devices/{id}', path(id))),
+  prompts: () => ask(client.GET('/api/prompts')),
+  addPrompt: (name: string, kind: Prompt['kind'], file: Blob) =>
+    ask(client.POST('/api/prompts', {
+      params: { query: { name, kind } }, body: file as unknown as string, bodySerializer: (body) => body, headers: { 'Content-Type': 'audio/wav' }, fetch: upload,
+    })),
+  deletePrompt: (id: number) => ask(client.DELETE('/api/prompts/{id}', path(id))),
+  queueSounds: () => ask(client.GET('/api/queue-sounds')),
+  saveQueueSound: (id: number, body: QueueSoundSettings) => ask(client.PUT('/api/queue-sounds/{id}', { ...path(id), body })),
 }
 
 // said turns whatever was thrown into a sentence.
