@@ -17,6 +17,12 @@ func (v *Voice) asked(data []byte) (any, error) {
 		return answered("", v.dialOut(req))
 	case "echo":
 		return answered(v.echo(req))
+	case "web":
+		reply, err := v.webCall(req)
+		if err == nil {
+			return reply, nil
+		}
+		return answered("", err)
 	}
 	return channels.CallReply{Error: errUnknown}, nil
 }

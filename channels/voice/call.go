@@ -21,6 +21,7 @@ type call struct {
 	unbus func()
 	leg   *sipleg.Leg // of a caller by telephone
 	way   *wayOut     // of a call that an agent makes
+	page  *page       // of a call from the web page
 
 	direction    string // in or out
 	state        string // "" while it rings at us, then channels.Call...
@@ -89,7 +90,8 @@ func (c *call) run() {
 		// Every way a call ends passes through here:
 		//   mail       the leg's Ended (BYE, CANCEL, no ACK, a broken description ...); the agent's hangup; the
 		//              switchboard's end; the first Receive failing (503); the server stopping
-		//   timer      no RTP
+		//   timer      no RTP; the browser of a caller from the web page that does not come, or does not come back; nobody
+		//              who answers such a call
 		//   callsCtx   the server's patience at shutdown is over
 		select {
 		case m := <-c.mail:
@@ -110,10 +112,10 @@ func (c *call) begin() {
 		c.news("") // the agent's tab connects
 		return
 	}
-	c.leg.Ring()
-	c.tell(channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice,
-		From: channels.Address{Kind: channels.Phone, Value: c.number}, Name: c.name,
-		To: c.ours, QueueID: c.queueID, SIPCallID: c.leg.Info().CallID})
+	if c.leg != nil {
+		c.leg.Ring()
+	}
+	c.tell(c.about(channels.Inbound{Type: channels.CallStarted, Name: c.name, To: c.ours, QueueID: c.queueID}))
 }
 
 // handle takes one piece of mail.
@@ -174,7 +176,7 @@ func (c *call) onLegEnded(e sipleg.Ended) {
 	case e.By == sipleg.ByPeer && e.Code == 487: // perhaps while we answered: the CANCEL was faster
 		c.finish(abandoned, e.Reason)
 	case e.By == sipleg.ByPeer:
-		c.onHangup()
+		c.onHangup("caller hung up")
 	default:
 		c.finish(failed, e.Reason)
 	}
@@ -188,9 +190,13 @@ func (c *call) started(unbus func()) {
 		c.tell(c.lastWord(abandoned, "cancelled while ringing"))
 		return
 	}
-	c.leg.Answer()
-	c.who[callerSeat].up = true
 	c.state, c.answeredAt = channels.CallAnswered, time.Now()
+	if c.fromPage() {
+		c.pageStarted()
+	} else {
+		c.leg.Answer()
+		c.who[callerSeat].up = true
+	}
 	c.log.Info("call answered", "to", c.ours)
 }
 
@@ -199,7 +205,11 @@ func (c *call) refuse(code int, reason string) {
 	if c.ended {
 		return
 	}
-	c.leg.Refuse(code, reason)
+	if c.fromPage() {
+		c.page.begun <- begun{err: errNotTaken}
+	} else {
+		c.leg.Refuse(code, reason)
+	}
 	c.finish(failed, reason)
 }
 
@@ -208,8 +218,8 @@ func (c *call) end(result, reason string, bye bool) {
 	if c.ended {
 		return
 	}
-	if p := c.who[callerSeat]; bye && p != nil {
-		p.sip.Hangup(reason)
+	if bye {
+		c.who[callerSeat].hangup(reason)
 	}
 	c.finish(result, reason)
 }
@@ -227,8 +237,11 @@ func (c *call) finish(result, reason string) {
 	}
 }
 
-// dismiss takes everybody but the customer out of a call that has ended.
+// dismiss takes everybody but a customer's telephone out of a call that has ended.
 func (c *call) dismiss(reason string) {
+	if p := c.who[callerSeat]; p != nil {
+		c.dropWeb(p)
+	}
 	c.vacate(agentSeat, reason)
 	c.dropThird(reason)
 	c.vacateSupervisor(reason)
@@ -244,9 +257,7 @@ func (c *call) crash() {
 		return
 	}
 	c.ended = true
-	if p := c.who[callerSeat]; p != nil {
-		p.sip.Hangup("internal error")
-	}
+	c.who[callerSeat].hangup("internal error")
 	if c.id != 0 {
 		c.handUp(c.lastWord(failed, "internal error"))
 	}
@@ -255,22 +266,20 @@ func (c *call) crash() {
 // release runs at the very end, also after a panic.
 func (c *call) release() {
 	close(c.gone)
-	if p := c.who[callerSeat]; p != nil {
-		p.sip.Hangup("") // has ended already, unless the server cut us off
-	}
+	c.who[callerSeat].hangup("") // has ended already, unless the server cut us off
 	c.dismiss("")
 	if c.unbus != nil {
 		c.unbus()
 	}
 }
 
-// onHangup is the caller's BYE.
-func (c *call) onHangup() {
+// onHangup: the caller has gone.
+func (c *call) onHangup(reason string) {
 	result := completed
 	if c.state == channels.CallWaiting || c.state == channels.CallConnecting && c.bridgedAt.IsZero() {
 		result = abandoned
 	}
-	c.end(result, "caller hung up", false)
+	c.end(result, reason, false)
 }
 
 // nextDeadline is the earliest time something must be looked at.
@@ -288,6 +297,10 @@ func (c *call) nextDeadline() time.Time {
 	sooner(c.inputAt)
 	sooner(c.agentAt)
 	sooner(c.thirdAt)
+	if c.fromPage() {
+		sooner(c.page.backBy)
+		sooner(c.page.until)
+	}
 	if d, watch := c.silence(); watch {
 		sooner(time.Now().Add(d))
 	}
@@ -335,6 +348,12 @@ func (c *call) onTime(now time.Time) {
 	if reached(&c.thirdAt) {
 		c.onThirdLate()
 	}
+	if c.fromPage() && reached(&c.page.backBy) {
+		c.onCallerLate()
+	}
+	if c.fromPage() && reached(&c.page.until) && c.bridgedAt.IsZero() {
+		c.end(abandoned, "nobody answered", true)
+	}
 	if left, watch := c.silence(); watch && left <= 0 {
 		c.end(failed, "no RTP", true)
 	}
@@ -369,6 +388,9 @@ func (c *call) lastWord(result, reason string) channels.Inbound {
 func (c *call) about(in channels.Inbound) channels.Inbound {
 	in.Channel, in.ConversationID, in.CallID, in.SIPCallID = channels.Voice, c.conversation, c.id, c.sipID()
 	in.From = channels.Address{Kind: channels.Phone, Value: c.number}
+	if c.fromPage() {
+		in.From, in.Media = c.page.visitor, channels.ByWeb
+	}
 	return in
 }
 
@@ -376,6 +398,9 @@ func (c *call) about(in channels.Inbound) channels.Inbound {
 func (c *call) sipID() string {
 	if p := c.who[callerSeat]; p != nil && p.sip != nil {
 		return p.sip.Info().CallID
+	}
+	if c.fromPage() {
+		return c.page.id
 	}
 	return ""
 }

@@ -68,7 +68,13 @@ func (c *call) obey(data []byte) (any, error) {
 	defer cancel()
 	if sig.Type == "connect" || sig.Type == "supervise" && sig.SDP != "" {
 		// Keys and negotiation cost 2 ms: not on the call's goroutine, and not for a stranger.
-		if _, ok := c.invited.Load(sig.AgentID); sig.AgentID == 0 || !ok && sig.Type == "connect" {
+		_, ok := c.invited.Load(sig.AgentID)
+		if ok = ok || sig.Type == "supervise"; sig.Visitor {
+			ok = c.fromPage()
+		} else if sig.AgentID == 0 {
+			ok = false
+		}
+		if !ok {
 			return channels.CallReply{Error: errNotYours}, nil
 		}
 		leg, sdp, err := c.v.web.newLeg(ctx, sig.SDP, nil)
@@ -135,6 +141,9 @@ func (c *call) do(cmd command) *channels.Error {
 		return nil
 	case "supervise":
 		return c.supervise(cmd)
+	}
+	if cmd.Visitor {
+		return c.pageDoes(cmd)
 	}
 	p, s := c.whoIs(cmd.AgentID)
 	if p == nil {
@@ -291,6 +300,10 @@ func (c *call) onWeb(m fromWeb) {
 		c.dropWeb(m.p)
 	}
 	if m.p.up == was {
+		return
+	}
+	if m.p == c.who[callerSeat] {
+		c.onCallerWeb(m.p)
 		return
 	}
 	_, s := c.whoIs(m.p.agentID)

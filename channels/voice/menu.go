@@ -10,14 +10,15 @@ import (
 
 // menu is the caller's side: what is played to them and what their keys mean.
 type menu struct {
-	playing <-chan struct{} // the prompt being spoken; nil for music and silence
-	player  *media.Player
-	then    func() // when it was spoken to its end
-	greeted bool
-	inLine  bool // the conversation waits for a person already: no menu
-	misses  int  // prompts without an answer
-	wrong   int  // keys without a meaning
-	inputAt time.Time
+	playing    <-chan struct{} // the prompt being spoken; nil for music and silence
+	player     *media.Player
+	then       func() // when it was spoken to its end
+	greeted    bool
+	inLine     bool // the conversation waits for a person already: no menu
+	withPerson bool // it is with one, in writing
+	misses     int  // prompts without an answer
+	wrong      int  // keys without a meaning
+	inputAt    time.Time
 
 	callerHeld bool      // they have put us on hold: nothing is played
 	resumedAt  time.Time // and taken us back
@@ -31,11 +32,11 @@ const (
 // say speaks a prompt; what was spoken before is cut off.
 func (c *call) say(name string, then func()) {
 	c.inputAt = time.Time{}
-	if c.callerHeld {
-		c.playing = nil
-		return // onResume speaks again
-	}
 	caller := c.who[callerSeat]
+	if c.callerHeld || !caller.up {
+		c.playing = nil
+		return // onHold and callerHere speak again
+	}
 	caller.comfort = spoken
 	c.player = caller.leg().Play(media.NewPlayer(c.v.prompts[name]))
 	c.playing, c.then = c.player.Done(), then
@@ -44,7 +45,7 @@ func (c *call) say(name string, then func()) {
 // music plays until something else does.
 func (c *call) music() {
 	c.playing = nil
-	if caller := c.who[callerSeat]; !c.callerHeld && caller.comfort != music {
+	if caller := c.who[callerSeat]; !c.callerHeld && caller.up && caller.comfort != music {
 		caller.comfort = music
 		caller.leg().Play(media.Loop(c.musicOnHold()))
 	}
@@ -63,6 +64,10 @@ func (c *call) greet() {
 		return
 	}
 	c.greeted = true
+	if c.withPerson { // the chat's agent: no menu before them
+		c.wish("button")
+		return
+	}
 	if c.inLine {
 		c.state = channels.CallWaiting
 		c.say(promptWaiting, c.music)

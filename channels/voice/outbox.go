@@ -76,6 +76,7 @@ func (c *call) onTold(m told) {
 		c.queue = c.queue[1:]
 		c.id, c.conversation = m.receipt.CallID, m.receipt.ConversationID
 		c.inLine = m.receipt.State == channels.Waiting || m.receipt.State == channels.Offered
+		c.withPerson = c.fromPage() && m.receipt.State == channels.Agent
 		switch {
 		case m.err == nil:
 			c.started(m.unbus)

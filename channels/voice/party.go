@@ -60,6 +60,13 @@ func (p *party) silent() (d time.Duration, heard bool) {
 	return 0, true // a browser's connection tells by itself when it is gone
 }
 
+// hangup ends a telephone's leg; a browser's is dropped.
+func (p *party) hangup(reason string) {
+	if p != nil && p.sip != nil {
+		p.sip.Hangup(reason)
+	}
+}
+
 // What lands in the mail of a call from its parties.
 type (
 	fromSIP struct {
@@ -118,7 +125,7 @@ func (c *call) vacate(s seat, reason string) *party {
 	c.dropWeb(p)
 	if p.sip != nil {
 		c.unseat(p.sip.Media().Leg)
-		p.sip.Hangup(reason)
+		p.hangup(reason)
 	}
 	return p
 }

@@ -75,6 +75,8 @@ type Times struct {
 	AgentBack     time.Duration // for a lost browser to come back: 20 s
 	ConsultRing   time.Duration // a colleague's browser rings so long: 30 s
 	OutsideRing   time.Duration // an outside number: 60 s
+	CallerBack    time.Duration // as AgentBack, for the browser of a caller from the web page: 20 s
+	WebUnanswered time.Duration // a call from the web page that nobody answers ends after: 30 min
 	NoRTPStart    time.Duration // no packet since the answer: 30 s
 	NoRTP         time.Duration // no packet since the last: 60 s
 	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
@@ -98,6 +100,8 @@ func (t Times) withDefaults() Times {
 	def(&t.AgentBack, 20*time.Second)
 	def(&t.ConsultRing, 30*time.Second)
 	def(&t.OutsideRing, time.Minute)
+	def(&t.CallerBack, 20*time.Second)
+	def(&t.WebUnanswered, 30*time.Minute)
 	def(&t.NoRTPStart, 30*time.Second)
 	def(&t.NoRTP, 60*time.Second)
 	def(&t.ReInviteHold, 500*time.Millisecond)
@@ -253,6 +257,10 @@ var prefs = sdp.Prefs{Codecs: []string{sdp.PCMU, sdp.PCMA}}
 func (v *Voice) enter(c *call) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.enterLocked(c)
+}
+
+func (v *Voice) enterLocked(c *call) bool {
 	if v.closing || len(v.calls) >= v.cfg.MaxCalls {
 		return false
 	}

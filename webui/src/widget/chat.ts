@@ -4,7 +4,7 @@
 import { batch, computed, signal } from '@preact/signals'
 import { Keep, newID, type Unsent } from './keep'
 import { Link, type LinkOptions, type LinkState } from './link'
-import type { FromServer, Message, Place, State } from './wire'
+import type { FromServer, Message, Place, State, ToServer } from './wire'
 
 export interface Standing { state: State | null; agent: string; place: Place | null }
 
@@ -12,6 +12,9 @@ const ackWithin = 15_000
 const retryAfter = 2_000
 const typingFor = 4_000
 const typingEvery = 2_000
+
+/** Who takes its own frames from the same socket: the call. */
+export interface Beside { take: (f: FromServer) => boolean }
 
 export class Chat {
   readonly link = signal<LinkState>('idle')
@@ -32,6 +35,7 @@ export class Chat {
   readonly unread = computed(() => this.messages.value.filter((m) => m.author !== 'contact' && m.kind === 'text' && m.seq > this.seen.value).length)
 
   private readonly line: Link
+  private beside: Beside | null = null
   private last = 0 // highest sequence number: the next hello asks for what comes after
   private flying = '' // client_id that is sent and not acknowledged; one at a time keeps the order
   private flyingTimer: ReturnType<typeof setTimeout> | undefined
@@ -54,6 +58,10 @@ export class Chat {
 
   /** There is something to come back to. */
   get known(): boolean { return this.keep.token !== '' || this.outbox.value.length > 0 }
+
+  /** beside hears every frame first and says whether it was its own. */
+  with(beside: Beside): void { this.beside = beside }
+  send(frame: ToServer): boolean { return this.line.send(frame) }
 
   open(): void { this.line.open() }
   nudge(): void { this.line.nudge() }
@@ -133,6 +141,7 @@ export class Chat {
   }
 
   private take(f: FromServer): void {
+    if (this.beside?.take(f)) return
     switch (f.type) {
       case 'welcome': return this.welcomed(f)
       case 'message':

@@ -35,6 +35,17 @@ export class Keep {
   get open(): boolean { return this.read('open') === '1' }
   set open(value: boolean) { this.write('open', value ? '1' : '') }
 
+  /** This tab has the visitor's call; it outlives the page, not the tab. */
+  get calling(): boolean {
+    try { return sessionStorage.getItem(this.prefix + 'calling') === '1' } catch { return false }
+  }
+  set calling(on: boolean) {
+    try {
+      if (on) sessionStorage.setItem(this.prefix + 'calling', '1')
+      else sessionStorage.removeItem(this.prefix + 'calling')
+    } catch { /* blocked: a call does not survive a reload */ }
+  }
+
   unsent(): Unsent[] {
     const found: Unsent[] = []
     try {

@@ -8,6 +8,7 @@
 import { signal } from '@preact/signals'
 import { render } from 'preact'
 import tokens from '../shared/tokens.css?inline'
+import { Call } from './call'
 import { Chat } from './chat'
 import { Keep, storage } from './keep'
 import { View } from './view'
@@ -26,6 +27,12 @@ function start(script: HTMLScriptElement): void {
 
   const keep = new Keep(storage(), server.origin)
   const chat = new Chat(socket.href, keep)
+  const call = new Call({
+    send: (frame) => chat.send(frame),
+    keep: { get: () => keep.calling, set: (on) => { keep.calling = on } },
+    raw: new URLSearchParams(location.search).get('audio') === 'raw',
+  })
+  chat.with(call)
   const now = signal(Date.now())
   setInterval(() => { now.value = Date.now() }, 1_000)
   addEventListener('online', () => chat.nudge())
@@ -37,10 +44,10 @@ function start(script: HTMLScriptElement): void {
     chat.nudge()
     if (keep.open) chat.read()
   })
-  if (chat.known) chat.open() // an answer may have come, and unsent words want to go
+  if (chat.known || keep.calling) chat.open() // an answer may have come, and unsent words want to go
 
   document.body.append(host)
-  render(<View chat={chat} keep={keep} server={server.origin} now={now} name={script.dataset.name || 'Chat'} />, root)
+  render(<View chat={chat} call={call} keep={keep} server={server.origin} now={now} name={script.dataset.name || 'Chat'} />, root)
 }
 
 /** The script's own data-theme counts, else the page's, else the system's. */

@@ -2,14 +2,16 @@
 
 import { useSignal, type Signal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
+import type { Call } from './call'
+import { CallBar, PhoneButton } from './callbar'
 import type { Chat } from './chat'
 import { Icon } from './icons'
 import type { Keep } from './keep'
 import { Log } from './log'
 import { Waiting } from './waiting'
-import { placeholder, shortPlace, under, words } from './words'
+import { callShort, placeholder, shortPlace, under, words } from './words'
 
-export interface ViewProps { chat: Chat; keep: Keep; server: string; now: Signal<number>; name: string }
+export interface ViewProps { chat: Chat; call: Call; keep: Keep; server: string; now: Signal<number>; name: string }
 
 const longest = 4000
 
@@ -31,9 +33,12 @@ export function View(p: ViewProps) {
   )
 }
 
-function Bubble({ chat, open, onClick, button }: ViewProps & { open: boolean; onClick: () => void; button: { current: HTMLButtonElement | null } }) {
+function Bubble({ chat, call, open, onClick, button }: ViewProps & { open: boolean; onClick: () => void; button: { current: HTMLButtonElement | null } }) {
   const common = { type: 'button' as const, onClick, ref: button, 'aria-expanded': open }
   if (open) return <button {...common} class="bubble-btn small" aria-label="Close the chat"><Icon name="down" /></button>
+  if (call.active.value) {
+    return <button {...common} class="bubble-btn" aria-label={words.inCall}><Icon name="phone" />{callShort(call.phase.value)}</button>
+  }
   const { state, place } = chat.standing.value
   if (chat.inLine.value) {
     return <button {...common} class="bubble-btn"><Icon name="clock" />{shortPlace(state, place)}</button>
@@ -69,8 +74,10 @@ function Panel(p: ViewProps & { onClose: () => void }) {
       <header>
         <span class="logo" aria-hidden="true">{[...company][0]}</span>
         <div><h2>{company}</h2><p>{under(state, agent)}</p></div>
+        <PhoneButton call={p.call} />
         <button class="round" type="button" aria-label="Make small" onClick={p.onClose}><Icon name={narrow.value ? 'x' : 'minus'} /></button>
       </header>
+      <CallBar {...p} />
       {chat.inLine.value && place && <Waiting {...p} state={state} place={place} />}
       <Log {...p} />
       {!chat.inLine.value && !chat.withPerson.value && <PersonButton chat={chat} />}

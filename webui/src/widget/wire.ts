@@ -21,14 +21,20 @@ export interface Message {
 
 export interface Place { position: number; ahead: number; since?: string; due_at?: string }
 
+/** The visitor's newest call as the server sees it. */
+export interface WebCall { call_id: number; state: 'answered' | 'waiting' | 'connecting' | 'bridged' | 'ended'; since?: string; reason?: string }
+
 export type FromServer =
-  | { type: 'welcome'; token?: string; conversation_id?: number; seq?: number; state?: State; company?: string; agent_name?: string; waiting?: Place }
+  | { type: 'welcome'; token?: string; conversation_id?: number; seq?: number; state?: State; company?: string; agent_name?: string; waiting?: Place; calls?: boolean; call?: WebCall }
   | { type: 'message'; message: Message }
   | { type: 'ack'; client_id: string; seq?: number; message?: Message }
   | { type: 'draft'; text: string; done?: boolean }
   | ({ type: 'state'; state: State; agent_name?: string } & Partial<Place>)
   | { type: 'typing' }
   | { type: 'error'; code: string; field?: string; message: string; client_id?: string }
+  | { type: 'phone'; ice_servers: RTCIceServer[] }
+  | { type: 'call_answer'; client_id: string; sdp: string }
+  | { type: 'call'; call: WebCall }
   | { type: 'resync' }
   | { type: 'pong' }
 
@@ -38,4 +44,9 @@ export type ToServer =
   | { type: 'person'; client_id: string }
   | { type: 'no_person' }
   | { type: 'typing' }
+  | { type: 'phone' }
+  | { type: 'call'; client_id: string; sdp: string; again?: boolean }
+  | { type: 'call_restart'; client_id: string; sdp: string }
+  | { type: 'call_key'; digit: string }
+  | { type: 'call_end' }
   | { type: 'ping' }

@@ -1,6 +1,7 @@
 // What the widget says by itself; everything else comes from the server. The design's "Writing" page rules here.
 
-import type { Place, State } from './wire'
+import type { Phase } from './call'
+import type { Place, State, WebCall } from './wire'
 
 export const words = {
   ask: 'Ask, or talk to a person',
@@ -15,6 +16,23 @@ export const words = {
   writing: 'The AI is writing',
   cut: 'stopped here',
   fromOurPages: 'word for word from our pages',
+  call: 'Call us from this page',
+  mute: 'Mute',
+  keypad: 'Keypad',
+  hangUp: 'Hang up',
+  zero: '0, a person',
+  inCall: 'Open the chat, you are in a call',
+  callEnded: 'The call has ended. You can go on writing here.',
+  callLost: 'The call was cut off: your connection was away for too long.',
+  callElsewhere: 'You are in a call, in another tab.',
+  noAnswer: 'The call could not be connected. Your network may not let it through. Write to us here instead.',
+  notConnected: 'There is no connection to us right now. Try again in a moment.',
+  pressToHear: 'Your browser is silent until you press a key on this page.',
+  microphoneGone: 'Your microphone is gone. We cannot hear you.',
+  needsHTTPS: 'Your browser lets only pages with https use the microphone. Write to us here instead.',
+  microphoneDenied: 'This page may not use your microphone. Allow it beside the address, then call again.',
+  noMicrophone: 'No microphone was found. Plug one in, then call again.',
+  microphoneBusy: 'The microphone cannot be opened. Another program may be using it.',
   again: 'Write again at any time. It stays the same conversation.',
 }
 
@@ -40,6 +58,23 @@ export function under(state: State | null, agent: string): string {
     case 'agent': return agent ? `You are writing with ${agent}` : 'You are writing with a person'
     default: return 'An AI answers, people are behind it'
   }
+}
+
+/** Where the visitor's call stands. */
+export function callLine(phase: Phase, row: WebCall | null, agent: string): string {
+  if (phase === 'asking') return 'Your browser asks for the microphone'
+  if (phase === 'lost') return 'The connection was lost. Getting it back'
+  if (phase === 'calling') return 'Calling'
+  switch (row?.state) {
+    case 'waiting': return 'You are in line. Stay on the call'
+    case 'connecting': return agent ? `Connecting you to ${agent}` : 'Connecting you'
+    case 'bridged': return agent ? `You are talking to ${agent}` : 'You are talking to a person'
+    default: return 'You are connected. Key 0 gets a person'
+  }
+}
+
+export function callShort(phase: Phase): string {
+  return phase === 'on' ? 'In a call' : phase === 'lost' ? 'Reconnecting' : 'Calling'
 }
 
 export function placeholder(state: State | null, agent: string): string {
