@@ -44,6 +44,13 @@ export function useActs(router: Router): Acts {
     if (document.activeElement === document.body) document.getElementById('conversation-title')?.focus()
   }
 
+  // help says yes to a colleague, with their conversation before my eyes.
+  function help(): void {
+    unlock()
+    if (phone.call) open(phone.call.conversation_id)
+    phone.accept()
+  }
+
   function step(by: 1 | -1): void {
     const order = lists.order
     if (order.length === 0) return
@@ -66,7 +73,7 @@ export function useActs(router: Router): Acts {
   return {
     open, accept, step, write, finish,
     // what rings: a colleague, else the offer
-    answer: () => (phone.asked ? phone.accept() : void (offer.ringing && accept())),
+    answer: () => void (phone.asked ? help() : offer.ringing && accept()),
     decline: () => void (phone.asked ? phone.decline() : offer.ringing && offer.decline()),
     transfer: () => {
       if (phone.talking && phone.role === 'agent' && (!conversation.mine || conversation.id === phone.call?.conversation_id)) screen.dialog = phone.third && phone.third.state !== 'failed' && phone.third.state !== 'gone' ? '' : 'pass'

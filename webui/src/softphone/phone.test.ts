@@ -38,6 +38,7 @@ const call = (over: Partial<LiveCall> = {}): LiveCall => ({ call_id: 7, conversa
 beforeEach(() => {
   vi.useFakeTimers({ now: Date.parse('2026-11-22T10:00:00Z') })
   setActivePinia(createPinia())
+  vi.spyOn(api, 'conversation').mockRejectedValue(new ApiError('not_found', 'none'))
   vi.spyOn(api, 'phone').mockRejectedValue(new ApiError('unavailable', 'away'))
   useLists().put({ ...conversation({}), id: 1, contact_name: 'Ana Berg', agent_name: 'Mira' })
   frames.length = 0
@@ -144,6 +145,15 @@ describe('a colleague asks me', () => {
     phone.accept()
     expect(phone.state).toBe('connecting')
     expect(kept.at(-1)).toEqual({ type: 'connect', call_id: 8 })
+  })
+
+  it('whose conversation I have not seen is read for their name', async () => {
+    const row = { ...conversation({}), id: 2, contact_name: 'Ole Tann', agent_name: 'Freya' }
+    vi.spyOn(api, 'conversation').mockResolvedValue({ conversation: row } as Awaited<ReturnType<typeof api.conversation>>)
+    const phone = usePhone()
+    phone.receiveCall({ ...ask, conversation_id: 2, third: undefined })
+    await vi.advanceTimersByTimeAsync(0)
+    expect([phone.colleague, phone.callerName]).toEqual(['Freya', 'Ole Tann'])
   })
 
   it('declining says so and is quiet at once', async () => {

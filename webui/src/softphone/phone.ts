@@ -169,7 +169,18 @@ export const usePhone = defineStore('phone', () => {
     call.value = { ...next, bridged_at: since }
     held.value = next.held ?? held.value
     muted.value = next.muted ?? muted.value
+    if (next.role && next.role !== 'agent') void readRow(next.conversation_id)
     keepLine()
+  }
+
+  // Somebody else's conversation may stand in none of my lists: who asks me, and about what, is read once.
+  async function readRow(conversation: number): Promise<void> {
+    if (lists.rows.has(conversation)) return
+    try {
+      lists.put((await api.conversation(conversation)).conversation)
+    } catch {
+      // the call has a name of its own
+    }
   }
 
   // A third party that is new makes old news of the last one; one that failed is news.
@@ -213,7 +224,7 @@ export const usePhone = defineStore('phone', () => {
     else error.value = err instanceof ApiError ? said(err) : whyNoMicrophone(err)
   }
 
-  function over(reason: string, words = endWords(reason)): void {
+  function over(reason: string, words = endWords(reason, role.value)): void {
     keeper.drop()
     if (!call.value) return
     const unheard = asked.value

@@ -53,4 +53,7 @@ it.each([
 it('says how a call ended', () => {
   expect(endWords('')).toBe('Call ended')
   expect(endWords('agent hung up')).toBe('Call ended: you hung up')
+  expect(endWords('hung up', 'consulted')).toBe('Call ended: you hung up')
+  expect(endWords('taken back', 'consulted')).toBe('Your colleague is back with the caller')
+  expect(endWords('passed on')).toBe('Passed on')
 })

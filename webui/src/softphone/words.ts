@@ -67,10 +67,13 @@ export function modeWords(mode: LiveCall['supervisor'], agent: string, caller: s
   return mode === 'barge' ? `${agent} and ${caller} hear you.` : 'Nobody hears you.'
 }
 
-// endWords: how a call was left, for the bar.
-export function endWords(reason: string): string {
+// endWords: how I left a call, or it me, for the bar. "hung up" of the one who was asked is said of ourselves.
+export function endWords(reason: string, role: LiveCall['role'] = 'agent'): string {
   if (!reason) return 'Call ended'
-  return `Call ended: ${reason === 'agent hung up' ? 'you hung up' : reason}`
+  if (reason === 'passed on') return 'Passed on'
+  if (role === 'consulted' && reason === 'taken back') return 'Your colleague is back with the caller'
+  const mine = reason === 'agent hung up' || (role === 'consulted' && reason === 'hung up')
+  return `Call ended: ${mine ? 'you hung up' : reason}`
 }
 
 // dialable takes what was typed or pasted: spaces, brackets, slashes and dots are for people.
