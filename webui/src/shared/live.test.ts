@@ -115,3 +115,20 @@ it('garbage from the wire is ignored', () => {
   last().says({ type: 'resync' })
   expect(frames).toEqual(['hello', 'resync'])
 })
+
+it('a socket that died with the network is not believed for long', () => {
+  last().says({ type: 'hello' })
+  live.check()
+  expect(last().sent.at(-1)?.type).toBe('ping')
+  vi.advanceTimersByTime(2_000)
+  expect(states.at(-1)).toBe('waiting')
+})
+
+it('one that answers the check stays', () => {
+  last().says({ type: 'hello' })
+  live.check()
+  last().says({ type: 'pong' })
+  vi.advanceTimersByTime(5_000)
+  expect(states.at(-1)).toBe('open')
+  expect(Wire.all).toHaveLength(1)
+})
