@@ -24,21 +24,22 @@ type Config struct {
 	DataDir string `koanf:"data_dir" help:"Where the house keeps its own database and files. Empty: /var/lib/patchbay for root, else ~/.local/share/patchbay."`
 	Demo    bool   `koanf:"demo" help:"Load demonstration data at the start: a shop's queue, agents and knowledge base."`
 
-	Node      NodeConfig      `koanf:"node" help:"This process among others on the same database and bus."`
-	Company   CompanyConfig   `koanf:"company" help:"Who answers."`
-	Desk      DeskConfig      `koanf:"desk" help:"Who answers customers."`
-	HTTP      HTTPConfig      `koanf:"http" help:"The desk, the API and the customers' chat."`
-	Chat      ChatConfig      `koanf:"chat" help:"How much one visitor, and one network address, may ask of the chat."`
-	Database  DatabaseConfig  `koanf:"database" help:"PostgreSQL."`
-	NATS      NATSConfig      `koanf:"nats" help:"The bus between nodes."`
-	Ollama    OllamaConfig    `koanf:"ollama" help:"The model that answers first."`
-	Knowledge KnowledgeConfig `koanf:"knowledge" help:"What the responder may say."`
-	SIP       SIPConfig       `koanf:"sip" help:"The telephone line."`
-	RTP       RTPConfig       `koanf:"rtp" help:"The sound of telephone calls; each call takes two ports."`
-	WebRTC    WebRTCConfig    `koanf:"webrtc" help:"The sound of the agents' browsers."`
-	TURN      TURNConfig      `koanf:"turn" help:"A relay for browsers whose network lets almost nothing through. It leads to our own calls and nowhere else."`
-	Mail      MailConfig      `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
-	Log       LogConfig       `koanf:"log" help:"What the server tells about itself."`
+	Node       NodeConfig       `koanf:"node" help:"This process among others on the same database and bus."`
+	Company    CompanyConfig    `koanf:"company" help:"Who answers."`
+	Desk       DeskConfig       `koanf:"desk" help:"Who answers customers."`
+	HTTP       HTTPConfig       `koanf:"http" help:"The desk, the API and the customers' chat."`
+	Chat       ChatConfig       `koanf:"chat" help:"How much one visitor, and one network address, may ask of the chat."`
+	Database   DatabaseConfig   `koanf:"database" help:"PostgreSQL."`
+	NATS       NATSConfig       `koanf:"nats" help:"The bus between nodes."`
+	Ollama     OllamaConfig     `koanf:"ollama" help:"The model that answers first."`
+	Knowledge  KnowledgeConfig  `koanf:"knowledge" help:"What the responder may say."`
+	SIP        SIPConfig        `koanf:"sip" help:"The telephone line."`
+	RTP        RTPConfig        `koanf:"rtp" help:"The sound of telephone calls; each call takes two ports."`
+	WebRTC     WebRTCConfig     `koanf:"webrtc" help:"The sound of the agents' browsers."`
+	TURN       TURNConfig       `koanf:"turn" help:"A relay for browsers whose network lets almost nothing through. It leads to our own calls and nowhere else."`
+	Recordings RecordingsConfig `koanf:"recordings" help:"Recorded calls. Which queues record is set in the desk, under Telephone."`
+	Mail       MailConfig       `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
+	Log        LogConfig        `koanf:"log" help:"What the server tells about itself."`
 }
 
 // NodeConfig names this process.
@@ -131,6 +132,17 @@ type TURNConfig struct {
 	Media     []string `koanf:"media" rule:"endpoints" help:"Several nodes: where the others announce their browsers' sound, like \"192.0.2.7:8189\"."`
 }
 
+// RecordingsConfig is where recordings go; S3 is off while S3Endpoint is "".
+type RecordingsConfig struct {
+	Dir        string `koanf:"dir" help:"Where calls are recorded, and stay when there is no S3. Empty: recordings in data_dir."`
+	KeepDays   int    `koanf:"keep_days" rule:"0..36500" help:"A recording is deleted after so many days; what is recorded already keeps its day. 0: when somebody deletes it."`
+	S3Endpoint string `koanf:"s3_endpoint" rule:"weburl" help:"An object store that takes finished recordings, for example https://s3.eu-central-1.amazonaws.com. Empty: they stay on this node's disk."`
+	S3Bucket   string `koanf:"s3_bucket" rule:"bucket" help:"The bucket; it must exist."`
+	S3Region   string `koanf:"s3_region" rule:"word" help:"The store's region. Empty: it is asked."`
+	S3Key      string `koanf:"s3_key" help:"Access key, allowed to put, get and delete in the bucket."`
+	S3Secret   string `koanf:"s3_secret" secret:"all" help:"Better in PATCHBAY_RECORDINGS_S3_SECRET, or in a file named by PATCHBAY_RECORDINGS_S3_SECRET_FILE."`
+}
+
 // MailConfig is one mailbox; it is off while IMAPHost is "".
 type MailConfig struct {
 	IMAPHost string `koanf:"imap_host" rule:"host" help:"Incoming mail."`
@@ -154,17 +166,18 @@ type LogConfig struct {
 
 func defaultConfig() Config {
 	return Config{
-		Company: CompanyConfig{Name: "our company"},
-		Desk:    DeskConfig{Agents: []string{}},
-		HTTP:    HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
-		Chat:    ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
-		Ollama:  OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
-		SIP:     SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}},
-		RTP:     RTPConfig{PortMin: 16384, PortMax: 16883},
-		WebRTC:  WebRTCConfig{UDPPort: 8189},
-		TURN:    TURNConfig{Listen: "off", TLSListen: "off", Media: []string{}},
-		Mail:    MailConfig{IMAPPort: 993, IMAPTLS: "tls", SMTPPort: 587, SMTPTLS: "starttls", Mailbox: "INBOX"},
-		Log:     LogConfig{Level: "info", Format: "text"},
+		Company:    CompanyConfig{Name: "our company"},
+		Desk:       DeskConfig{Agents: []string{}},
+		HTTP:       HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
+		Chat:       ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
+		Ollama:     OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
+		SIP:        SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}},
+		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},
+		WebRTC:     WebRTCConfig{UDPPort: 8189},
+		TURN:       TURNConfig{Listen: "off", TLSListen: "off", Media: []string{}},
+		Recordings: RecordingsConfig{KeepDays: 90},
+		Mail:       MailConfig{IMAPPort: 993, IMAPTLS: "tls", SMTPPort: 587, SMTPTLS: "starttls", Mailbox: "INBOX"},
+		Log:        LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -244,6 +257,9 @@ func (c *Config) complete(env map[string]string) error {
 		default:
 			return errors.New("data_dir is empty and there is no HOME to put it below")
 		}
+	}
+	if c.Recordings.Dir == "" {
+		c.Recordings.Dir = filepath.Join(c.DataDir, "recordings")
 	}
 	for _, listen := range []*string{&c.SIP.Listen, &c.TURN.Listen, &c.TURN.TLSListen} {
 		if *listen == "off" {

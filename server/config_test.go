@@ -88,6 +88,8 @@ listen = "off"
 	if os.Geteuid() != 0 {
 		want.DataDir = "/home/ana/.local/share/patchbay"
 	}
+	want.TURN.Listen, want.TURN.TLSListen = "", ""
+	want.Recordings.Dir = filepath.Join(want.DataDir, "recordings")
 	want.HTTP = HTTPConfig{Listen: "127.0.0.1:1003", PublicURL: "https://help.example.com", TrustedProxies: []string{}, AllowedOrigins: []string{"https://a.example", "https://b.example"}}
 	want.Ollama.TotalSeconds = 40
 	want.Ollama.Host = "http://127.0.0.1:11434"
@@ -158,6 +160,9 @@ func TestMistakes(t *testing.T) {
 		{name: "first token after the end", file: "[ollama]\ntotal_seconds = 5", field: "ollama.total_seconds", says: "not less"},
 		{name: "half a mailbox", file: "[mail]\nimap_host = \"mail.example.com\"\nsmtp_host = \"mail.example.com\"\nuser = \"help\"", field: "mail.address", says: "mail.imap_host is set"},
 		{name: "relay with TLS and half a certificate", file: "[turn]\ntls_listen = \"0.0.0.0:5349\"\ncert = \"cert.pem\"", field: "turn.key", says: "turn.tls_listen is set"},
+		{name: "half an S3", file: "[recordings]\ns3_endpoint = \"https://s3.example.com\"\ns3_bucket = \"calls\"\ns3_key = \"k\"", field: "recordings.s3_secret", says: "recordings.s3_endpoint is set"},
+		{name: "a bucket in capitals", file: "[recordings]\ns3_bucket = \"Calls\"", field: "recordings.s3_bucket", says: "small letters"},
+		{name: "days below none", file: "[recordings]\nkeep_days = -1", field: "recordings.keep_days", says: "0 to 36500"},
 		{name: "media without a port", file: "[turn]\nmedia = [\"192.0.2.7\"]", field: "turn.media", says: "with ports"},
 		{name: "broken file", file: "[http\nlisten = 1", field: "settings file", says: "line 1"},
 		{name: "twice in the file", file: "demo = true\ndemo = false", field: "settings file", says: "demo"},

@@ -30,6 +30,7 @@ var expectations = map[string]string{
 	"networks":      `a list of IPs and networks, for example ["192.0.2.1", "198.51.100.0/24"]`,
 	"endpoints":     `a list of IP addresses with ports, for example ["192.0.2.7:8189"]`,
 	"agents":        `a list like ["bo: Bo Lind", "mira: Mira Solheim (supervisor)"]`,
+	"bucket":        "a bucket's name: 3 to 63 small letters, digits, dots and dashes, or nothing",
 	"mail":          "an address like help@example.com, or nothing",
 }
 
@@ -47,6 +48,7 @@ var (
 	wordPattern   = regexp.MustCompile(`^[A-Za-z0-9.-]{0,63}$`)
 	numberPattern = regexp.MustCompile(`^\+?[0-9]{1,15}$`) // E.164, and the short ones of a PBX
 	agentPattern  = regexp.MustCompile(`^([a-z0-9._@-]{1,100}): ([^()]{1,100}?)(?: \((agent|supervisor|admin)\))?$`)
+	bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	hostPattern   = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?$`)
 )
 
@@ -113,6 +115,8 @@ func holds(rule, v string) bool {
 		return err == nil
 	case "host":
 		return validHost(v)
+	case "bucket":
+		return bucketPattern.MatchString(v)
 	case "mail":
 		a, err := mail.ParseAddress(v)
 		return err == nil && a.Address == v

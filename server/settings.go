@@ -270,14 +270,21 @@ func (l *loader) together(c *Config) {
 			}
 		}
 	}
-	if c.Mail.IMAPHost == "" {
-		return
+	if r := c.Recordings; r.S3Endpoint != "" {
+		l.needed("recordings.s3_endpoint", needed{"recordings.s3_bucket", r.S3Bucket}, needed{"recordings.s3_key", r.S3Key}, needed{"recordings.s3_secret", r.S3Secret})
 	}
-	for _, need := range []struct{ name, value string }{
-		{"mail.smtp_host", c.Mail.SMTPHost}, {"mail.user", c.Mail.User}, {"mail.address", c.Mail.Address},
-	} {
+	if m := c.Mail; m.IMAPHost != "" {
+		l.needed("mail.imap_host", needed{"mail.smtp_host", m.SMTPHost}, needed{"mail.user", m.User}, needed{"mail.address", m.Address})
+	}
+}
+
+type needed struct{ name, value string }
+
+// needed is what must not be empty while another setting is not.
+func (l *loader) needed(by string, all ...needed) {
+	for _, need := range all {
 		if need.value == "" {
-			l.mistake(need.name, l.from(need.name, "mail.imap_host"), "nothing", "a value, as mail.imap_host is set")
+			l.mistake(need.name, l.from(need.name, by), "nothing", "a value, as "+by+" is set")
 		}
 	}
 }
