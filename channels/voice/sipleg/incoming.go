@@ -272,8 +272,8 @@ func (l *Leg) take() {
 		l.onCancelled(true)
 		return
 	}
-	l.clock.stop(alarmRing, alarmRepeatRel, alarmNoPRACK)
-	in.open, in.queue = nil, nil
+	l.clock.stop(alarmRing, alarmRepeatRel, alarmNoPRACK) // the PRACK of a 180 may still come, and is answered
+	in.queue = nil
 	l.state = up
 	l.answered.Store(true)
 	l.log.Debug("leg answered")

@@ -181,6 +181,7 @@ type peer struct {
 	got     chan sip.Message
 	closing sync.Once
 	rtp     netip.AddrPort
+	cseq    int
 }
 
 func newPeer(t testing.TB, server netip.AddrPort) *peer {
@@ -189,7 +190,7 @@ func newPeer(t testing.TB, server netip.AddrPort) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, conn: conn, server: server, got: make(chan sip.Message, 1000), rtp: netip.MustParseAddrPort("127.0.0.1:9")}
+	p := &peer{t: t, cseq: 1, conn: conn, server: server, got: make(chan sip.Message, 1000), rtp: netip.MustParseAddrPort("127.0.0.1:9")}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

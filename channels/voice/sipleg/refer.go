@@ -116,10 +116,12 @@ func (l *Leg) pumpNotify() {
 	req.AppendHeader(sip.NewHeader("Subscription-State", status))
 	req.AppendHeader(sip.NewHeader("Content-Type", edge.TypeFragment+";version=2.0"))
 	req.SetBody(fmt.Appendf(nil, "SIP/2.0 %d %s\r\n", code, reasonOf(code)))
-	t.sending = true
+	if t.sending = true; code >= 200 { // that was all
+		l.transfer = nil
+	}
 	l.do(req, 0, func(res *sip.Response, err error) {
 		t.sending = false
-		if err != nil || res.StatusCode >= 300 || code >= 200 { // nobody wants to know, or that was all
+		if err != nil || res.StatusCode >= 300 { // nobody wants to know
 			if l.transfer == t {
 				l.transfer = nil
 			}
