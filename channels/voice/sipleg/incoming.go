@@ -9,7 +9,6 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"patchbay/channels/voice/edge"
-	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
 )
 
@@ -77,7 +76,7 @@ func (l *Leg) ring(tx sip.ServerTransaction) {
 // Accept takes an inbound leg: it gets its media and may ring and be answered. An error means that the caller was
 // refused already (no common codec, no free port) and nothing will be told.
 func (l *Leg) Accept(a Accept) error {
-	m, err := media.NewUDPLeg(media.Config{Ports: l.stack.cfg.Ports, Pacer: l.stack.cfg.Pacer, Latch: a.Latch, OnDTMF: l.pressed, Log: l.log})
+	m, err := l.open(l.info.Source.Addr(), a.Latch)
 	if err != nil {
 		l.drop(busy())
 		return err

@@ -14,7 +14,7 @@ import (
 func (o *office) call(ctx context.Context, p *peer, hear chan telling, callID string, headers ...string) (*Leg, *sip.Response) {
 	o.t.Helper()
 	p.invite(callID, p.sdp(1, "sendrecv"), headers...)
-	leg := <-o.calls
+	leg := o.called(ctx)
 	leg.Answer()
 	res := p.response(ctx, "INVITE")
 	if res.StatusCode != 200 {
@@ -31,7 +31,7 @@ func TestReliableIn(t *testing.T) {
 	ctx := testCtx(t)
 	p := newPeer(t, o.addr())
 	p.invite("rel1", p.sdp(1, "sendrecv"), "Supported: 100rel")
-	leg := <-o.calls
+	leg := o.called(ctx)
 	leg.Early()
 	leg.Answer()
 	first := p.response(ctx, "INVITE")
@@ -78,7 +78,7 @@ func TestReliableIn(t *testing.T) {
 
 	// A caller without an offer: ours comes in the 183, the answer in the PRACK.
 	p.invite("rel2", "", "Require: 100rel")
-	leg = <-o.calls
+	leg = o.called(ctx)
 	leg.Early()
 	first = p.response(ctx, "INVITE")
 	p.again(first, "PRACK", p.seq(), p.sdp(1, "sendrecv"), "RAck: 1 1 INVITE")
@@ -96,7 +96,7 @@ func TestReliableIn(t *testing.T) {
 
 	// Nobody acknowledges: 504.
 	p.invite("rel3", p.sdp(1, "sendrecv"), "Supported: 100rel")
-	(<-o.calls).Ring()
+	o.called(ctx).Ring()
 	for {
 		if r := p.response(ctx, "INVITE"); r.StatusCode != 180 {
 			if r.StatusCode != 504 {
@@ -171,7 +171,7 @@ func TestSessionTimers(t *testing.T) {
 	next[Ended](t, ctx, hear)
 
 	p.invite("st4", p.sdp(1, "sendrecv"), "Session-Expires: 1", "Supported: timer", "Min-SE: 1")
-	leg = <-o.calls
+	leg = o.called(ctx)
 	leg.Refuse(486, "")
 	p.response(ctx, "INVITE")
 	next[Ended](t, ctx, hear)
@@ -380,7 +380,7 @@ func TestReplacesIn(t *testing.T) {
 		}
 	}
 	p.invite("new", p.sdp(1, "sendrecv"), "Replaces: old;to-tag="+to+";from-tag=bobs", "Require: replaces")
-	by := <-o.calls
+	by := o.called(ctx)
 	if by.Replaces() != leg {
 		t.Fatal("it replaces nothing")
 	}
@@ -404,7 +404,7 @@ func TestMerged(t *testing.T) {
 	ctx := testCtx(t)
 	p := newPeer(t, o.addr())
 	p.invite("m", p.sdp(1, "sendrecv"))
-	leg := <-o.calls
+	leg := o.called(ctx)
 	p.invite("m", p.sdp(1, "sendrecv"))
 	if r := p.response(ctx, "INVITE"); r.StatusCode != 482 {
 		t.Errorf("while it rings: %d", r.StatusCode)

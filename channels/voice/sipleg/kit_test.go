@@ -75,9 +75,11 @@ func newOffice(t testing.TB, change func(*setup)) (*office, chan telling) {
 		if c.accept != nil {
 			c.accept(&a)
 		}
-		if l.Accept(a) == nil {
-			o.calls <- l
+		if err := l.Accept(a); err != nil {
+			t.Logf("not accepted: %v", err)
+			return
 		}
+		o.calls <- l
 	}
 	if change != nil {
 		change(c)
@@ -87,7 +89,7 @@ func newOffice(t testing.TB, change func(*setup)) (*office, chan telling) {
 		t.Fatal(err)
 	}
 	c.Edge, c.Pacer = o.edge, media.NewPacer()
-	c.Ports = media.NewPorts(loopback, 0, 0)
+	c.Ports, c.Ports6 = media.NewPorts(loopback, 0, 0), media.NewPorts(netip.IPv6Loopback(), 0, 0)
 	if o.stack, err = Open(c.Config); err != nil {
 		t.Fatal(err)
 	}
@@ -111,8 +113,10 @@ func newOffice(t testing.TB, change func(*setup)) (*office, chan telling) {
 		}
 		cancel()
 		parts.Wait()
-		if err := c.Ports.Close(); err != nil {
-			t.Error(err)
+		for _, ports := range []*media.Ports{c.Ports, c.Ports6} {
+			if err := ports.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 		if n := o.stack.Panics(); n != 0 {
 			t.Errorf("%d panics", n)
@@ -127,6 +131,18 @@ func newOffice(t testing.TB, change func(*setup)) (*office, chan telling) {
 func netipOf(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 func (o *office) addr() netip.AddrPort { return o.edge.Addr("udp") }
+
+// called waits for a call that comes in.
+func (o *office) called(ctx context.Context) *Leg {
+	o.t.Helper()
+	select {
+	case l := <-o.calls:
+		return l
+	case <-ctx.Done():
+		o.t.Fatal("nobody calls")
+	}
+	return nil
+}
 
 // dial calls a peer.
 func (o *office) dial(to netip.AddrPort, change func(*Dial)) (*Leg, chan telling) {

@@ -82,7 +82,7 @@ func (s *Stack) Dial(d Dial) (*Leg, error) {
 	callID, tag := sip.GenerateTagN(32), sip.GenerateTagN(16)
 	o.from = sip.FromHeader{DisplayName: HeaderText(d.Name), Address: from, Params: sip.HeaderParams{{K: "tag", V: tag}}}
 	l := newLeg(s, Info{CallID: callID, Transport: strings.ToUpper(d.Hops[0].Transport), Source: d.Hops[0].Addr}, dialogKey{callID, tag})
-	m, err := media.NewUDPLeg(media.Config{Ports: s.cfg.Ports, Pacer: s.cfg.Pacer, Latch: d.Latch, OnDTMF: l.pressed, Log: l.log})
+	m, err := l.open(d.Hops[0].Addr.Addr(), d.Latch)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}

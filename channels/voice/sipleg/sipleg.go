@@ -27,11 +27,12 @@ import (
 
 // Config is what the stack needs.
 type Config struct {
-	Edge  *edge.Edge
-	Ports *media.Ports
-	Pacer *media.Pacer
-	Log   *slog.Logger
-	Most  int // legs at once; beyond it 503; 0 = 1000
+	Edge   *edge.Edge
+	Ports  *media.Ports
+	Ports6 *media.Ports // for peers by IPv6; nil = Ports
+	Pacer  *media.Pacer
+	Log    *slog.Logger
+	Most   int // legs at once; beyond it 503; 0 = 1000
 
 	// OnInvite gets every call that comes in, on a goroutine of its own. The leg is the owner's: Accept or Refuse it.
 	OnInvite func(*Leg)

@@ -84,7 +84,7 @@ func Open(cfg Config) (*Stack, error) {
 	if s.certificate, err = media.NewCertificate(); err != nil {
 		return nil, fmt.Errorf("media certificate: %w", err)
 	}
-	s.fingerprint = "sha-256 " + strings.ReplaceAll(fmt.Sprintf("% X", media.Fingerprint(s.certificate)), " ", ":")
+	s.fingerprint = media.Fingerprint(s.certificate)
 	quiet := slog.New(newQuiet(s.log.Handler()))
 	s.ua, err = sipgo.NewUA(sipgo.WithUserAgent("patchbay"),
 		sipgo.WithUserAgentTransportLayerOptions(append(edge.Options(), sip.WithTransportLayerLogger(quiet))...),
@@ -538,6 +538,16 @@ func (s *Stack) pathTo(hop edge.Hop, external netip.Addr, toPeer bool) path {
 	}
 	p.here = netip.AddrPortFrom(external, bound.Port())
 	return p
+}
+
+// open makes a leg's sound, on ports of the family in which the peer is spoken to.
+func (l *Leg) open(family netip.Addr, latch media.LatchMode) (*media.UDPLeg, error) {
+	cfg := l.stack.cfg
+	ports := cfg.Ports
+	if family.Is6() && cfg.Ports6 != nil {
+		ports = cfg.Ports6
+	}
+	return media.NewUDPLeg(media.Config{Ports: ports, Pacer: cfg.Pacer, Latch: latch, OnDTMF: l.pressed, Log: l.log})
 }
 
 // complete adds to an owner's wishes what only the stack knows.
