@@ -84,7 +84,7 @@ const commands = {
   // to the place that its time says: a busy machine drops some, the rest must not move.
   async hear({ page, css = '#phone-audio' }) {
     await pages.get(page).evaluate(async (css) => {
-      const track = document.querySelector(css).srcObject.getAudioTracks()[0].clone()
+      const track = (document.querySelector(css) ?? document.querySelector('patchbay-chat').shadowRoot.querySelector(css)).srcObject.getAudioTracks()[0].clone()
       const reader = new MediaStreamTrackProcessor({ track }).readable.getReader()
       const rec = { pieces: [], begin: null, end: 0, stop: false }
       window.__heard = rec

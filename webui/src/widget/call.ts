@@ -33,7 +33,7 @@ export class Call {
 
   private pc: RTCPeerConnection | null = null
   private microphone: MediaStream | null = null
-  private readonly sound = new Audio()
+  readonly sound = new Audio()
   private pending = '' // client_id of the offer that waits for its answer
   private again = false
   private timer: ReturnType<typeof setTimeout> | undefined

@@ -48,6 +48,7 @@ function start(script: HTMLScriptElement): void {
 
   document.body.append(host)
   render(<View chat={chat} call={call} keep={keep} server={server.origin} now={now} name={script.dataset.name || 'Chat'} />, root)
+  root.append(call.sound)
 }
 
 /** The script's own data-theme counts, else the page's, else the system's. */
