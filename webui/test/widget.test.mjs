@@ -25,6 +25,8 @@ const states = {
   'promise broken': { welcome: { state: 'waiting', waiting: { ...line, due_at: minutes(-1) } }, messages: [question] },
   'with Ana': { welcome: { state: 'agent', agent_name: 'Ana' }, messages: [question, event(2, 'through', 'You’re through to Ana.'), text(3, 'agent', 'Hello, Ana here.', { agent_name: 'Ana' })], then: [{ type: 'typing' }] },
   'model down': { welcome: { state: 'waiting', waiting: line }, messages: [question, event(2, 'model_down', 'Our AI is not answering right now. You are in line for a person.')] },
+  'can be called': { welcome: { state: 'bot', calls: true }, messages: [question, answer] },
+  'a call in another tab': { welcome: { state: 'agent', agent_name: 'Ana', calls: true, call: { call_id: 1, state: 'bridged', since: minutes(-1) } }, messages: [question] },
   ended: { welcome: { state: 'closed' }, messages: [question, event(2, 'ended', 'This conversation has ended.')] },
 }
 
@@ -96,6 +98,27 @@ for (const dark of [false, true]) {
     })
   }
 }
+
+for (const dark of [false, true]) {
+  test(`no microphone: the call says so in words, the chat goes on, ${dark ? 'dark' : 'light'}`, { skip }, async (t) => {
+    const { page, server } = await open(t, { state: states['can be called'], dark })
+    await bubble(page).click()
+    await page.getByRole('button', { name: 'Call us from this page' }).click()
+    await page.getByRole('status').getByText(/microphone/).waitFor()
+    assert.equal(server.heard.some((f) => f.type === 'call'), false)
+    const { violations } = await new AxeBuilder({ page }).withTags(tags).analyze()
+    assert.deepEqual(violations.map((v) => v.id), [])
+    await page.getByRole('button', { name: 'OK' }).click()
+    assert.equal(await page.getByRole('button', { name: 'Call us from this page' }).count(), 1)
+  })
+}
+
+test('a call in another tab: no second one from here', { skip }, async (t) => {
+  const { page } = await open(t, { state: states['a call in another tab'] })
+  await bubble(page).click()
+  await page.getByText('You are in a call, in another tab.').waitFor()
+  assert.equal(await page.getByRole('button', { name: 'Call us from this page' }).count(), 0)
+})
 
 test('the way to a person stands in every state in which none is there or on the way', { skip }, async (t) => {
   for (const [name, state] of Object.entries(states)) {
