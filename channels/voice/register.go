@@ -218,7 +218,7 @@ func granted(res *sip.Response, ours sip.Uri, asked int) time.Duration {
 			}
 		}
 	}
-	return time.Duration(min(max(seconds, 10), 86400)) * time.Second // a carrier that grants less is asked every 5 s, not more
+	return time.Duration(min(max(seconds, 2), 86400)) * time.Second // a carrier that grants less is not asked more than once a second
 }
 
 func valueOf(m interface{ GetHeader(string) sip.Header }, name string) string {

@@ -20,7 +20,9 @@ type trunk struct {
 	channels.Trunk
 	numbering
 	sources []netip.Prefix
-	calls   atomic.Int64 // on this node, both directions
+	calls   *atomic.Int64   // on this node, both directions; the one of the trunk before, when the row has changed
+	before  <-chan struct{} // closed when the keepers of the trunk before have gone; nil: there was none
+	ended   chan struct{}   // closed when ours have
 
 	mu         sync.Mutex // guards the rest
 	servers    []*server
@@ -42,7 +44,7 @@ type server struct {
 }
 
 func newTrunk(row channels.Trunk) *trunk {
-	t := &trunk{Trunk: row, numbering: numberingOf(&row)}
+	t := &trunk{Trunk: row, numbering: numberingOf(&row), calls: new(atomic.Int64), ended: make(chan struct{})}
 	for _, s := range row.Sources {
 		if p, err := netip.ParsePrefix(s); err == nil {
 			t.sources = append(t.sources, p)
@@ -54,6 +56,24 @@ func newTrunk(row channels.Trunk) *trunk {
 		t.servers = append(t.servers, &server{name: s, suspect: make(chan struct{}, 1)})
 	}
 	return t
+}
+
+// follow makes t go on where old, an earlier reading of the same row, ends: its keepers have unregistered before ours
+// begin, or their farewell would undo our registration.
+func (t *trunk) follow(old *trunk) {
+	t.calls = old.calls
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	if t.before = old.before; old.stop != nil {
+		t.before = old.ended
+	}
+	for _, s := range t.servers {
+		for _, o := range old.servers {
+			if o.name == s.name && old.Transport == t.Transport {
+				s.hops, s.down, s.why, s.answer = o.hops, o.down, o.why, o.answer
+			}
+		}
+	}
 }
 
 // domain stands behind the @ of From, To and who is called.

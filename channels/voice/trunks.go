@@ -181,18 +181,18 @@ func (t *trunks) load(ctx context.Context) error {
 		}
 		fresh := newTrunk(row)
 		if j := slices.IndexFunc(old.trunks, func(o *trunk) bool { return o.ID == row.ID }); j >= 0 {
-			fresh.calls.Store(old.trunks[j].calls.Load())
+			fresh.follow(old.trunks[j])
 		}
 		b.trunks = append(b.trunks, fresh)
 	}
 	t.builtIn(b, old)
+	t.book.Store(b)
+	t.hear()
 	for _, o := range old.trunks {
 		if !slices.Contains(b.trunks, o) {
 			o.end()
 		}
 	}
-	t.book.Store(b)
-	t.hear()
 	for _, n := range b.trunks {
 		t.keep(n)
 	}
@@ -223,14 +223,19 @@ func (t *trunks) keep(x *trunk) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	for _, s := range x.servers {
-		done.Go(func() { t.watch(ctx, x, s) })
-	}
-	if x.Register {
-		done.Go(func() { t.register(ctx, x) })
-	}
+	x.stop = cancel
 	t.keepers.Go(func() {
+		defer close(x.ended)
+		if x.before != nil {
+			<-x.before
+		}
+		var done sync.WaitGroup
+		for _, s := range x.servers {
+			done.Go(func() { t.watch(ctx, x, s) })
+		}
+		if x.Register {
+			done.Go(func() { t.register(ctx, x) })
+		}
 		done.Wait()
 		x.mu.Lock()
 		x.registered, x.registrar, x.refused = false, "", "not in use on this node"
@@ -238,9 +243,15 @@ func (t *trunks) keep(x *trunk) {
 			s.down = true
 		}
 		x.mu.Unlock()
-		t.store(x)
+		if !t.followed(x) {
+			t.store(x)
+		}
 	})
-	x.stop = cancel
+}
+
+// followed tells whether a later reading of the trunk's row is kept: then that one says how the trunk does.
+func (t *trunks) followed(x *trunk) bool {
+	return slices.ContainsFunc(t.book.Load().trunks, func(n *trunk) bool { return n != x && n.ID == x.ID && n.before == x.ended && n.Enabled && len(n.servers) > 0 })
 }
 
 // end stops a trunk's keepers; they unregister and go.

@@ -80,6 +80,7 @@ type Times struct {
 	NoRTPStart    time.Duration // no packet since the answer: 30 s
 	NoRTP         time.Duration // no packet since the last: 60 s
 	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
+	TrunkRetry    time.Duration // a carrier that does not answer is asked again, doubling to 5 min: 2 s
 	Echo          time.Duration // a test call ends after: 60 s
 	DrainCalls    time.Duration // how long running calls may go on after Run's ctx has ended: 0
 	ShutdownGrace time.Duration // for BYEs and the last Receives after that: 5 s
@@ -106,6 +107,7 @@ func (t Times) withDefaults() Times {
 	def(&t.NoRTP, 60*time.Second)
 	def(&t.ReInviteHold, 500*time.Millisecond)
 	def(&t.Echo, time.Minute)
+	def(&t.TrunkRetry, 2*time.Second)
 	def(&t.ShutdownGrace, 5*time.Second)
 	return t
 }
@@ -285,7 +287,8 @@ func (v *Voice) trunksConfig() trunksConfig {
 	}
 	return trunksConfig{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, BuiltIn: settings, Numbers: v.cfg.Numbers,
 		Request: v.request, Resolve: new(edge.Resolver).Resolve, Here: v.hereFor, Log: v.log,
-		Hear: func(trusted []netip.Prefix) { v.edge.SetPolicy(edge.Policy{Trusted: trusted}) }}
+		Times: trunkTimes{T1: v.times.T1, Retry: v.times.TrunkRetry},
+		Hear:  func(trusted []netip.Prefix) { v.edge.SetPolicy(edge.Policy{Trusted: trusted}) }}
 }
 
 // request sends a request outside any call to a hop and waits for its final answer.
