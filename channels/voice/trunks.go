@@ -251,7 +251,9 @@ func (t *trunks) keep(x *trunk) {
 
 // followed tells whether a later reading of the trunk's row is kept: then that one says how the trunk does.
 func (t *trunks) followed(x *trunk) bool {
-	return slices.ContainsFunc(t.book.Load().trunks, func(n *trunk) bool { return n != x && n.ID == x.ID && n.before == x.ended && n.Enabled && len(n.servers) > 0 })
+	return slices.ContainsFunc(t.book.Load().trunks, func(n *trunk) bool {
+		return n != x && n.ID == x.ID && n.before == x.ended && n.Enabled && len(n.servers) > 0
+	})
 }
 
 // end stops a trunk's keepers; they unregister and go.

@@ -252,6 +252,7 @@ func (l *Local) Answer(offer *Session, p Prefs) ([]byte, Terms, error) {
 	all := slices.Clone(l.shape)
 	all[index] = strings.Join(lines, "\r\n")
 	l.said, l.prefs = l.render(l.times, all), p
+	l.open = nil // an offer of ours that was under way has lost (RFC 3261 section 14.2)
 	return l.said.body, best, nil
 }
 

@@ -426,6 +426,18 @@ func TestSecureBetweenUs(t *testing.T) {
 	if string(again.SDES.Local) != string(theirs.SDES.Local) {
 		t.Error("a second exchange has another key")
 	}
+	// What we answered is said again to refresh the session: the answer to it has their tag, which is not one of our offers'.
+	odd := NewLocal(here)
+	said, first, err := odd.Answer(parsed(t, lines("m=audio 4000 RTP/SAVP 0", crypto("9", "AES_CM_128_HMAC_SHA1_80", ""))), prefs(Required, SDES))
+	if err != nil || string(odd.Again()) != string(said) {
+		t.Fatal(err)
+	}
+	if again, err := odd.Accept(parsed(t, lines("m=audio 4000 RTP/SAVP 0", crypto("9", "AES_CM_128_HMAC_SHA1_80", "")))); err != nil || string(again.SDES.Local) != string(first.SDES.Local) {
+		t.Errorf("a refresh: %v %+v", err, again.SDES)
+	}
+	if _, err := odd.Accept(parsed(t, lines("m=audio 4000 RTP/SAVP 0", crypto("8", "AES_CM_128_HMAC_SHA1_80", "")))); err == nil {
+		t.Error("another tag is taken")
+	}
 	if offer, err := a.Offer(prefs(Off, SDES)); err != nil || !strings.Contains(string(offer), "a=crypto") {
 		t.Errorf("encryption falls away in a session: %v\n%s", err, offer)
 	}

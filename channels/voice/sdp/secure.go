@@ -223,6 +223,16 @@ func (l *Local) secureDTLS(s *stream, p Prefs, t *Terms) {
 	t.DTLS = print
 }
 
+// offers tells whether an offer of ours has a key of that tag and suite. It may be an answer of ours that was said again.
+func (o *proposal) offers(c Crypto) bool {
+	ours, err := Parse(o.body)
+	if err != nil {
+		return false
+	}
+	list, err := ours.streams[o.index].readCryptos()
+	return err == nil && slices.ContainsFunc(list, func(x Crypto) bool { return x.Tag == c.Tag && x.Suite == c.Suite })
+}
+
 // answered settles the keys of the answer to our offer.
 func (l *Local) answered(s *stream, o *proposal, t *Terms) error {
 	_, must := s.secureProtocol()
@@ -232,7 +242,7 @@ func (l *Local) answered(s *stream, o *proposal, t *Terms) error {
 		if err != nil {
 			return err
 		}
-		if len(list) != 1 || list[0].Tag < 1 || list[0].Tag > len(suites) || suites[list[0].Tag-1].name != list[0].Suite {
+		if len(list) != 1 || !o.offers(list[0]) {
 			return fmt.Errorf("%w: the answer's a=crypto is not one that we offered", ErrNotAcceptable)
 		}
 		c := list[0]
