@@ -24,6 +24,8 @@ type trunk struct {
 	before  <-chan struct{} // closed when the keepers of the trunk before have gone; nil: there was none
 	ended   chan struct{}   // closed when ours have
 
+	storing sync.Mutex // one keeper writes the state at a time: an older look must not overwrite a newer one
+
 	mu         sync.Mutex // guards the rest
 	servers    []*server
 	registered bool

@@ -269,6 +269,8 @@ func (x *trunk) end() {
 func (t *trunks) store(x *trunk) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	x.storing.Lock()
+	defer x.storing.Unlock()
 	s := x.state(t.cfg.NodeID)
 	changed, err := channels.SetTrunkState(ctx, t.cfg.Pool, s)
 	switch {
