@@ -222,7 +222,7 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 		leg.Refuse(503, "")
 		return
 	}
-	if err := leg.Accept(sipleg.Accept{Tell: c.heard, Prefs: prefs, External: v.external}); err != nil {
+	if err := leg.Accept(v.terms(a.trunk, c.heard)); err != nil {
 		v.log.Info("call refused", "err", err)
 		v.leave(c)
 		return
@@ -252,8 +252,23 @@ func busy() *edge.Refusal {
 	return edge.Refuse(503, "Service Unavailable", sip.NewHeader("Retry-After", "5"))
 }
 
-// prefs is what a caller may speak.
-var prefs = sdp.Prefs{Codecs: []string{sdp.PCMU, sdp.PCMA}}
+// terms is what a trunk's row says of how its calls are spoken.
+func (v *Voice) terms(t *trunk, tell func(sipleg.Event)) sipleg.Accept {
+	a := sipleg.Accept{Tell: tell, Prefs: sdp.Prefs{Codecs: t.Codecs, SRTP: t.SRTP, Keys: t.SRTPKeys}, External: v.external}
+	if ip, err := netip.ParseAddr(t.SignalIP); err == nil {
+		a.External = ip
+	}
+	if ip, err := netip.ParseAddr(t.MediaIP); err == nil {
+		a.ExternalMedia = ip
+	}
+	switch t.Latch {
+	case "on":
+		a.Latch = media.LatchOn
+	case "off":
+		a.Latch = media.LatchOff
+	}
+	return a
+}
 
 // enter counts a call in; false: there is no room, or no more time.
 func (v *Voice) enter(c *call) bool {

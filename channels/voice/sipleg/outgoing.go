@@ -38,6 +38,7 @@ type Dial struct {
 type outgoing struct {
 	leg       *Leg
 	dial      Dial
+	login     edge.Login
 	target    sip.Uri
 	from      sip.FromHeader
 	seq       uint32
@@ -68,7 +69,7 @@ const mtu = 1300
 
 // Dial calls somebody. The leg's events go to d.Tell from now on; an error means that there is no leg.
 func (s *Stack) Dial(d Dial) (*Leg, error) {
-	o := &outgoing{dial: d, seq: 1, early: map[string]*dialog{}, acks: map[string]outbound{}}
+	o := &outgoing{dial: d, login: edge.Login{User: d.User, Password: d.Password}, seq: 1, early: map[string]*dialog{}, acks: map[string]outbound{}}
 	if err := sip.ParseUri(d.URI, &o.target); err != nil || !edge.Clean(d.URI) || o.target.Host == "" && o.target.Raw() == "" {
 		return nil, fmt.Errorf("dial: uri %q", d.URI)
 	}
