@@ -149,8 +149,7 @@ func (o *office) dial(to netip.AddrPort, change func(*Dial)) (*Leg, chan telling
 	o.t.Helper()
 	hear := make(chan telling, 100)
 	d := Dial{URI: "sip:bob@" + to.String(), From: "sip:patch@127.0.0.1", Hops: []edge.Hop{{Transport: "udp", Addr: to}}, Prefs: pcmu}
-	var leg *Leg
-	d.Tell = func(e Event) { hear <- telling{leg, e} }
+	d.Tell = func(e Event) { hear <- telling{event: e} }
 	if change != nil {
 		change(&d)
 	}

@@ -102,3 +102,50 @@ func tail(s string, n int) string {
 	}
 	return s
 }
+
+// TestBaresipCalled: a real telephone is called, puts us on hold, takes us back, asks for a transfer and is hung up on.
+func TestBaresipCalled(t *testing.T) {
+	o, _ := newOffice(t, nil)
+	ctx := testCtx(t)
+	phone := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "bob", AutoAnswer: true})
+	leg, hear := o.dial(phone.Addr(), nil)
+	for {
+		got := <-hear
+		if _, ok := got.event.(Answered); ok {
+			break
+		}
+		if _, ok := got.event.(Ringing); !ok {
+			t.Fatalf("%T %+v", got.event, got.event)
+		}
+	}
+	phone.Wait(ctx, "CALL_ESTABLISHED")
+	phone.Command(ctx, "hold", "")
+	if e := next[Held](t, ctx, hear); !e.Held {
+		t.Error("hold is not told")
+	}
+	phone.Command(ctx, "resume", "")
+	if e := next[Held](t, ctx, hear); e.Held {
+		t.Error("resume is not told")
+	}
+	leg.Refresh()
+	phone.Command(ctx, "transfer", "sip:carol@127.0.0.1")
+	for { // it holds before it asks
+		got := <-hear
+		if e, ok := got.event.(Referred); ok {
+			if !strings.HasPrefix(e.To, "sip:carol@127.0.0.1") {
+				t.Errorf("%+v", e)
+			}
+			e.Answer(603)
+			break
+		}
+	}
+	leg.Hangup("done")
+	for {
+		if e, ok := (<-hear).event.(Ended); ok {
+			if e.By != ByUs {
+				t.Errorf("%+v", e)
+			}
+			break
+		}
+	}
+}

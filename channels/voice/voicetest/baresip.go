@@ -216,6 +216,9 @@ func (b *Baresip) Dial(ctx context.Context, uri string) {
 	b.Wait(ctx, "CALL_ESTABLISHED")
 }
 
+// Addr is where the phone is called.
+func (b *Baresip) Addr() netip.AddrPort { return b.sip }
+
 // Hangup ends the call and waits until it is over; Heard is complete then.
 func (b *Baresip) Hangup(ctx context.Context) {
 	b.t.Helper()
