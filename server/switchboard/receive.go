@@ -400,7 +400,7 @@ func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.I
 			return err
 		}
 	}
-	call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: channels.CallIn, From: in.From.Value,
+	call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: channels.CallIn, From: callFrom(in),
 		To: in.To, SIPCallID: in.SIPCallID, NodeID: &s.NodeID, Media: in.Media})
 	if err != nil {
 		return fmt.Errorf("open call: %w", err)

@@ -28,6 +28,14 @@ func callLine(in channels.Inbound) string {
 	return "Call from " + in.From.Value + " to " + in.To
 }
 
+// callFrom is whom the desk shows as the caller: a visitor's address says nothing to people.
+func callFrom(in channels.Inbound) string {
+	if in.Media == channels.ByWeb {
+		return "the web page"
+	}
+	return in.From.Value
+}
+
 // callTwice: the contact's chat is with an agent and the contact calls too: the caller must ring somewhere, first in
 // line. From the web page it is one matter with the chat: it rings at that agent before all others.
 func (s *Switchboard) callTwice(ctx context.Context, ch *change, in channels.Inbound) error {

@@ -42,10 +42,10 @@ func TestWebCallInAChat(t *testing.T) {
 	if call.ConversationID != chat.ConversationID || call.State != channels.Agent {
 		t.Fatalf("%+v, want the chat's conversation, with its agent", call)
 	}
-	var media string
-	f.ok(f.Pool.QueryRow(ctx, `select media from calls where id = $1`, call.CallID).Scan(&media))
-	if media != channels.ByWeb {
-		t.Errorf("media %s", media)
+	var media, from string
+	f.ok(f.Pool.QueryRow(ctx, `select media, from_address from calls where id = $1`, call.CallID).Scan(&media, &from))
+	if media != channels.ByWeb || from != "the web page" {
+		t.Errorf("media %s, from %s", media, from)
 	}
 	f.receive(channels.Inbound{Type: channels.Wish, Channel: channels.Voice, ConversationID: call.ConversationID, CallID: call.CallID,
 		Source: "key", Media: channels.ByWeb})
