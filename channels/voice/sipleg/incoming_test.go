@@ -440,3 +440,29 @@ func TestKeysOnce(t *testing.T) {
 	leg.Hangup("")
 	p.reply(p.request(ctx, "BYE"), 200, "", "")
 }
+
+// TestLongRinging: the last 18x is said again, so that no proxy's timer C ends the call; an owner who never decides gets 500.
+func TestLongRinging(t *testing.T) {
+	o, hear := newOffice(t, func(s *setup) { s.Times.RingAgain = 50 * time.Millisecond })
+	ctx := testCtx(t)
+	p := newPeer(t, o.addr())
+	p.invite("long", p.sdp(1, "sendrecv"))
+	leg := o.called(ctx)
+	leg.Ring()
+	for range 4 {
+		if r := p.response(ctx, "INVITE"); r.StatusCode != 180 {
+			t.Fatalf("%d", r.StatusCode)
+		}
+	}
+	leg.Refuse(486, "")
+	next[Ended](t, ctx, hear)
+	nobody, _ := newOffice(t, func(s *setup) {
+		s.Times.T1 = 5 * time.Millisecond
+		s.OnInvite = func(*Leg) {}
+	})
+	p = newPeer(t, nobody.addr())
+	p.invite("nobody", p.sdp(1, "sendrecv"))
+	if r := p.response(ctx, "INVITE"); r.StatusCode != 500 {
+		t.Errorf("nobody decides: %d", r.StatusCode)
+	}
+}
