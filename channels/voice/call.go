@@ -21,7 +21,9 @@ type call struct {
 	unbus func()
 	leg   *sipleg.Leg // of a caller by telephone
 	way   *wayOut     // of a call that an agent makes
-	page  *page       // of a call from the web page
+
+	spentAt time.Time // when the trunk's money of the day is spent: the call ends
+	page    *page     // of a call from the web page
 
 	direction    string // in or out
 	state        string // "" while it rings at us, then channels.Call...
@@ -239,6 +241,10 @@ func (c *call) finish(result, reason string) {
 
 // dismiss takes everybody but a customer's telephone out of a call that has ended.
 func (c *call) dismiss(reason string) {
+	if c.way != nil {
+		c.way.settle()
+		c.way = nil
+	}
 	if p := c.who[callerSeat]; p != nil {
 		c.dropWeb(p)
 	}
@@ -297,6 +303,7 @@ func (c *call) nextDeadline() time.Time {
 	sooner(c.inputAt)
 	sooner(c.agentAt)
 	sooner(c.thirdAt)
+	sooner(c.spentAt)
 	if c.fromPage() {
 		sooner(c.page.backBy)
 		sooner(c.page.until)
@@ -347,6 +354,9 @@ func (c *call) onTime(now time.Time) {
 	}
 	if reached(&c.thirdAt) {
 		c.onThirdLate()
+	}
+	if reached(&c.spentAt) {
+		c.end(failed, "the trunk's money for the day is spent", true)
 	}
 	if c.fromPage() && reached(&c.page.backBy) {
 		c.onCallerLate()

@@ -63,6 +63,7 @@ func (c *call) onCalled(p *party, e sipleg.Event) {
 		}
 	case sipleg.Answered:
 		p.up, c.answeredAt = true, time.Now()
+		c.spentAt = c.way.taken()
 		c.bridge()
 	case sipleg.Held:
 		c.onHold(e.Held)
@@ -110,32 +111,112 @@ func endInWords(e sipleg.Ended) string {
 
 // wayOut is an outside number with the ways to it that are left to try.
 type wayOut struct {
-	shown string // number of ours
-	rang  bool   // it has rung there: no other way would do better
-	tries []func(tell func(sipleg.Event)) (*sipleg.Leg, error)
+	v      *Voice
+	by     int64 // the agent
+	callID int64
+	shown  string  // number of ours
+	now    *route  // that is being tried, and then the one that was taken
+	left   []route // healthy ones first
+	rang   bool    // it has rung there: no other way would do better
+	over   func()  // counts now's call out
+	upAt   time.Time
 }
 
-var errNoTrunk = channels.Fail(channels.Unavailable, "No trunk lets you call out.")
-
-// plan asks the dial policy; refusals are in words.
-func (v *Voice) plan(context.Context, int64, string, string, int64) (*wayOut, error) {
-	return nil, errNoTrunk
+// plan asks the dial policy. Refusals are in words; the first way is reserved.
+func (v *Voice) plan(ctx context.Context, by int64, number, from string, callID int64) (*wayOut, error) {
+	routes, err := v.trunks.routes(number, from, "")
+	if err != nil {
+		return nil, err
+	}
+	w := &wayOut{v: v, by: by, callID: callID, left: routes, shown: orElse(from, routes[0].trunk.CallerNumber)}
+	return w, w.next(ctx)
 }
 
-// dial calls by the next way; an error when none is left.
-func (w *wayOut) dial(tell func(sipleg.Event)) (*sipleg.Leg, error) {
-	for len(w.tries) > 0 {
-		try := w.tries[0]
-		w.tries = w.tries[1:]
-		leg, err := try(tell)
-		if err == nil || len(w.tries) == 0 {
-			return leg, err
+// next reserves the next way that the dial policy lets through.
+func (w *wayOut) next(ctx context.Context) (err error) {
+	w.hangUp()
+	for len(w.left) > 0 {
+		r := w.left[0]
+		w.left = w.left[1:]
+		if err = w.v.trunks.reserve(ctx, &r, w.callID, w.by); err == nil {
+			w.now, w.over = &r, r.trunk.begin()
+			return nil
 		}
 	}
-	return nil, errNoTrunk
+	if err == nil {
+		err = errNoTrunk
+	}
+	return err
 }
 
-// again tells whether another way may do better: this one was out of order, and it has not rung there.
+var errNoTrunk = channels.Fail(channels.Unavailable, "No way to the telephone network can be reached at the moment.")
+
+// dial calls by the way that is reserved, or by the next when it cannot even be tried.
+func (w *wayOut) dial(tell func(sipleg.Event)) (leg *sipleg.Leg, err error) {
+	for w.now != nil {
+		leg, err = w.v.sip.Dial(w.now.dial(tell, w.v.external, w.v.times.OutsideRing))
+		if err == nil {
+			return leg, nil
+		}
+		ctx, cancel := context.WithTimeout(w.v.callsCtx, w.v.times.Receive)
+		if more := w.next(ctx); more != nil {
+			w.now = nil
+		}
+		cancel()
+	}
+	if err == nil {
+		err = errNoTrunk
+	}
+	return nil, err
+}
+
+// again tells whether another way may do better: this one was out of order, and it has not rung there. Then that one is
+// reserved, which takes a moment.
 func (w *wayOut) again(e sipleg.Ended) bool {
-	return !w.rang && len(w.tries) > 0 && (e.Code == 408 || e.Code >= 500 && e.Code < 600 || e.By == sipleg.ByFault)
+	if e.Code == 408 || e.By == sipleg.ByFault || e.Code >= 500 {
+		for _, h := range w.now.Hops {
+			w.now.trunk.failed(h.Addr)
+		}
+	}
+	if w.rang || len(w.left) == 0 || !failsOver(e.Code) && e.By != sipleg.ByFault {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(w.v.callsCtx, w.v.times.Receive)
+	defer cancel()
+	return w.next(ctx) == nil
+}
+
+// taken notes that somebody has answered; the time is when the money of the day is spent, zero: never.
+func (w *wayOut) taken() (until time.Time) {
+	w.upAt = time.Now()
+	if w.now.Longest > 0 {
+		until = w.upAt.Add(w.now.Longest)
+	}
+	return until
+}
+
+// hangUp gives the line back.
+func (w *wayOut) hangUp() {
+	if w.over != nil {
+		w.over()
+		w.over = nil
+	}
+}
+
+// settle stores what the call has cost, beside the call. The line is free from now on.
+func (w *wayOut) settle() {
+	w.hangUp()
+	if w.upAt.IsZero() {
+		return
+	}
+	talked := time.Since(w.upAt)
+	w.v.running.Add(1) // whoever asks is one of v.running
+	go func() {
+		defer w.v.running.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), w.v.times.Receive)
+		defer cancel()
+		if err := w.v.trunks.settle(ctx, w.callID, w.now.PerMinute, talked); err != nil {
+			w.v.log.Error("cost of a call not stored", "call", w.callID, "err", err)
+		}
+	}()
 }

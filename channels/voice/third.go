@@ -100,6 +100,7 @@ func (c *call) ringThird(f found) error {
 	if p.agentID == 0 {
 		if err := c.dialThird(); err != nil {
 			c.who[thirdSeat] = nil
+			c.to.hangUp()
 			return err
 		}
 		c.thirdAt = time.Now().Add(c.v.times.OutsideRing)
@@ -135,6 +136,7 @@ func (c *call) onThird(p *party, e sipleg.Event) {
 		}
 	case sipleg.Answered:
 		p.up = true
+		c.spentAt = c.to.taken()
 		c.thirdUp()
 	case sipleg.Held:
 		p.heldUs = e.Held
@@ -206,6 +208,10 @@ func (c *call) dropThird(reason string) {
 	c.talking, c.passing, c.thirdAt = toCaller, false, time.Time{}
 	if p := c.vacate(thirdSeat, reason); p != nil {
 		c.v.giveBack(c.id, p.agentID)
+	}
+	if c.to != nil {
+		c.to.settle()
+		c.to = nil
 	}
 }
 

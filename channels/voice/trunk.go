@@ -12,6 +12,8 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/edge"
+	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/sdp"
 	"patchbay/channels/voice/sipleg"
 )
 
@@ -167,6 +169,46 @@ func (t *trunk) failed(addr netip.AddrPort) {
 			}
 		}
 	}
+}
+
+// prefs is what may be spoken over the trunk.
+func (t *trunk) prefs() sdp.Prefs {
+	p := sdp.Prefs{SRTP: t.SRTP, Keys: t.SRTPKeys, Comfort: true, Mux: true}
+	for _, c := range t.Codecs {
+		if c != sdp.Opus || media.HasOpus() {
+			p.Codecs = append(p.Codecs, c)
+		}
+	}
+	return p
+}
+
+// at which addresses of ours the trunk finds us; invalid: those that face it.
+func (t *trunk) announced(external netip.Addr) (signal, sound netip.Addr) {
+	signal = external
+	if a, err := netip.ParseAddr(t.SignalIP); err == nil {
+		signal = a
+	}
+	if a, err := netip.ParseAddr(t.MediaIP); err == nil {
+		sound = a
+	}
+	return signal, sound
+}
+
+var latches = map[string]media.LatchMode{"auto": media.LatchAuto, "on": media.LatchOn, "off": media.LatchOff}
+
+// accept is how a call from the trunk is taken.
+func (t *trunk) accept(tell func(sipleg.Event), external netip.Addr) sipleg.Accept {
+	a := sipleg.Accept{Tell: tell, Prefs: t.prefs(), Latch: latches[t.Latch]}
+	a.External, a.ExternalMedia = t.announced(external)
+	return a
+}
+
+// dial is how a call goes out over the trunk.
+func (r *route) dial(tell func(sipleg.Event), external netip.Addr, noAnswer time.Duration) sipleg.Dial {
+	d := sipleg.Dial{Tell: tell, Hops: r.Hops, URI: r.URI, From: r.From, Name: r.Name, Headers: r.Headers, User: r.User, Password: r.Password,
+		Prefs: r.trunk.prefs(), Latch: latches[r.trunk.Latch], LargeByTCP: true, NoAnswer: noAnswer}
+	d.External, d.ExternalMedia = r.trunk.announced(external)
+	return d
 }
 
 // state is what this node knows of the trunk.

@@ -16,6 +16,7 @@ package voice
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ import (
 // Config is what the telephone needs. Zero values of what is marked so have defaults.
 type Config struct {
 	Listen     string         // SIP, UDP: "0.0.0.0:5060"
+	ListenAlso []edge.Listen  // more SIP sockets
+	TLS        *tls.Config    // the certificate for those by TLS
+	Roots      *tls.Config    // how trunks' certificates are checked; nil: by the system's roots
 	ExternalIP string         // announced in SIP and SDP; "" = the address that faces the peer
 	Numbers    []string       // numbers (or SIP user names) that are ours; others get 404
 	Trunks     []netip.Prefix // who may send us anything at all; everybody else gets no answer
@@ -120,6 +124,7 @@ type Voice struct {
 	edge    *edge.Edge
 	sip     *sipleg.Stack
 	ports   *media.Ports
+	ports6  *media.Ports // nil: no IPv6
 	pacer   *media.Pacer
 	web     *webRTC
 	turn    *turnServer // nil: none
@@ -189,12 +194,18 @@ func (v *Voice) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if v.edge, err = edge.Open(edge.Config{Listen: []edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}}, Digest: logins, Log: v.log}); err != nil {
+	if v.edge, err = edge.Open(edge.Config{Listen: append([]edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}}, v.cfg.ListenAlso...), TLS: v.cfg.TLS, Roots: v.cfg.Roots,
+		Digest: logins, Log: v.log}); err != nil {
 		return err
 	}
 	v.trunks = newTrunks(v.trunksConfig())
 	local := v.edge.Addr("udp")
 	v.ports = media.NewPorts(local.Addr().Unmap(), v.cfg.RTPMin, v.cfg.RTPMax)
+	for _, transport := range []string{"udp", "tcp", "tls"} {
+		if six := v.edge.AddrFor(transport, netip.IPv6Loopback()).Addr(); local.Addr().Is4() && six.IsValid() && v.ports6 == nil {
+			v.ports6 = media.NewPorts(six, v.cfg.RTPMin, v.cfg.RTPMax)
+		}
+	}
 	if v.web, err = newWebRTC(webRTCConfig{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
 		Pacer: v.pacer, Log: v.log}); err != nil {
 		return err
@@ -204,7 +215,7 @@ func (v *Voice) open() (err error) {
 			return err
 		}
 	}
-	v.sip, err = sipleg.Open(sipleg.Config{Edge: v.edge, Ports: v.ports, Pacer: v.pacer, Log: v.log, Most: 2 * v.cfg.MaxCalls,
+	v.sip, err = sipleg.Open(sipleg.Config{Edge: v.edge, Ports: v.ports, Ports6: v.ports6, Pacer: v.pacer, Log: v.log, Most: 2 * v.cfg.MaxCalls,
 		OnInvite: v.admit, OnPanic: func() { v.panics.Add(1) },
 		Times: sipleg.Times{T1: v.times.T1, T2: v.times.T2, ReInviteHold: v.times.ReInviteHold}})
 	return err
@@ -222,7 +233,7 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 		leg.Refuse(503, "")
 		return
 	}
-	if err := leg.Accept(v.terms(a.trunk, c.heard)); err != nil {
+	if err := leg.Accept(a.trunk.accept(c.heard, v.external)); err != nil {
 		v.log.Info("call refused", "err", err)
 		v.leave(c)
 		return
@@ -250,24 +261,6 @@ func (v *Voice) arrival(leg *sipleg.Leg) (arrival, *edge.Refusal) {
 
 func busy() *edge.Refusal {
 	return edge.Refuse(503, "Service Unavailable", sip.NewHeader("Retry-After", "5"))
-}
-
-// terms is what a trunk's row says of how its calls are spoken.
-func (v *Voice) terms(t *trunk, tell func(sipleg.Event)) sipleg.Accept {
-	a := sipleg.Accept{Tell: tell, Prefs: sdp.Prefs{Codecs: t.Codecs, SRTP: t.SRTP, Keys: t.SRTPKeys}, External: v.external}
-	if ip, err := netip.ParseAddr(t.SignalIP); err == nil {
-		a.External = ip
-	}
-	if ip, err := netip.ParseAddr(t.MediaIP); err == nil {
-		a.ExternalMedia = ip
-	}
-	switch t.Latch {
-	case "on":
-		a.Latch = media.LatchOn
-	case "off":
-		a.Latch = media.LatchOff
-	}
-	return a
 }
 
 // enter counts a call in; false: there is no room, or no more time.
@@ -418,8 +411,10 @@ func (v *Voice) Close() error {
 		if v.web != nil {
 			errs = append(errs, v.web.close())
 		}
-		if v.ports != nil {
-			errs = append(errs, v.ports.Close())
+		for _, p := range []*media.Ports{v.ports, v.ports6} {
+			if p != nil {
+				errs = append(errs, p.Close())
+			}
 		}
 		v.closeErr = errors.Join(errs...)
 	})
