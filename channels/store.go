@@ -319,7 +319,9 @@ func OpenCall(ctx context.Context, tx pgx.Tx, c Call) (*Call, error) {
 // MoveCall changes the state of a call that has not ended; nil when it has.
 func MoveCall(ctx context.Context, tx pgx.Tx, id int64, state string, agentID *int64) (*Call, error) {
 	return one[Call](ctx, tx, `update calls set state = $2, agent_id = coalesce($3, agent_id),
-		bridged_at = case when $2 = 'bridged' then coalesce(bridged_at, clock_timestamp()) else bridged_at end
+		bridged_at = case when $2 = 'bridged' then coalesce(bridged_at, clock_timestamp()) else bridged_at end,
+		ringing_at = case when $2 = 'ringing' then coalesce(ringing_at, clock_timestamp()) else ringing_at end,
+		answered_at = case when $2 = 'bridged' then coalesce(answered_at, clock_timestamp()) else answered_at end
 		where id = $1 and state <> 'ended' returning `+callColumns, id, state, agentID)
 }
 

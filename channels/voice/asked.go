@@ -1,10 +1,15 @@
 package voice
 
 import (
+	"context"
 	"encoding/json"
+	"time"
 
 	"patchbay/channels"
 )
+
+// trunkTestLimit is how long a trunk may take to answer the page's test.
+const trunkTestLimit = 7 * time.Second
 
 // asked answers what is asked of this node before there is a call (channels.VoiceSubject), on a goroutine of the bus.
 func (v *Voice) asked(data []byte) (any, error) {
@@ -15,6 +20,14 @@ func (v *Voice) asked(data []byte) (any, error) {
 	switch req.Type {
 	case "dial":
 		return answered("", v.dialOut(req))
+	case "trunk_test":
+		ctx, cancel := context.WithTimeout(v.callsCtx, trunkTestLimit)
+		defer cancel()
+		state, err := v.trunks.test(ctx, req.TrunkID)
+		if err != nil {
+			return answered("", err)
+		}
+		return channels.CallReply{Trunk: state}, nil
 	case "echo":
 		return answered(v.echo(req))
 	case "web":

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 
+	"patchbay/channels"
 	"patchbay/channels/voice/edge"
 )
 
@@ -17,7 +19,7 @@ import (
 func (t *trunks) watch(ctx context.Context, x *trunk, s *server) {
 	failures := 0
 	for {
-		err := t.look(ctx, x, s)
+		err := t.look(ctx, x, s, x.OptionsSeconds > 0)
 		if ctx.Err() != nil {
 			return
 		}
@@ -53,9 +55,27 @@ func (t *trunks) pause(failures int) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d)/4+1))
 }
 
-// look resolves a server and asks it, unless the trunk is not to be asked. One that answers anything but 408, 503 or
+// test asks every server of a trunk now, whatever its pace, and says how it does.
+func (t *trunks) test(ctx context.Context, id int64) (*channels.TrunkState, error) {
+	b := t.book.Load()
+	i := slices.IndexFunc(b.trunks, func(x *trunk) bool { return x.ID == id && id != 0 })
+	if i < 0 {
+		return nil, channels.Fail(channels.NotFound, "This node does not know the trunk. If it is new, try again in a moment.")
+	}
+	x := b.trunks[i]
+	var asked sync.WaitGroup
+	for _, s := range x.servers {
+		asked.Go(func() { _ = t.look(ctx, x, s, true) }) // what it found stands in the state
+	}
+	asked.Wait()
+	t.store(x)
+	s := x.state(t.cfg.NodeID)
+	return &s, nil
+}
+
+// look resolves a server and asks it, if it is to be asked. One that answers anything but 408, 503 or
 // another fault of its own lives: a carrier may refuse an OPTIONS of somebody it does not know.
-func (t *trunks) look(ctx context.Context, x *trunk, s *server) error {
+func (t *trunks) look(ctx context.Context, x *trunk, s *server, ask bool) error {
 	hops, err := t.cfg.Resolve(ctx, s.name, x.Transport)
 	if err == nil && len(hops) == 0 {
 		err = fmt.Errorf("%s has no address", s.name)
@@ -69,7 +89,7 @@ func (t *trunks) look(ctx context.Context, x *trunk, s *server) error {
 	if x.meets(s, hops) {
 		t.hear() // its answers must get through
 	}
-	if x.OptionsSeconds == 0 {
+	if !ask {
 		x.found(s, hops, 0, nil)
 		return nil
 	}

@@ -185,7 +185,8 @@ func TestDialOutFails(t *testing.T) {
 			if refused != nil {
 				t.Fatal(refused)
 			}
-			o.connect(ctx, call, 1)
+			b := newTab(t)
+			b.accept(o.must(ctx, channels.CallSignal{Type: "connect", CallID: call, AgentID: 1, SDP: b.offer(ctx)}).SDP) // the refusal may be faster than its sound
 			if in := o.ended(ctx, call); in.Reason != c.reason || in.Result != failed {
 				t.Errorf("ended: %+v, want %q", in, c.reason)
 			}
@@ -209,6 +210,13 @@ func TestDialPolicy(t *testing.T) {
 	}
 	if len(invites) != 0 {
 		t.Error("a forbidden number was called")
+	}
+	var reply channels.CallReply
+	if err := o.bus.Request(ctx, channels.VoiceSubject("test"), channels.VoiceRequest{Type: "trunk_test", TrunkID: 1}, &reply); err != nil || reply.Trunk == nil || !reply.Trunk.Healthy {
+		t.Errorf("trunk test: %+v, %v", reply, err)
+	}
+	if err := o.bus.Request(ctx, channels.VoiceSubject("test"), channels.VoiceRequest{Type: "trunk_test", TrunkID: 2}, &reply); err != nil || reply.Error == nil {
+		t.Errorf("test of no trunk: %+v, %v", reply, err)
 	}
 }
 

@@ -127,7 +127,7 @@ func TestConsultation(t *testing.T) {
 	refused(channels.CallSignal{Type: "swap", AgentID: 7}, channels.Conflict)
 	refused(channels.CallSignal{Type: "consult", AgentID: 7}, channels.Invalid)
 	refused(channels.CallSignal{Type: "consult", AgentID: 7, Target: &channels.CallTarget{Kind: "agent", AgentID: 5}}, channels.Conflict)
-	refused(channels.CallSignal{Type: "consult", AgentID: 7, Target: &channels.CallTarget{Kind: "number", Number: "+49302"}}, channels.Unavailable)
+	refused(channels.CallSignal{Type: "consult", AgentID: 7, Target: &channels.CallTarget{Kind: "number", Number: "+49302"}}, channels.Forbidden)
 	hearsOnly(t, ctx, "caller after refusals", caller, agentTone)
 
 	h.must(ctx, channels.CallSignal{Type: "consult", CallID: 1, AgentID: 7, Target: &channels.CallTarget{Kind: "agent", AgentID: 9}})

@@ -277,6 +277,9 @@ func (t *trunks) store(x *trunk) {
 	case err != nil:
 		t.log.Warn("trunk state not stored", "trunk", x.Name, "err", err)
 	case changed:
+		if err := t.cfg.Bus.Publish(channels.TrunkStateSubject, nil); err != nil {
+			t.log.Warn("trunk news", "err", err)
+		}
 		t.log.Info("trunk", "trunk", x.Name, "registered", s.Registered, "healthy", s.Healthy, "server", s.Server, "error", s.Error)
 	}
 }
@@ -443,12 +446,12 @@ func (x *trunk) route(v verdict, typed string, shown *channels.Number, hidden bo
 }
 
 const (
-	usedRunning = `select count(*), count(*) filter (where direction = 'out') from calls where trunk_id = $1 and state <> 'ended' and id <> $2`
+	usedRunning = `select count(*), count(*) filter (where dialled_by is not null) from calls where trunk_id = $1 and state <> 'ended' and id <> $2`
 	// While a call runs its money is the price of a minute; at its end it is what it has cost (settle).
 	usedDay = `select count(*), count(*) filter (where dialled_by = $3 and started_at > clock_timestamp() - interval '1 hour'),
 			coalesce(sum(case when state = 'ended' then money
-				else money * greatest(1, ceil(extract(epoch from clock_timestamp() - answered_at) / 60)) end), 0)::float8
-		from calls where trunk_id = $1 and id <> $2 and direction = 'out' and started_at > clock_timestamp() - interval '24 hours'`
+				else money * greatest(1, ceil(extract(epoch from clock_timestamp() - coalesce(answered_at, bridged_at)) / 60)) end), 0)::float8
+		from calls where trunk_id = $1 and id <> $2 and dialled_by is not null and started_at > clock_timestamp() - interval '24 hours'`
 	reserveCall = `update calls set trunk_id = $2, dialled_by = coalesce(nullif($3::bigint, 0), dialled_by), money = $4
 		where id = $1 and state <> 'ended'`
 )

@@ -140,7 +140,7 @@ alter table calls
   add column jitter_ms  int;
 alter table calls drop constraint calls_state_check;
 alter table calls add constraint calls_state_check check (state in ('dialling', 'ringing', 'answered', 'waiting', 'connecting', 'bridged', 'ended'));
-create index calls_out on calls (trunk_id, started_at) where direction = 'out';
+create index calls_out on calls (trunk_id, started_at) where dialled_by is not null;
 create index calls_by on calls (dialled_by, started_at) where dialled_by is not null;
 
 -- Colleagues in a call beside the agent who has it. Who stands here is not free.
