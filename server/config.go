@@ -107,6 +107,7 @@ type SIPConfig struct {
 	ExternalIP string   `koanf:"external_ip" rule:"ip" help:"Our address as the trunk sees it, behind NAT. Empty: the one we listen on."`
 	Number     string   `koanf:"number" rule:"number" help:"The number that is answered."`
 	Trunks     []string `koanf:"trunks" rule:"networks" help:"Addresses that may call: IPs or networks. All others are refused."`
+	Phones     []string `koanf:"phones" rule:"networks" help:"From where the agents' SIP telephones may sign in: IPs or networks, such as \"192.168.0.0/16\". They show their password; all other addresses get no answer. Empty: no telephones but the browsers; with demo the ones on this machine."`
 }
 
 // RTPConfig is a range of UDP ports.
@@ -171,7 +172,7 @@ func defaultConfig() Config {
 		HTTP:       HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
 		Chat:       ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
 		Ollama:     OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
-		SIP:        SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}},
+		SIP:        SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
 		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},
 		WebRTC:     WebRTCConfig{UDPPort: 8189},
 		TURN:       TURNConfig{Listen: "off", TLSListen: "off", Media: []string{}},

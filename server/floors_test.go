@@ -23,7 +23,8 @@ var floors = map[string]int{
 	"channels/email":     10,
 	"channels/chat":      10,
 
-	"channels/voice/sipleg": 5, // one SIP leg of a call: a half floor between the wire's parts and the calls
+	"channels/voice/sipleg":  5, // one SIP leg of a call: a half floor between the wire's parts and the calls
+	"channels/voice/devices": 5, // the agents' SIP telephones
 
 	"channels":              0, // the nouns
 	"channels/voice/edge":   0,

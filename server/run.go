@@ -146,15 +146,11 @@ func (h *house) rooms(ctx context.Context) (err error) {
 }
 
 func (h *house) voiceConfig(receive channels.Receive) voice.Config {
-	trunks := make([]netip.Prefix, 0, len(h.cfg.SIP.Trunks))
-	for _, t := range h.cfg.SIP.Trunks { // checked when the settings were read
-		if p, err := netip.ParsePrefix(t); err == nil {
-			trunks = append(trunks, p)
-		} else if a, err := netip.ParseAddr(t); err == nil {
-			trunks = append(trunks, netip.PrefixFrom(a, a.BitLen()))
-		}
+	phones := prefixes(h.cfg.SIP.Phones)
+	if h.cfg.Demo && len(phones) == 0 {
+		phones = prefixes([]string{"127.0.0.0/8", "::1"})
 	}
-	return voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: trunks,
+	return voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: prefixes(h.cfg.SIP.Trunks), Phones: phones,
 		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP, TURN: h.turnConfig(),
 		Borrow: func(ctx context.Context, call, by int64, t channels.CallTarget) (int64, string, error) {
 			return agents.Borrow(ctx, h.db.Pool, call, by, t)
@@ -163,6 +159,19 @@ func (h *house) voiceConfig(receive channels.Receive) voice.Config {
 			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
 		},
 		Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log}
+}
+
+// prefixes reads networks; they were checked when the settings were read.
+func prefixes(texts []string) []netip.Prefix {
+	list := make([]netip.Prefix, 0, len(texts))
+	for _, t := range texts {
+		if p, err := netip.ParsePrefix(t); err == nil {
+			list = append(list, p)
+		} else if a, err := netip.ParseAddr(t); err == nil {
+			list = append(list, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return list
 }
 
 func (h *house) turnConfig() voice.TURNConfig {

@@ -31,6 +31,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/devices"
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
@@ -47,6 +48,7 @@ type Config struct {
 	ExternalIP string         // announced in SIP and SDP; "" = the address that faces the peer
 	Numbers    []string       // numbers (or SIP user names) that are ours; others get 404
 	Trunks     []netip.Prefix // who may send us anything at all; everybody else gets no answer
+	Phones     []netip.Prefix // from where the agents' SIP telephones may register; none = they cannot
 
 	RTPMin, RTPMax   int    // ports of SIP legs; 0, 0 = any free ones
 	WebRTCPort       int    // UDP and TCP port of all browser legs; 0 = any free one
@@ -66,7 +68,8 @@ type Config struct {
 	NodeID  string
 	Log     *slog.Logger
 
-	Times Times
+	Times      Times
+	PhoneTimes devices.Times
 }
 
 // Times are the clocks of a call; zero fields get the default.
@@ -130,6 +133,7 @@ type Voice struct {
 	turn    *turnServer // nil: none
 	prompts prompts
 	trunks  *trunks
+	phones  *devices.Registrar // the agents' SIP telephones; nil: without a database
 
 	external netip.Addr // announced in SIP and SDP; invalid = the address that faces the peer
 
@@ -149,7 +153,7 @@ type Voice struct {
 }
 
 // realm of all logins here.
-const realm = "patchbay"
+const realm = channels.Realm
 
 const settle = 20 * time.Millisecond
 
@@ -190,7 +194,7 @@ func (v *Voice) open() (err error) {
 	if v.prompts, err = loadPrompts(v.cfg.Keys); err != nil {
 		return err
 	}
-	logins, err := edge.NewDigest(realm, func(user string) (edge.Account, bool) { return v.trunks.account(user) })
+	logins, err := edge.NewDigest(realm, v.account)
 	if err != nil {
 		return err
 	}
@@ -199,6 +203,10 @@ func (v *Voice) open() (err error) {
 		return err
 	}
 	v.trunks = newTrunks(v.trunksConfig())
+	if v.cfg.Pool != nil {
+		v.phones = devices.New(devices.Config{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, Log: v.log,
+			Authenticate: v.edge.Authenticate, Welcome: v.edge.Welcome, Request: v.request, Times: v.cfg.PhoneTimes})
+	}
 	local := v.edge.Addr("udp")
 	v.ports = media.NewPorts(local.Addr().Unmap(), v.cfg.RTPMin, v.cfg.RTPMax)
 	for _, transport := range []string{"udp", "tcp", "tls"} {
@@ -216,7 +224,7 @@ func (v *Voice) open() (err error) {
 		}
 	}
 	v.sip, err = sipleg.Open(sipleg.Config{Edge: v.edge, Ports: v.ports, Ports6: v.ports6, Pacer: v.pacer, Log: v.log, Most: 2 * v.cfg.MaxCalls,
-		OnInvite: v.admit, OnPanic: func() { v.panics.Add(1) },
+		OnInvite: v.admit, OnRequest: v.outside, OnPanic: func() { v.panics.Add(1) },
 		Times: sipleg.Times{T1: v.times.T1, T2: v.times.T2, ReInviteHold: v.times.ReInviteHold}})
 	return err
 }
@@ -296,7 +304,7 @@ func (v *Voice) trunksConfig() trunksConfig {
 	return trunksConfig{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, BuiltIn: settings, Numbers: v.cfg.Numbers,
 		Request: v.request, Resolve: new(edge.Resolver).Resolve, Here: v.hereFor, Log: v.log,
 		Times: trunkTimes{T1: v.times.T1, Retry: v.times.TrunkRetry},
-		Hear:  func(trusted []netip.Prefix) { v.edge.SetPolicy(edge.Policy{Trusted: trusted}) }}
+		Hear:  func(trusted []netip.Prefix) { v.edge.SetPolicy(edge.Policy{Trusted: trusted, Phones: v.cfg.Phones}) }}
 }
 
 // request sends a request outside any call to a hop and waits for its final answer.
@@ -337,6 +345,13 @@ func (v *Voice) Run(ctx context.Context) error {
 			v.log.Error("trunks", "err", err)
 		}
 	})
+	if v.phones != nil {
+		parts.Go(func() {
+			if err := v.phones.Run(trunksCtx); err != nil {
+				v.log.Error("telephones", "err", err)
+			}
+		})
+	}
 	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                       // returns its ctx's error
 	parts.Go(func() { served <- v.sip.Run(context.WithoutCancel(ctx)) }) // until Close: farewells need the sockets
 	select {

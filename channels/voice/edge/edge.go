@@ -317,6 +317,10 @@ func (e *Edge) AuthFailed(ip netip.Addr, user string) {
 	e.gate.blame(ip, FailedLogin)
 }
 
+// Welcome lets an address speak like a telephone that has logged in: one of ours is known to be there, from our life before
+// or by another node.
+func (e *Edge) Welcome(ip netip.Addr) { e.gate.know(bare(ip)) }
+
 // Deafen drops all that comes from now on: the end is near, and sipgo's goroutines must not find new work.
 func (e *Edge) Deafen() { e.gate.deaf.Store(true) }
 

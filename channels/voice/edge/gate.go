@@ -261,10 +261,17 @@ func (g *gate) blame(ip netip.Addr, why Reason) {
 
 // welcome notes that somebody has logged in from an address.
 func (g *gate) welcome(ip netip.Addr) {
-	now := time.Now()
+	g.know(ip)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.bans.forgive(ip)
+}
+
+// know hears an address as one from where somebody has logged in.
+func (g *gate) know(ip netip.Addr) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if _, ok := g.phones[ip]; !ok && len(g.phones) >= maxPhones {
 		for old := range g.phones { // any: its next login brings it back
 			delete(g.phones, old)

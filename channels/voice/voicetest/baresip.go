@@ -27,6 +27,9 @@ type BaresipConfig struct {
 	Says       []int16 // 8 kHz; the call ends with it. nil = 60 s of silence
 	AutoAnswer bool
 	Account    string // more parameters of the account, ";..."
+
+	Registrar netip.AddrPort // whose telephone it is; invalid: its own
+	Params    string         // of the account's address, ";transport=tcp"
 }
 
 // Baresip is a running baresip, in its own directory, driven over its control port.
@@ -152,7 +155,11 @@ func (b *Baresip) writeFiles(cfg BaresipConfig, control netip.AddrPort) {
 		"module_tmp uuid.so", "module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so",
 		"ctrl_tcp_listen " + control.String(), "snd_path " + heard, "",
 	}, "\n")
-	account := fmt.Sprintf("<sip:%s@%s>;regint=0;audio_codecs=%s", cfg.User, b.sip, cfg.Codecs)
+	domain, regint := b.sip, ";regint=0"
+	if cfg.Registrar.IsValid() {
+		domain, regint = cfg.Registrar, ""
+	}
+	account := fmt.Sprintf("<sip:%s@%s%s>%s;audio_codecs=%s", cfg.User, domain, cfg.Params, regint, cfg.Codecs)
 	if cfg.AutoAnswer {
 		account += ";answermode=auto"
 	}
