@@ -27,6 +27,7 @@ var floors = map[string]int{
 	"channels/voice/devices": 5, // the agents' SIP telephones
 
 	"channels":              0, // the nouns
+	"channels/voice/doctor": 0,
 	"channels/voice/edge":   0,
 	"channels/voice/sdp":    0,
 	"channels/voice/media":  0,
