@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -f webui/dist/index.html ] || (cd webui && npm ci --silent --no-audit --no-fund && npm run --silent build)
-PATCHBAY_TEST_BROWSER=1 go test -p 1 -count=1 -v -timeout 15m -run "${RUN:-Browser}" "$@" ./channels/voice ./server
+PATCHBAY_TEST_BROWSER=1 go test -p 1 -count=1 -v -timeout 15m -run "${RUN:-Browser}" "$@" ./channels/voice/webleg ./server

@@ -25,6 +25,7 @@ var floors = map[string]int{
 
 	"channels/voice/sipleg":  5, // one SIP leg of a call: a half floor between the wire's parts and the calls
 	"channels/voice/devices": 5, // the agents' SIP telephones
+	"channels/voice/webleg":  5, // one browser's
 
 	"channels":              0, // the nouns
 	"channels/voice/doctor": 0,

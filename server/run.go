@@ -25,6 +25,7 @@ import (
 	"patchbay/channels/chat"
 	"patchbay/channels/email"
 	"patchbay/channels/voice"
+	"patchbay/channels/voice/webleg"
 	"patchbay/llm"
 	"patchbay/server/api"
 	"patchbay/server/bus"
@@ -174,13 +175,13 @@ func prefixes(texts []string) []netip.Prefix {
 	return list
 }
 
-func (h *house) turnConfig() voice.TURNConfig {
+func (h *house) turnConfig() webleg.TURNConfig {
 	c := h.cfg.TURN
 	media := make([]netip.AddrPort, 0, len(c.Media))
 	for _, at := range c.Media { // checked when the settings were read
 		media = append(media, netip.MustParseAddrPort(at))
 	}
-	return voice.TURNConfig{Listen: c.Listen, TLSListen: c.TLSListen, CertFile: c.Cert, KeyFile: c.Key, Host: c.Host, Secret: c.Secret, Media: media}
+	return webleg.TURNConfig{Listen: c.Listen, TLSListen: c.TLSListen, CertFile: c.Cert, KeyFile: c.Key, Host: c.Host, Secret: c.Secret, Media: media}
 }
 
 // ice hands out the relay; nobody needs one without a telephone.

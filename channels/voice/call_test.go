@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,9 +59,9 @@ func TestBridge(t *testing.T) {
 	callerWords, callerULaw := speech(11)
 	agentWords, agentULaw := speech(12)
 	go c.RTP.Play(ctx, callerULaw)
-	go b.play(ctx, agentULaw)
+	go b.Play(ctx, agentULaw)
 	c.RTP.Forget()
-	atAgent := b.hear(ctx, 9*time.Second)
+	atAgent := b.Hear(ctx, 9*time.Second)
 	atCaller := voicetest.FromULaw(c.RTP.Heard())
 	voicetest.Check(t, "agent hears", atAgent, callerWords, agentWords, promptSamples(t, promptMusic))
 	voicetest.Check(t, "caller hears", atCaller, agentWords, callerWords, promptSamples(t, promptMusic))
@@ -68,17 +69,17 @@ func TestBridge(t *testing.T) {
 	h.must(ctx, channels.CallSignal{Type: "mute", CallID: 1, AgentID: 7, On: true})
 	hear(t, ctx, c.RTP, 200*time.Millisecond) // what was on its way
 	voicetest.CheckSilent(t, "caller of a muted agent", hear(t, ctx, c.RTP, time.Second))
-	if l := voicetest.RMS(b.hear(ctx, time.Second)); l < 200 {
+	if l := voicetest.RMS(b.Hear(ctx, time.Second)); l < 200 {
 		t.Errorf("muted agent hears the caller at level %.0f", l)
 	}
 	h.must(ctx, channels.CallSignal{Type: "mute", CallID: 1, AgentID: 7})
 
 	h.must(ctx, channels.CallSignal{Type: "hold", CallID: 1, AgentID: 7, On: true})
 	hear(t, ctx, c.RTP, 200*time.Millisecond)
-	b.hear(ctx, 200*time.Millisecond)
+	b.Hear(ctx, 200*time.Millisecond)
 	held := hearPrompt(t, ctx, c.RTP, 9*time.Second)
 	voicetest.Check(t, "held caller", held, promptSamples(t, promptMusic), agentWords)
-	voicetest.CheckSilent(t, "agent who holds", b.hear(ctx, time.Second))
+	voicetest.CheckSilent(t, "agent who holds", b.Hear(ctx, time.Second))
 	h.must(ctx, channels.CallSignal{Type: "hold", CallID: 1, AgentID: 7})
 
 	h.must(ctx, channels.CallSignal{Type: "hangup", CallID: 1, AgentID: 7})
@@ -127,7 +128,7 @@ func TestKeysBothWays(t *testing.T) {
 	}
 	c.RTP.Press(ctx, '5')
 	expectKey("5")
-	if k := waitChan(t, ctx, b.keys, "key in the browser"); k != '5' {
+	if k := waitChan(t, ctx, b.Keys, "key in the browser"); k != '5' {
 		t.Errorf("browser heard %c", k)
 	}
 	if code, err := c.Info(ctx, '#'); err != nil || code != 200 {
@@ -157,7 +158,7 @@ func TestReload(t *testing.T) {
 	h := newHouse(t, nil)
 	ctx := testCtx(t)
 	c, old := h.bridgedCall(ctx, voicetest.Invite{})
-	old.close() // the page is gone: DTLS says so at once
+	old.Close() // the page is gone: DTLS says so at once
 	h.moved(ctx, channels.CallConnecting)
 	if l := voicetest.RMS(hear(t, ctx, c.RTP, time.Second)); l < 200 {
 		t.Errorf("the caller hears level %.0f, not music", l)
@@ -166,15 +167,15 @@ func TestReload(t *testing.T) {
 	h.moved(ctx, channels.CallBridged)
 	words, ulaw := speech(21)
 	other, otherULaw := speech(22)
-	go fresh.play(ctx, ulaw)
+	go fresh.Play(ctx, ulaw)
 	go c.RTP.Play(ctx, otherULaw)
 	voicetest.Check(t, "caller after reload", hear(t, ctx, c.RTP, 9*time.Second), words, other, promptSamples(t, promptMusic))
-	voicetest.Check(t, "agent after reload", fresh.hears(), other, words)
+	voicetest.Check(t, "agent after reload", fresh.Hears(), other, words)
 
 	// And without the old page going first: a second tab takes the sound.
 	third := h.connect(ctx, 1, 7)
 	h.moved(ctx, channels.CallBridged)
-	go third.play(ctx, ulaw)
+	go third.Play(ctx, ulaw)
 	if l := voicetest.RMS(hear(t, ctx, c.RTP, time.Second)); l < 100 {
 		t.Errorf("the caller hears level %.0f of the third page", l)
 	}
@@ -190,7 +191,7 @@ func TestAgentLost(t *testing.T) {
 	ctx := testCtx(t)
 	frames := h.agentFrames(8)
 	c, b := h.bridgedCall(ctx, voicetest.Invite{})
-	b.close()
+	b.Close()
 	h.moved(ctx, channels.CallConnecting)
 	if in := h.expect(ctx, channels.AgentLost); in.CallID != 1 || in.ConversationID != 1001 {
 		t.Errorf("lost: %+v", in)
@@ -199,7 +200,7 @@ func TestAgentLost(t *testing.T) {
 	if l := voicetest.RMS(heard); l < 200 {
 		t.Errorf("the caller hears level %.0f, not the prompt", l)
 	}
-	if reply, err := h.command(ctx, channels.CallSignal{Type: "connect", CallID: 1, AgentID: 7, SDP: newTab(t).offer(ctx)}); err != nil || reply.Error == nil || reply.Error.Code != channels.Forbidden {
+	if reply, err := h.command(ctx, channels.CallSignal{Type: "connect", CallID: 1, AgentID: 7, SDP: voicetest.NewBrowser(t).Offer(ctx)}); err != nil || reply.Error == nil || reply.Error.Code != channels.Forbidden {
 		t.Errorf("connect after being lost: %+v %v", reply, err)
 	}
 	h.must(ctx, channels.CallSignal{Type: "join", CallID: 1, AgentID: 8})
@@ -231,7 +232,7 @@ func TestRelease(t *testing.T) {
 	b := h.join(ctx, 1, 9)
 	_, ulaw := speech(31)
 	go c.RTP.Play(ctx, ulaw)
-	if l := voicetest.RMS(b.hear(ctx, time.Second)); l < 200 {
+	if l := voicetest.RMS(b.Hear(ctx, time.Second)); l < 200 {
 		t.Errorf("second agent hears level %.0f", l)
 	}
 	h.must(ctx, channels.CallSignal{Type: "end", CallID: 1, Reason: "closed"})
@@ -254,7 +255,7 @@ func TestStrangerSpeaks(t *testing.T) {
 	_, ulaw := speech(41)
 	stop := make(chan struct{})
 	go func() { c.RTP.Play(ctx, ulaw[:voicetest.Rate*3]); close(stop) }()
-	b.hear(ctx, 500*time.Millisecond) // the caller is latched
+	b.Hear(ctx, 500*time.Millisecond) // the caller is latched
 	stranger := voicetest.NewRTP(t, loopback)
 	h.voice.mu.Lock()
 	var at netip.AddrPort
@@ -268,13 +269,13 @@ func TestStrangerSpeaks(t *testing.T) {
 	for i := range loud {
 		loud[i] = byte(i) // as loud as it gets
 	}
-	b.forget()
+	b.Forget()
 	for range 50 {
 		stranger.Send(loud)
 	}
 	c.RTP.Play(ctx, voicetest.ULaw(make([]int16, voicetest.Rate/2)))
-	until(t, ctx, "silence heard", func() bool { return len(b.hears()) >= voicetest.Rate*4/10 })
-	heard := b.hears()
+	until(t, ctx, "silence heard", func() bool { return len(b.Hears()) >= voicetest.Rate*4/10 })
+	heard := b.Hears()
 	voicetest.CheckSilent(t, "agent beside a stranger", heard[len(heard)-voicetest.Rate*3/10:])
 	if n := len(stranger.Headers()); n != 0 {
 		t.Errorf("%d packets were sent to the stranger", n)
@@ -285,4 +286,35 @@ func TestStrangerSpeaks(t *testing.T) {
 	if in := h.expect(ctx, channels.CallEndedIn); in.Stats.(callStats).Strangers != 50 {
 		t.Errorf("strangers: %+v", in.Stats)
 	}
+}
+
+// TestRestartInACall: the agent's tab changes its network in mid-call; the call goes on with the same leg, and nobody
+// else may move it.
+func TestRestartInACall(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	c, b := h.bridgedCall(ctx, voicetest.Invite{})
+	offer := b.Restart(ctx)
+	for name, sig := range map[string]channels.CallSignal{
+		"a stranger":      {AgentID: 8, SDP: offer},
+		"nobody":          {SDP: offer},
+		"another tab":     {AgentID: 7, SDP: offer, Tab: "other"},
+		"without a offer": {AgentID: 7},
+	} {
+		sig.Type, sig.CallID = "restart", 1
+		if reply, err := h.command(ctx, sig); err != nil || reply.Error == nil {
+			t.Errorf("%s: %+v %v", name, reply, err)
+		}
+	}
+	b.Accept(h.must(ctx, channels.CallSignal{Type: "restart", CallID: 1, AgentID: 7, SDP: offer}).SDP)
+	caller, agent, nobody := voicetest.Speech(1, 10*time.Second, 8000), voicetest.Speech(2, 10*time.Second, 8000), voicetest.Speech(3, 10*time.Second, 8000)
+	c.RTP.Forget()
+	b.Forget()
+	var speaking sync.WaitGroup
+	speaking.Go(func() { c.RTP.Play(ctx, voicetest.ULaw(caller)) })
+	speaking.Go(func() { b.Play(ctx, voicetest.ULaw(agent)) })
+	speaking.Wait()
+	voicetest.Check(t, "the agent after the restart", b.Hears(), caller, agent, nobody)
+	voicetest.Check(t, "the caller after the restart", voicetest.FromULaw(c.RTP.Heard()), agent, caller, nobody)
 }

@@ -8,6 +8,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/webleg"
 )
 
 // desk is the people's side of a call: who is in it, and what they have switched.
@@ -31,9 +32,9 @@ type desk struct {
 // command is a CallSignal on its way through the mail. A connect brings the leg that answers it.
 type command struct {
 	channels.CallSignal
-	leg   *browserLeg
+	leg   *webleg.Leg
 	sdp   string
-	found chan *browserLeg // of a restart: which leg is meant
+	found chan *webleg.Leg // of a restart: which leg is meant
 	reply chan *channels.Error
 }
 
@@ -63,7 +64,7 @@ func (c *call) obey(data []byte) (any, error) {
 	if bad != nil {
 		return channels.CallReply{Error: bad}, nil
 	}
-	cmd := command{CallSignal: sig, found: make(chan *browserLeg, 1), reply: make(chan *channels.Error, 1)}
+	cmd := command{CallSignal: sig, found: make(chan *webleg.Leg, 1), reply: make(chan *channels.Error, 1)}
 	ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
 	defer cancel()
 	if sig.Type == "connect" || sig.Type == "supervise" && sig.SDP != "" {
@@ -77,7 +78,7 @@ func (c *call) obey(data []byte) (any, error) {
 		if !ok {
 			return channels.CallReply{Error: errNotYours}, nil
 		}
-		leg, sdp, err := c.v.web.newLeg(ctx, sig.SDP, nil)
+		leg, sdp, err := c.v.web.Answer(ctx, sig.SDP)
 		if err != nil {
 			return answered("", err)
 		}
@@ -92,11 +93,11 @@ func (c *call) obey(data []byte) (any, error) {
 	}
 	switch {
 	case refused == nil && sig.Type == "restart":
-		return answered((<-cmd.found).answer(ctx, sig.SDP))
+		return answered((<-cmd.found).Restart(ctx, sig.SDP))
 	case refused == nil:
 		return channels.CallReply{SDP: cmd.sdp}, nil
 	case cmd.leg != nil:
-		if err := cmd.leg.close(); err != nil {
+		if err := cmd.leg.Close(); err != nil {
 			c.log.Debug("close browser leg", "err", err)
 		}
 	}
@@ -107,6 +108,10 @@ func (c *call) obey(data []byte) (any, error) {
 func answered(sdp string, err error) (any, error) {
 	var known *channels.Error
 	switch {
+	case errors.Is(err, webleg.ErrTooLong):
+		return channels.CallReply{Error: channels.FailField(channels.TooLarge, "sdp", err.Error())}, nil
+	case errors.Is(err, webleg.ErrOffer), errors.Is(err, webleg.ErrNoAnswer), errors.Is(err, webleg.ErrNoSound):
+		return channels.CallReply{Error: channels.FailField(channels.Invalid, "sdp", err.Error())}, nil
 	case errors.As(err, &known):
 		return channels.CallReply{Error: known}, nil
 	case err != nil:
@@ -292,9 +297,9 @@ func (c *call) onWeb(m fromWeb) {
 	}
 	was := m.p.up
 	switch m.e {
-	case legConnected:
+	case webleg.Connected:
 		m.p.up = true
-	case legDisconnected:
+	case webleg.Disconnected:
 		m.p.up = false
 	default: // failed, closed: this leg does not come back, another may
 		c.dropWeb(m.p)

@@ -6,6 +6,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/webleg"
 )
 
 // The test call: an agent hears themselves a second later, over the same way that a customer's voice would take.
@@ -24,7 +25,7 @@ func (v *Voice) echo(req channels.VoiceRequest) (sdp string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(v.callsCtx, v.times.Receive)
 	defer cancel()
-	leg, sdp, err := v.web.newLeg(ctx, req.SDP, nil)
+	leg, sdp, err := v.web.Answer(ctx, req.SDP)
 	if err != nil {
 		v.running.Done()
 		return "", err
@@ -50,13 +51,13 @@ func (v *Voice) echo(req channels.VoiceRequest) (sdp string, err error) {
 }
 
 // keepEcho waits for the test call's end.
-func (v *Voice) keepEcho(leg *browserLeg, over <-chan struct{}) {
+func (v *Voice) keepEcho(leg *webleg.Leg, over <-chan struct{}) {
 	limit := time.NewTimer(v.times.Echo)
 	defer limit.Stop()
 	for going := true; going; {
 		select {
-		case e, ok := <-leg.events:
-			going = ok && e != legFailed // the browser has hung up, or is gone
+		case e, ok := <-leg.Events():
+			going = ok && e != webleg.Failed // the browser has hung up, or is gone
 		case <-over:
 			going = false
 		case <-limit.C:
@@ -65,7 +66,7 @@ func (v *Voice) keepEcho(leg *browserLeg, over <-chan struct{}) {
 			going = false
 		}
 	}
-	if err := leg.close(); err != nil {
+	if err := leg.Close(); err != nil {
 		v.log.Debug("close browser leg", "err", err)
 	}
 }

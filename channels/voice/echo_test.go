@@ -31,23 +31,23 @@ func TestEcho(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	ctx := testCtx(t)
-	b := newTab(t)
-	reply := h.ask(channels.VoiceRequest{Type: "echo", AgentID: 7, SDP: b.offer(ctx)})
+	b := voicetest.NewBrowser(t)
+	reply := h.ask(channels.VoiceRequest{Type: "echo", AgentID: 7, SDP: b.Offer(ctx)})
 	if reply.Error != nil {
 		t.Fatal(reply.Error)
 	}
-	b.accept(reply.SDP)
-	waitChan(t, ctx, b.up, "connected")
+	b.Accept(reply.SDP)
+	waitChan(t, ctx, b.Up, "connected")
 	said, nobody := voicetest.Speech(1, 11*time.Second, 8000), voicetest.Speech(2, 11*time.Second, 8000)
 	began := time.Now()
 	go func() {
-		until(t, ctx, "the first sound", func() bool { return len(b.hears()) > 0 })
+		until(t, ctx, "the first sound", func() bool { return len(b.Hears()) > 0 })
 		if d := time.Since(began); d < 900*time.Millisecond || d > 1500*time.Millisecond {
 			t.Errorf("the first sound came back after %v, want a second", d)
 		}
 	}()
-	b.play(ctx, voicetest.ULaw(said))
-	voicetest.Check(t, "echo", b.hears(), said, nobody)
+	b.Play(ctx, voicetest.ULaw(said))
+	voicetest.Check(t, "echo", b.Hears(), said, nobody)
 	if h.voice.Calls() != 0 {
 		t.Error("a test call is no call")
 	}
@@ -58,20 +58,20 @@ func TestEchoEnds(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, func(c *Config) { c.Times.Echo = time.Second })
 	ctx := testCtx(t)
-	begin := func(agent int64) (*tab, channels.CallReply) {
-		b := newTab(t)
-		reply := h.ask(channels.VoiceRequest{Type: "echo", AgentID: agent, SDP: b.offer(ctx)})
+	begin := func(agent int64) (*voicetest.Browser, channels.CallReply) {
+		b := voicetest.NewBrowser(t)
+		reply := h.ask(channels.VoiceRequest{Type: "echo", AgentID: agent, SDP: b.Offer(ctx)})
 		if reply.Error == nil {
-			b.accept(reply.SDP)
-			waitChan(t, ctx, b.up, "connected")
+			b.Accept(reply.SDP)
+			waitChan(t, ctx, b.Up, "connected")
 		}
 		return b, reply
 	}
 	first, _ := begin(7)
 	other, _ := begin(8)
 	begin(7)
-	waitChan(t, ctx, first.gone, "the first test call's end")
-	waitChan(t, ctx, other.gone, "the end of its time")
+	waitChan(t, ctx, first.Gone, "the first test call's end")
+	waitChan(t, ctx, other.Gone, "the end of its time")
 	if _, reply := begin(0); reply.Error == nil {
 		t.Error("a test call of nobody")
 	}

@@ -11,10 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pion/interceptor"
-	"github.com/pion/rtp"
-	"github.com/pion/webrtc/v4"
-
 	"patchbay/channels"
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/voicetest"
@@ -214,7 +210,7 @@ func (h *house) waitingCall(ctx context.Context, i voicetest.Invite) *voicetest.
 }
 
 // bridgedCall brings a caller and a browser together.
-func (h *house) bridgedCall(ctx context.Context, i voicetest.Invite) (*voicetest.Call, *tab) {
+func (h *house) bridgedCall(ctx context.Context, i voicetest.Invite) (*voicetest.Call, *voicetest.Browser) {
 	h.t.Helper()
 	c := h.waitingCall(ctx, i)
 	b := h.join(ctx, 1, 7)
@@ -222,7 +218,7 @@ func (h *house) bridgedCall(ctx context.Context, i voicetest.Invite) (*voicetest
 }
 
 // join has the agent accept and connect a browser.
-func (h *house) join(ctx context.Context, callID, agentID int64) *tab {
+func (h *house) join(ctx context.Context, callID, agentID int64) *voicetest.Browser {
 	h.t.Helper()
 	h.must(ctx, channels.CallSignal{Type: "join", CallID: callID, AgentID: agentID})
 	b := h.connect(ctx, callID, agentID)
@@ -231,12 +227,12 @@ func (h *house) join(ctx context.Context, callID, agentID int64) *tab {
 }
 
 // connect opens a browser and has the call answer its offer.
-func (h *house) connect(ctx context.Context, callID, agentID int64) *tab {
+func (h *house) connect(ctx context.Context, callID, agentID int64) *voicetest.Browser {
 	h.t.Helper()
-	b := newTab(h.t)
-	reply := h.must(ctx, channels.CallSignal{Type: "connect", CallID: callID, AgentID: agentID, SDP: b.offer(ctx)})
-	b.accept(reply.SDP)
-	waitChan(h.t, ctx, b.up, "browser connected")
+	b := voicetest.NewBrowser(h.t)
+	reply := h.must(ctx, channels.CallSignal{Type: "connect", CallID: callID, AgentID: agentID, SDP: b.Offer(ctx)})
+	b.Accept(reply.SDP)
+	waitChan(h.t, ctx, b.Up, "browser connected")
 	return b
 }
 
@@ -248,181 +244,6 @@ func waitChan[T any](t testing.TB, ctx context.Context, c <-chan T, what string)
 		t.Fatalf("%s: %v", what, ctx.Err())
 	}
 	return v
-}
-
-// tab is the agent's browser: a pion peer with a microphone and ears.
-type tab struct {
-	t    testing.TB
-	pc   *webrtc.PeerConnection
-	mic  *webrtc.TrackLocalStaticRTP
-	up   chan struct{}
-	gone chan struct{} // the other side has ended it
-	once sync.Once
-	lost sync.Once
-	down sync.Once
-
-	mu    sync.Mutex
-	heard []byte
-	first uint32
-	keys  chan byte
-}
-
-func newTab(t testing.TB, networks ...webrtc.NetworkType) *tab {
-	t.Helper()
-	return newTabWith(t, webrtc.Configuration{}, networks...)
-}
-
-func newTabWith(t testing.TB, cfg webrtc.Configuration, networks ...webrtc.NetworkType) *tab {
-	t.Helper()
-	if networks == nil {
-		networks = []webrtc.NetworkType{webrtc.NetworkTypeUDP4}
-	}
-	engine := &webrtc.MediaEngine{}
-	for _, c := range browserCodecs {
-		if err := engine.RegisterCodec(c, webrtc.RTPCodecTypeAudio); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var settings webrtc.SettingEngine
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetNetworkTypes(networks)
-	registry := &interceptor.Registry{}
-	if err := webrtc.ConfigureRTCPReports(registry); err != nil {
-		t.Fatal(err)
-	}
-	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings), webrtc.WithInterceptorRegistry(registry))
-	pc, err := api.NewPeerConnection(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &tab{t: t, pc: pc, up: make(chan struct{}), gone: make(chan struct{}), keys: make(chan byte, 16)}
-	if b.mic, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: media.Rate}, "mic", "tab"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pc.AddTrack(b.mic); err != nil {
-		t.Fatal(err)
-	}
-	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		if s == webrtc.PeerConnectionStateConnected {
-			b.once.Do(func() { close(b.up) })
-		}
-		if s == webrtc.PeerConnectionStateClosed || s == webrtc.PeerConnectionStateFailed {
-			b.lost.Do(func() { close(b.gone) })
-		}
-	})
-	pc.OnTrack(b.listen)
-	t.Cleanup(b.close)
-	return b
-}
-
-// close ends the browser as a closed tab does.
-func (b *tab) close() {
-	b.down.Do(func() {
-		if err := b.pc.GracefulClose(); err != nil {
-			b.t.Error(err)
-		}
-	})
-}
-
-func (b *tab) offer(ctx context.Context) string {
-	b.t.Helper()
-	return b.offers(ctx, nil)
-}
-
-// restart offers an ICE restart, as after a change of network.
-func (b *tab) restart(ctx context.Context) string {
-	b.t.Helper()
-	return b.offers(ctx, &webrtc.OfferOptions{ICERestart: true})
-}
-
-func (b *tab) offers(ctx context.Context, how *webrtc.OfferOptions) string {
-	b.t.Helper()
-	offer, err := b.pc.CreateOffer(how)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	gathered := webrtc.GatheringCompletePromise(b.pc)
-	if err := b.pc.SetLocalDescription(offer); err != nil {
-		b.t.Fatal(err)
-	}
-	waitChan(b.t, ctx, gathered, "candidates")
-	return b.pc.LocalDescription().SDP
-}
-
-func (b *tab) accept(answer string) {
-	b.t.Helper()
-	if err := b.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func (b *tab) listen(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
-	go func() { // RTCP is seen by who reads it
-		for {
-			if _, _, err := r.ReadRTCP(); err != nil {
-				return
-			}
-		}
-	}()
-	for {
-		p, _, err := tr.ReadRTP()
-		if err != nil {
-			return
-		}
-		b.mu.Lock()
-		switch p.PayloadType {
-		case media.TypePCMU, media.TypePCMA:
-			if len(b.heard) == 0 {
-				b.first = p.Timestamp
-			}
-			if at := int(int32(p.Timestamp - b.first)); at >= 0 && at < 1<<24 {
-				for len(b.heard) < at+len(p.Payload) {
-					b.heard = append(b.heard, media.ULawSilence)
-				}
-				copy(b.heard[at:], p.Payload)
-			}
-		default:
-			if len(p.Payload) >= 4 && p.Marker {
-				select {
-				case b.keys <- "0123456789*#ABCD"[p.Payload[0]&15]:
-				default:
-				}
-			}
-		}
-		b.mu.Unlock()
-	}
-}
-
-// play speaks into the microphone, µ-law in packets of 20 ms.
-func (b *tab) play(ctx context.Context, sound []byte) {
-	tick := time.NewTicker(media.Frame)
-	defer tick.Stop()
-	var seq uint16
-	var ts uint32
-	for ; len(sound) >= media.FrameSamples; sound = sound[media.FrameSamples:] {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		seq, ts = seq+1, ts+media.FrameSamples
-		if err := b.mic.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: ts},
-			Payload: sound[:media.FrameSamples]}); err != nil {
-			return
-		}
-	}
-}
-
-func (b *tab) hears() []int16 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return voicetest.FromULaw(b.heard)
-}
-
-func (b *tab) forget() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.heard = nil
 }
 
 func promptSamples(t testing.TB, name string) []int16 {
@@ -445,15 +266,6 @@ func hear(t testing.TB, ctx context.Context, r *voicetest.RTP, d time.Duration) 
 	want := int(d.Seconds() * voicetest.Rate)
 	until(t, ctx, "sound heard", func() bool { return len(r.Heard()) >= want })
 	return voicetest.FromULaw(r.Heard())
-}
-
-// hear is the same for the browser.
-func (b *tab) hear(ctx context.Context, d time.Duration) []int16 {
-	b.t.Helper()
-	b.forget()
-	want := int(d.Seconds() * voicetest.Rate)
-	until(b.t, ctx, "sound heard in the browser", func() bool { return len(b.hears()) >= want })
-	return b.hears()
 }
 
 // until looks at something that nobody announces.

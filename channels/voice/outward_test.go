@@ -144,8 +144,8 @@ func TestDialOut(t *testing.T) {
 	}
 	frame(t, ctx, frames, "bridged", func(n callNews) bool { return n.State == "bridged" && n.From == "+4940222" })
 	agentWords, ulaw := speech(82)
-	go b.play(ctx, ulaw)
-	voicetest.Check(t, "agent hears", b.hear(ctx, 9*time.Second), words, agentWords)
+	go b.Play(ctx, ulaw)
+	voicetest.Check(t, "agent hears", b.Hear(ctx, 9*time.Second), words, agentWords)
 	o.must(ctx, channels.CallSignal{Type: "hangup", CallID: call, AgentID: 1})
 	if in := o.ended(ctx, call); in.Result != completed {
 		t.Errorf("ended: %+v", in)
@@ -185,8 +185,8 @@ func TestDialOutFails(t *testing.T) {
 			if refused != nil {
 				t.Fatal(refused)
 			}
-			b := newTab(t)
-			b.accept(o.must(ctx, channels.CallSignal{Type: "connect", CallID: call, AgentID: 1, SDP: b.offer(ctx)}).SDP) // the refusal may be faster than its sound
+			b := voicetest.NewBrowser(t)
+			b.Accept(o.must(ctx, channels.CallSignal{Type: "connect", CallID: call, AgentID: 1, SDP: b.Offer(ctx)}).SDP) // the refusal may be faster than its sound
 			if in := o.ended(ctx, call); in.Reason != c.reason || in.Result != failed {
 				t.Errorf("ended: %+v, want %q", in, c.reason)
 			}
@@ -252,7 +252,7 @@ func TestTransferOutFails(t *testing.T) {
 	news := o.agentFrames(7)
 	c, a := o.bridgedCall(ctx, voicetest.Invite{})
 	go c.RTP.Play(ctx, tone(callerTone))
-	go a.play(ctx, tone(agentTone))
+	go a.Play(ctx, tone(agentTone))
 	pass := channels.CallSignal{Type: "transfer", CallID: 1, AgentID: 7, Target: &channels.CallTarget{Kind: "number", Number: "+4940222"}}
 	o.must(ctx, pass)
 	frame(t, ctx, news, "busy", func(n callNews) bool { return n.Third != nil && n.Third.Reason == "busy" && n.TalkingTo == toCaller })

@@ -5,6 +5,7 @@ import (
 
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sipleg"
+	"patchbay/channels/voice/webleg"
 )
 
 // party is somebody in a call. Sound comes by a telephone (sip) or by a browser (web); neither, while it is being
@@ -15,7 +16,7 @@ type party struct {
 	number  string // an outside number
 	tab     string // whose browser was connected last
 	sip     *sipleg.Leg
-	web     *browserLeg
+	web     *webleg.Leg
 	up      bool // answered, or connected: sound flows both ways
 	talked  bool // was up once
 	early   bool // a telephone that is not answered yet, but can be heard: the network's own announcements
@@ -75,19 +76,19 @@ type (
 	}
 	fromWeb struct {
 		p   *party
-		leg *browserLeg
-		e   legEvent
+		leg *webleg.Leg
+		e   webleg.Event
 	}
 )
 
 // byWeb gives a party a new browser leg, in place of the one it had.
-func (c *call) byWeb(p *party, leg *browserLeg, tab string) {
+func (c *call) byWeb(p *party, leg *webleg.Leg, tab string) {
 	c.dropWeb(p)
 	p.web, p.tab, p.up = leg, tab, false
 	c.v.running.Add(1) // the call itself is one of v.running
 	go func() {
 		defer c.v.running.Done()
-		for e := range leg.events {
+		for e := range leg.Events() {
 			if !c.post(fromWeb{p, leg, e}) {
 				return
 			}
@@ -106,7 +107,7 @@ func (c *call) dropWeb(p *party) {
 	c.v.running.Add(1)
 	go func() {
 		defer c.v.running.Done()
-		if err := leg.close(); err != nil {
+		if err := leg.Close(); err != nil {
 			c.log.Debug("close browser leg", "err", err)
 		}
 	}()

@@ -29,8 +29,8 @@ func TestBaresip(t *testing.T) {
 				t.Errorf("wish: %+v", in)
 			}
 			b := h.join(ctx, 1, 7)
-			go b.play(ctx, agentULaw)
-			heard := b.hear(ctx, 11*time.Second)
+			go b.Play(ctx, agentULaw)
+			heard := b.Hear(ctx, 11*time.Second)
 			voicetest.Check(t, "agent hears", heard, phoneWords, agentWords)
 			phone.Hangup(ctx)
 			if in := h.expect(ctx, channels.CallEndedIn); in.Result != completed || in.Stats.(callStats).Codec != codec {

@@ -132,7 +132,7 @@ func TestAlreadyInLine(t *testing.T) {
 	heard := hearPrompt(t, ctx, c.RTP, 12*time.Second)
 	voicetest.Check(t, "music", heard[3*voicetest.Rate:], promptSamples(t, promptMusic), promptSamples(t, promptGreeting))
 	b := h.join(ctx, 1, 7)
-	b.close()
+	b.Close()
 	if err := c.Bye(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestDelayedOffer(t *testing.T) {
 	c, b := h.bridgedCall(ctx, voicetest.Invite{NoSDP: true})
 	_, ulaw := speech(51)
 	go c.RTP.Play(ctx, ulaw)
-	if l := voicetest.RMS(b.hear(ctx, time.Second)); l < 200 {
+	if l := voicetest.RMS(b.Hear(ctx, time.Second)); l < 200 {
 		t.Errorf("agent hears level %.0f", l)
 	}
 	if err := c.Bye(ctx); err != nil {
@@ -288,7 +288,7 @@ func TestCallerHolds(t *testing.T) {
 	ctx := testCtx(t)
 	c, b := h.bridgedCall(ctx, voicetest.Invite{})
 	agent, agentULaw := speech(61)
-	go b.play(ctx, agentULaw)
+	go b.Play(ctx, agentULaw)
 	for dir, want := range map[string]string{"sendonly": "a=recvonly", "inactive": "a=inactive"} {
 		res, err := c.Reinvite(ctx, dir)
 		if err != nil || res.StatusCode != 200 || !strings.Contains(string(res.Body()), want) {

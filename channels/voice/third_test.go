@@ -44,8 +44,8 @@ func phoneEar(t testing.TB, ctx context.Context, c *voicetest.Call) ear {
 	return func() []int16 { return hear(t, ctx, c.RTP, 200*time.Millisecond) }
 }
 
-func tabEar(ctx context.Context, b *tab) ear {
-	return func() []int16 { return b.hear(ctx, 200*time.Millisecond) }
+func tabEar(ctx context.Context, b *voicetest.Browser) ear {
+	return func() []int16 { return b.Hear(ctx, 200*time.Millisecond) }
 }
 
 // hearsOnly waits until an ear hears these tones and no other.
@@ -112,7 +112,7 @@ func TestConsultation(t *testing.T) {
 	agentNews, colleagueNews := h.agentFrames(7), h.agentFrames(9)
 	c, a := h.bridgedCall(ctx, voicetest.Invite{From: "+49301"})
 	go c.RTP.Play(ctx, tone(callerTone))
-	go a.play(ctx, tone(agentTone))
+	go a.Play(ctx, tone(agentTone))
 	caller, agent := phoneEar(t, ctx, c), tabEar(ctx, a)
 	hearsOnly(t, ctx, "caller", caller, agentTone)
 
@@ -139,7 +139,7 @@ func TestConsultation(t *testing.T) {
 	refused(channels.CallSignal{Type: "merge", AgentID: 9}, channels.Forbidden) // the colleague does not decide
 
 	b := h.connect(ctx, 1, 9)
-	go b.play(ctx, tone(colleagueTone))
+	go b.Play(ctx, tone(colleagueTone))
 	colleague := tabEar(ctx, b)
 	frame(t, ctx, agentNews, "the colleague talks", func(n callNews) bool { return n.Third != nil && n.Third.State == "talking" })
 	hearsOnly(t, ctx, "colleague", colleague, agentTone)
@@ -178,20 +178,20 @@ func TestConsultationFails(t *testing.T) {
 	for _, c := range []struct {
 		name, state, reason string
 		connect             bool
-		fail                func(h *house, ctx context.Context, b *tab)
+		fail                func(h *house, ctx context.Context, b *voicetest.Browser)
 	}{
-		{"declined", "failed", "declined", false, func(h *house, ctx context.Context, _ *tab) {
+		{"declined", "failed", "declined", false, func(h *house, ctx context.Context, _ *voicetest.Browser) {
 			h.must(ctx, channels.CallSignal{Type: "decline", CallID: 1, AgentID: 9})
 		}},
-		{"did not answer", "failed", "did not answer", false, func(h *house, ctx context.Context, _ *tab) {}},
-		{"hung up", "gone", "hung up", true, func(h *house, ctx context.Context, _ *tab) {
+		{"did not answer", "failed", "did not answer", false, func(h *house, ctx context.Context, _ *voicetest.Browser) {}},
+		{"hung up", "gone", "hung up", true, func(h *house, ctx context.Context, _ *voicetest.Browser) {
 			h.must(ctx, channels.CallSignal{Type: "hangup", CallID: 1, AgentID: 9})
 		}},
-		{"lost", "gone", "connection lost", true, func(_ *house, _ context.Context, b *tab) { b.close() }},
-		{"taken back", "", "", true, func(h *house, ctx context.Context, _ *tab) {
+		{"lost", "gone", "connection lost", true, func(_ *house, _ context.Context, b *voicetest.Browser) { b.Close() }},
+		{"taken back", "", "", true, func(h *house, ctx context.Context, _ *voicetest.Browser) {
 			h.must(ctx, channels.CallSignal{Type: "cancel", CallID: 1, AgentID: 7})
 		}},
-		{"agent hangs up", "", "", true, func(h *house, ctx context.Context, _ *tab) { // only the consultation ends
+		{"agent hangs up", "", "", true, func(h *house, ctx context.Context, _ *voicetest.Browser) { // only the consultation ends
 			h.must(ctx, channels.CallSignal{Type: "hangup", CallID: 1, AgentID: 7})
 		}},
 	} {
@@ -206,10 +206,10 @@ func TestConsultationFails(t *testing.T) {
 			news := h.agentFrames(7)
 			phone, a := h.bridgedCall(ctx, voicetest.Invite{})
 			go phone.RTP.Play(ctx, tone(callerTone))
-			go a.play(ctx, tone(agentTone))
+			go a.Play(ctx, tone(agentTone))
 			h.must(ctx, channels.CallSignal{Type: "consult", CallID: 1, AgentID: 7, Target: &channels.CallTarget{Kind: "agent", AgentID: 9}})
 			hearsMusic(t, ctx, "caller", phoneEar(t, ctx, phone))
-			var b *tab
+			var b *voicetest.Browser
 			if c.connect {
 				b = h.connect(ctx, 1, 9)
 				frame(t, ctx, news, "talking", func(n callNews) bool { return n.Third != nil && n.Third.State == "talking" })
@@ -238,14 +238,14 @@ func TestSupervisor(t *testing.T) {
 	ctx := testCtx(t)
 	c, a := h.bridgedCall(ctx, voicetest.Invite{})
 	go c.RTP.Play(ctx, tone(callerTone))
-	go a.play(ctx, tone(agentTone))
+	go a.Play(ctx, tone(agentTone))
 	caller, agent := phoneEar(t, ctx, c), tabEar(ctx, a)
 
-	s := newTab(t)
-	reply := h.must(ctx, channels.CallSignal{Type: "supervise", CallID: 1, AgentID: 3, Mode: listen, SDP: s.offer(ctx)})
-	s.accept(reply.SDP)
-	waitChan(t, ctx, s.up, "supervisor connected")
-	go s.play(ctx, tone(supervisorTone))
+	s := voicetest.NewBrowser(t)
+	reply := h.must(ctx, channels.CallSignal{Type: "supervise", CallID: 1, AgentID: 3, Mode: listen, SDP: s.Offer(ctx)})
+	s.Accept(reply.SDP)
+	waitChan(t, ctx, s.Up, "supervisor connected")
+	go s.Play(ctx, tone(supervisorTone))
 	supervisor := tabEar(ctx, s)
 	hearsOnly(t, ctx, "supervisor", supervisor, callerTone, agentTone)
 	hearsOnly(t, ctx, "caller", caller, agentTone)

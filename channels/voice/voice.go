@@ -4,7 +4,7 @@
 //	                                                                        |
 //	agent's tab --bus: channels.CallSubject(id)--> CallSignal ------------> call.go: one goroutine, one select
 //	                                                                        |
-//	       caller's leg (media.UDPLeg)  <== sinks swapped, never SDP ==>  agent's leg (webrtc.go)
+//	       caller's leg (media.UDPLeg)  <== sinks swapped, never SDP ==>  agent's leg (webleg.Leg)
 //
 // A call begins with an INVITE that a trunk may send to a number of ours. It is handed up (Config.Receive) before it is
 // answered, so that no call exists that the house does not know. The caller hears a greeting and presses keys; 0 is
@@ -36,6 +36,7 @@ import (
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
 	"patchbay/channels/voice/sipleg"
+	"patchbay/channels/voice/webleg"
 	"patchbay/server/bus"
 )
 
@@ -53,7 +54,7 @@ type Config struct {
 	RTPMin, RTPMax   int    // ports of SIP legs; 0, 0 = any free ones
 	WebRTCPort       int    // UDP and TCP port of all browser legs; 0 = any free one
 	WebRTCExternalIP string // announced to browsers; "" = the host's own addresses
-	TURN             TURNConfig
+	TURN             webleg.TURNConfig
 	MaxCalls         int // at once; beyond it 503; default 1000
 
 	Keys map[string]string // digit -> prompt; default 1 = hours, 2 = returns. 0 and * have their fixed meaning
@@ -129,8 +130,7 @@ type Voice struct {
 	ports   *media.Ports
 	ports6  *media.Ports // nil: no IPv6
 	pacer   *media.Pacer
-	web     *webRTC
-	turn    *turnServer // nil: none
+	web     *webleg.Stack
 	prompts prompts
 	trunks  *trunks
 	phones  *devices.Registrar // the agents' SIP telephones; nil: without a database
@@ -214,14 +214,9 @@ func (v *Voice) open() (err error) {
 			v.ports6 = media.NewPorts(six, v.cfg.RTPMin, v.cfg.RTPMax)
 		}
 	}
-	if v.web, err = newWebRTC(webRTCConfig{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
-		Pacer: v.pacer, Log: v.log}); err != nil {
+	if v.web, err = webleg.Open(webleg.Config{Listen: netip.AddrPortFrom(local.Addr().Unmap(), uint16(v.cfg.WebRTCPort)), ExternalIP: webIP,
+		TURN: v.cfg.TURN, Pacer: v.pacer, Log: v.log}); err != nil {
 		return err
-	}
-	if v.cfg.TURN.Listen != "" || v.cfg.TURN.TLSListen != "" {
-		if v.turn, err = newTURN(v.cfg.TURN, v.web, webIP, v.log); err != nil {
-			return err
-		}
 	}
 	v.sip, err = sipleg.Open(sipleg.Config{Edge: v.edge, Ports: v.ports, Ports6: v.ports6, Pacer: v.pacer, Log: v.log, Most: 2 * v.cfg.MaxCalls,
 		OnInvite: v.admit, OnRequest: v.outside, OnPanic: func() { v.panics.Add(1) },
@@ -420,11 +415,8 @@ func (v *Voice) Close() error {
 		if v.edge != nil {
 			errs = append(errs, v.edge.Close())
 		}
-		if v.turn != nil {
-			errs = append(errs, v.turn.close())
-		}
 		if v.web != nil {
-			errs = append(errs, v.web.close())
+			errs = append(errs, v.web.Close())
 		}
 		for _, p := range []*media.Ports{v.ports, v.ports6} {
 			if p != nil {
@@ -502,6 +494,16 @@ func (v *Voice) command(ctx context.Context, id int64, sig channels.CallSignal) 
 		return reply.Error
 	}
 	return nil
+}
+
+// ICE is what a browser gets that must reach us through closed networks: our relay with credentials for that user, or
+// nothing when there is none. Any goroutine may ask.
+func (v *Voice) ICE(user string) []channels.ICEServer {
+	r, ok := v.web.Relay(user)
+	if !ok {
+		return []channels.ICEServer{}
+	}
+	return []channels.ICEServer{{URLs: r.URLs, Username: r.Username, Credential: r.Credential}}
 }
 
 // publish sends a frame to an agent's tabs.

@@ -49,7 +49,7 @@ func (v *Voice) webCall(req channels.VoiceRequest) (reply channels.CallReply, er
 	}
 	ctx, cancel := context.WithTimeout(v.callsCtx, 2*v.times.Receive)
 	defer cancel()
-	leg, sdp, err := v.web.newLeg(ctx, req.SDP, nil)
+	leg, sdp, err := v.web.Answer(ctx, req.SDP)
 	if err != nil {
 		v.leave(c)
 		return reply, err

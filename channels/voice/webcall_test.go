@@ -12,32 +12,32 @@ import (
 )
 
 // webCall is a visitor who calls from the web page and is connected.
-func (h *house) webCall(ctx context.Context, visitor string, conversation int64) (*tab, channels.Inbound) {
+func (h *house) webCall(ctx context.Context, visitor string, conversation int64) (*voicetest.Browser, channels.Inbound) {
 	h.t.Helper()
-	b := newTab(h.t)
-	reply := h.ask(channels.VoiceRequest{Type: "web", SDP: b.offer(ctx), Visitor: visitor, Name: "Mira", ConversationID: conversation})
+	b := voicetest.NewBrowser(h.t)
+	reply := h.ask(channels.VoiceRequest{Type: "web", SDP: b.Offer(ctx), Visitor: visitor, Name: "Mira", ConversationID: conversation})
 	if reply.Error != nil || reply.CallID == 0 {
 		h.t.Fatalf("%+v", reply)
 	}
 	in := h.expect(ctx, channels.CallStarted)
-	b.accept(reply.SDP)
-	waitChan(h.t, ctx, b.up, "the visitor's connection")
+	b.Accept(reply.SDP)
+	waitChan(h.t, ctx, b.Up, "the visitor's connection")
 	return b, in
 }
 
 // bothWays has the two speak and proves that each hears the other.
-func bothWays(t *testing.T, ctx context.Context, caller, agent *tab) {
+func bothWays(t *testing.T, ctx context.Context, caller, agent *voicetest.Browser) {
 	t.Helper()
 	const length = 10 * time.Second
 	said, answered, nobody := voicetest.Speech(1, length, 8000), voicetest.Speech(2, length, 8000), voicetest.Speech(3, length, 8000)
-	caller.forget()
-	agent.forget()
+	caller.Forget()
+	agent.Forget()
 	var speaking sync.WaitGroup
-	speaking.Go(func() { caller.play(ctx, voicetest.ULaw(said)) })
-	speaking.Go(func() { agent.play(ctx, voicetest.ULaw(answered)) })
+	speaking.Go(func() { caller.Play(ctx, voicetest.ULaw(said)) })
+	speaking.Go(func() { agent.Play(ctx, voicetest.ULaw(answered)) })
 	speaking.Wait()
-	voicetest.Check(t, "the agent", agent.hears(), said, answered, nobody)
-	voicetest.Check(t, "the customer", caller.hears(), answered, said, nobody)
+	voicetest.Check(t, "the agent", agent.Hears(), said, answered, nobody)
+	voicetest.Check(t, "the customer", caller.Hears(), answered, said, nobody)
 }
 
 // TestWebCall: from the page's offer to the end: greeting, key 0, the agent, both ways, the visitor hangs up.
@@ -49,10 +49,10 @@ func TestWebCall(t *testing.T) {
 	if in.Media != channels.ByWeb || in.From != (channels.Address{Kind: channels.Visitor, Value: "v1"}) || in.Name != "Mira" || in.SIPCallID == "" || in.Channel != channels.Voice {
 		t.Errorf("%+v", in)
 	}
-	if rms := voicetest.RMS(b.hear(ctx, 2*time.Second)); rms < 100 {
+	if rms := voicetest.RMS(b.Hear(ctx, 2*time.Second)); rms < 100 {
 		t.Errorf("no greeting: %.0f", rms)
 	}
-	if reply := h.ask(channels.VoiceRequest{Type: "web", SDP: newTab(t).offer(ctx), Visitor: "v1"}); channels.CodeOf(reply.Error) != channels.Conflict {
+	if reply := h.ask(channels.VoiceRequest{Type: "web", SDP: voicetest.NewBrowser(t).Offer(ctx), Visitor: "v1"}); channels.CodeOf(reply.Error) != channels.Conflict {
 		t.Errorf("a second call of one visitor: %+v", reply)
 	}
 	h.must(ctx, channels.CallSignal{Type: "dtmf", CallID: 1, Visitor: true, Digit: "0"})
@@ -69,8 +69,8 @@ func TestWebCall(t *testing.T) {
 	if in := h.expect(ctx, channels.CallEndedIn); in.Result != completed || in.Reason != "caller hung up" || in.Stats.(callStats).PacketsIn < 400 {
 		t.Errorf("%+v", in)
 	}
-	waitChan(t, ctx, b.gone, "the visitor's connection has ended")
-	waitChan(t, ctx, agent.gone, "the agent's connection has ended")
+	waitChan(t, ctx, b.Gone, "the visitor's connection has ended")
+	waitChan(t, ctx, agent.Gone, "the agent's connection has ended")
 }
 
 // TestWebCallComesBack: the page is loaded anew in mid-call, and changes its network; the agent stays.
@@ -82,18 +82,18 @@ func TestWebCallComesBack(t *testing.T) {
 	h.must(ctx, channels.CallSignal{Type: "dtmf", CallID: 1, Visitor: true, Digit: "0"})
 	h.expect(ctx, channels.Wish)
 	agent := h.join(ctx, 1, 7)
-	first.close() // no goodbye but the DTLS alert
-	second := newTab(t)
-	reply := h.must(ctx, channels.CallSignal{Type: "connect", CallID: 1, Visitor: true, SDP: second.offer(ctx)})
-	second.accept(reply.SDP)
-	waitChan(t, ctx, second.up, "the new page's connection")
-	reply = h.must(ctx, channels.CallSignal{Type: "restart", CallID: 1, Visitor: true, SDP: second.restart(ctx)})
-	second.accept(reply.SDP)
+	first.Close() // no goodbye but the DTLS alert
+	second := voicetest.NewBrowser(t)
+	reply := h.must(ctx, channels.CallSignal{Type: "connect", CallID: 1, Visitor: true, SDP: second.Offer(ctx)})
+	second.Accept(reply.SDP)
+	waitChan(t, ctx, second.Up, "the new page's connection")
+	reply = h.must(ctx, channels.CallSignal{Type: "restart", CallID: 1, Visitor: true, SDP: second.Restart(ctx)})
+	second.Accept(reply.SDP)
 	bothWays(t, ctx, second, agent)
 	for name, sig := range map[string]channels.CallSignal{
 		"an agent's word":     {Type: "hold", Visitor: true, On: true},
-		"somebody's connect":  {Type: "connect", SDP: newTab(t).offer(ctx)},
-		"another agent's":     {Type: "connect", AgentID: 8, SDP: newTab(t).offer(ctx)},
+		"somebody's connect":  {Type: "connect", SDP: voicetest.NewBrowser(t).Offer(ctx)},
+		"another agent's":     {Type: "connect", AgentID: 8, SDP: voicetest.NewBrowser(t).Offer(ctx)},
 		"no offer":            {Type: "connect", Visitor: true},
 		"no key":              {Type: "dtmf", Visitor: true, Digit: "x"},
 		"an unreadable offer": {Type: "restart", Visitor: true, SDP: "hello"},
@@ -104,7 +104,7 @@ func TestWebCallComesBack(t *testing.T) {
 		}
 	}
 	h.must(ctx, channels.CallSignal{Type: "hangup", CallID: 1, AgentID: 7})
-	waitChan(t, ctx, second.gone, "the visitor's connection has ended")
+	waitChan(t, ctx, second.Gone, "the visitor's connection has ended")
 	h.expect(ctx, channels.CallEndedIn)
 }
 
@@ -115,7 +115,7 @@ func TestWebCallEnds(t *testing.T) {
 		t.Parallel()
 		h := newHouse(t, func(c *Config) { c.Times.CallerBack = 300 * time.Millisecond })
 		ctx := testCtx(t)
-		h.ask(channels.VoiceRequest{Type: "web", SDP: newTab(t).offer(ctx), Visitor: "v1"})
+		h.ask(channels.VoiceRequest{Type: "web", SDP: voicetest.NewBrowser(t).Offer(ctx), Visitor: "v1"})
 		h.expect(ctx, channels.CallStarted)
 		if in := h.expect(ctx, channels.CallEndedIn); in.Result != failed || in.Reason != "the caller's browser did not connect" {
 			t.Errorf("%+v", in)
@@ -126,8 +126,8 @@ func TestWebCallEnds(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.Times.CallerBack = 500 * time.Millisecond })
 		ctx := testCtx(t)
 		b, _ := h.webCall(ctx, "v1", 0)
-		b.hear(ctx, time.Second)
-		b.close()
+		b.Hear(ctx, time.Second)
+		b.Close()
 		if in := h.expect(ctx, channels.CallEndedIn); in.Reason != "caller's connection lost" {
 			t.Errorf("%+v", in)
 		}
@@ -142,7 +142,7 @@ func TestWebCallEnds(t *testing.T) {
 		if in := h.expect(ctx, channels.CallEndedIn); in.Result != abandoned || in.Reason != "nobody answered" {
 			t.Errorf("%+v", in)
 		}
-		waitChan(t, ctx, b.gone, "the visitor's connection has ended")
+		waitChan(t, ctx, b.Gone, "the visitor's connection has ended")
 	})
 	t.Run("the house does not take it", func(t *testing.T) {
 		t.Parallel()
@@ -151,10 +151,10 @@ func TestWebCallEnds(t *testing.T) {
 		h.script(func(context.Context, channels.Inbound) (channels.Receipt, error) {
 			return channels.Receipt{}, channels.Fail(channels.NotFound, "no such conversation")
 		})
-		if reply := h.ask(channels.VoiceRequest{Type: "web", SDP: newTab(t).offer(ctx), Visitor: "v1"}); channels.CodeOf(reply.Error) != channels.Unavailable {
+		if reply := h.ask(channels.VoiceRequest{Type: "web", SDP: voicetest.NewBrowser(t).Offer(ctx), Visitor: "v1"}); channels.CodeOf(reply.Error) != channels.Unavailable {
 			t.Errorf("%+v", reply)
 		}
-		for _, req := range []channels.VoiceRequest{{Type: "web", SDP: newTab(t).offer(ctx)}, {Type: "web", SDP: "hello", Visitor: "v2"}} {
+		for _, req := range []channels.VoiceRequest{{Type: "web", SDP: voicetest.NewBrowser(t).Offer(ctx)}, {Type: "web", SDP: "hello", Visitor: "v2"}} {
 			if reply := h.ask(req); reply.Error == nil {
 				t.Errorf("%+v", reply)
 			}
@@ -166,7 +166,7 @@ func TestWebCallEnds(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.MaxCalls = 1 })
 		ctx := testCtx(t)
 		h.webCall(ctx, "v1", 0)
-		if reply := h.ask(channels.VoiceRequest{Type: "web", SDP: newTab(t).offer(ctx), Visitor: "v2"}); channels.CodeOf(reply.Error) != channels.Unavailable {
+		if reply := h.ask(channels.VoiceRequest{Type: "web", SDP: voicetest.NewBrowser(t).Offer(ctx), Visitor: "v2"}); channels.CodeOf(reply.Error) != channels.Unavailable {
 			t.Errorf("%+v", reply)
 		}
 	})

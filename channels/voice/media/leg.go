@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// LegConfig says what a leg negotiated. voice's WebRTC leg uses it directly; a SIP leg comes from NewUDPLeg.
+// LegConfig says what a leg negotiated. webleg uses it directly; a SIP leg comes from NewUDPLeg.
 type LegConfig struct {
 	Format Format // what was negotiated; the zero value is PCMU without keys
 	Pacer  *Pacer

@@ -4,7 +4,7 @@
 //
 //	           reader goroutine                            mutex of the output
 //	socket ->  (SRTP) -> latch -> count -> digits -> Sink  ->  Output -> (SRTP) -> socket
-//	           (UDPLeg, or voice's WebRTC leg)   ^swap        ^ Player, by the Pacer
+//	           (UDPLeg, or webleg's)             ^swap        ^ Player, by the Pacer
 //
 // A Leg is one side of a conversation: what it hears goes to its Sink, what it says comes from its Output. Joining two
 // legs is two swaps (Bridge), holding is a swap and a Player (Hold); the caller's SDP is never touched. An Output keeps

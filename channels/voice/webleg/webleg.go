@@ -1,4 +1,15 @@
-package voice
+// Package webleg is one browser's leg of a call, an agent's, a customer's or a supervisor's: WebRTC by pion to the one
+// side, a media.Leg to the other. It is the counterpart of sipleg.
+//
+//	browser --UDP or TCP, one port--> pion: ICE-lite, DTLS, SRTP --> Leg: one reader --> media.Leg
+//	      '--TURN: UDP, TCP, TLS--> relay (turn.go), which leads to that port and nowhere else
+//
+//	owner --> Stack.Answer(offer), Leg.Restart(offer), Leg.Close      owner <-- Leg.Events: Connected, Disconnected, ...
+//	owner ... media.Leg: sinks swapped by the owner itself
+//
+// The browser always offers and we answer, complete and at once. Its page may be loaded anew (a new leg), or change its
+// network (Restart of the same leg); what that means for the call is the owner's to say.
+package webleg
 
 import (
 	"crypto/ecdsa"
@@ -22,25 +33,35 @@ import (
 	"patchbay/channels/voice/media"
 )
 
-// webRTCConfig is the listener of the browser legs.
-type webRTCConfig struct {
+// Config is what the browser legs need.
+type Config struct {
 	Listen     netip.AddrPort // the one port of all browsers, UDP and TCP; port 0 = any free one
 	ExternalIP netip.Addr     // announced in place of the listener's address (behind NAT, in Docker); zero = none
+	TURN       TURNConfig
 	Pacer      *media.Pacer
 	Log        *slog.Logger
 }
 
-// webRTC makes browser legs: one API object, one certificate and one port for the process, UDP, and TCP for browsers
+// What Answer and Restart say of an offer they cannot take.
+var (
+	ErrTooLong  = errors.New("the browser's offer is too long")
+	ErrOffer    = errors.New("the browser's offer cannot be read")
+	ErrNoAnswer = errors.New("the browser's offer cannot be answered")
+	ErrNoSound  = errors.New("the browser offers no sound that we have")
+)
+
+// Stack makes browser legs: one API object, one certificate and one port for the process, UDP, and TCP for browsers
 // whose network lets nothing else through. It is ICE-lite: the browser finds us, we never search, so an answer is
 // complete at once and nothing trickles. G.711 and telephone-event are all that is offered: a caller's packets reach
 // the browser as they are.
-type webRTC struct {
+type Stack struct {
 	api   *webrtc.API
 	certs []webrtc.Certificate
 	conn  *net.UDPConn
 	tcp   net.Listener
 	mux   ice.UDPMux
 	tcps  ice.TCPMux
+	turn  *turnServer // nil: none
 	pacer *media.Pacer
 	log   *slog.Logger
 }
@@ -69,8 +90,8 @@ const (
 	tcpConnsIP   = 400             // of one address: an office behind one
 )
 
-// newWebRTC opens the port.
-func newWebRTC(cfg webRTCConfig) (*webRTC, error) {
+// Open opens the port, and the relay if there is to be one.
+func Open(cfg Config) (*Stack, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("webrtc key: %w", err)
@@ -92,20 +113,25 @@ func newWebRTC(cfg webRTCConfig) (*webRTC, error) {
 	if err != nil {
 		return nil, fmt.Errorf("webrtc interceptors: %w", err)
 	}
-	w := &webRTC{certs: []webrtc.Certificate{*cert}, pacer: cfg.Pacer, log: cfg.Log}
-	if err := w.listen(cfg.Listen); err != nil {
+	s := &Stack{certs: []webrtc.Certificate{*cert}, pacer: cfg.Pacer, log: cfg.Log}
+	if err := s.listen(cfg.Listen); err != nil {
 		return nil, err
 	}
-	settings, err := w.settings(cfg)
+	settings, err := s.settings(cfg)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("webrtc settings: %w", err), w.close())
+		return nil, errors.Join(fmt.Errorf("webrtc settings: %w", err), s.Close())
 	}
-	w.api = webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
-	return w, nil
+	if cfg.TURN.Listen != "" || cfg.TURN.TLSListen != "" {
+		if s.turn, err = newTURN(cfg.TURN, s.Addr(), cfg.ExternalIP, s.log); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	s.api = webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(settings))
+	return s, nil
 }
 
 // listen opens the port, the same number by UDP and TCP where it may be any.
-func (w *webRTC) listen(at netip.AddrPort) (err error) {
+func (s *Stack) listen(at netip.AddrPort) (err error) {
 	family := "6"
 	switch {
 	case at.Addr().Is4():
@@ -113,41 +139,41 @@ func (w *webRTC) listen(at netip.AddrPort) (err error) {
 	case at.Addr().IsUnspecified():
 		family = "" // both
 	}
-	if w.conn, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at)); err != nil {
+	if s.conn, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at)); err != nil {
 		return fmt.Errorf("webrtc port: %w", err)
 	}
-	if err := w.conn.SetReadBuffer(4 << 20); err != nil {
-		w.log.Warn("webrtc port: small receive buffer", "err", err)
+	if err := s.conn.SetReadBuffer(4 << 20); err != nil {
+		s.log.Warn("webrtc port: small receive buffer", "err", err)
 	}
-	tcp, err := net.Listen("tcp"+family, netip.AddrPortFrom(at.Addr(), w.addr().Port()).String())
+	tcp, err := net.Listen("tcp"+family, netip.AddrPortFrom(at.Addr(), s.Addr().Port()).String())
 	if err != nil && at.Port() == 0 {
 		tcp, err = net.Listen("tcp"+family, at.String())
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("webrtc port: %w", err), w.conn.Close())
+		return errors.Join(fmt.Errorf("webrtc port: %w", err), s.conn.Close())
 	}
-	w.tcp = newCapped(tcp, tcpConns, tcpConnsIP)
+	s.tcp = newCapped(tcp, tcpConns, tcpConnsIP)
 	return nil
 }
 
-func (w *webRTC) settings(cfg webRTCConfig) (webrtc.SettingEngine, error) {
-	s := webrtc.SettingEngine{LoggerFactory: pionLog{w.log}}
-	w.mux = webrtc.NewICEUDPMux(s.LoggerFactory.NewLogger("ice"), w.conn)
-	s.SetLite(true)
-	s.SetICEUDPMux(w.mux)
-	w.tcps = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: w.tcp, Logger: s.LoggerFactory.NewLogger("ice"), ReadBufferSize: 64,
+func (s *Stack) settings(cfg Config) (webrtc.SettingEngine, error) {
+	set := webrtc.SettingEngine{LoggerFactory: pionLog{s.log}}
+	s.mux = webrtc.NewICEUDPMux(set.LoggerFactory.NewLogger("ice"), s.conn)
+	set.SetLite(true)
+	set.SetICEUDPMux(s.mux)
+	s.tcps = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: s.tcp, Logger: set.LoggerFactory.NewLogger("ice"), ReadBufferSize: 64,
 		WriteBufferSize: tcpAhead, FirstStunBindTimeout: tcpFirstWord, AliveDurationForConnFromStun: tcpFirstWord})
-	s.SetICETCPMux(w.tcps)
-	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6})
-	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	s.SetICETimeouts(iceDisconnected, iceFailed, iceKeepAlive)
-	s.SetIncludeLoopbackCandidate(cfg.Listen.Addr().IsLoopback() || cfg.Listen.Addr().IsUnspecified() && onlyLoopback())
+	set.SetICETCPMux(s.tcps)
+	set.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6})
+	set.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	set.SetICETimeouts(iceDisconnected, iceFailed, iceKeepAlive)
+	set.SetIncludeLoopbackCandidate(cfg.Listen.Addr().IsLoopback() || cfg.Listen.Addr().IsUnspecified() && onlyLoopback())
 	// GCM costs a third of AES-CM with SHA-1.
-	s.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+	set.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
 	if !cfg.ExternalIP.IsValid() {
-		return s, nil
+		return set, nil
 	}
-	return s, s.SetICEAddressRewriteRules(webrtc.ICEAddressRewriteRule{
+	return set, set.SetICEAddressRewriteRules(webrtc.ICEAddressRewriteRule{
 		External: []string{cfg.ExternalIP.String()}, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
 	})
 }
@@ -161,15 +187,19 @@ func onlyLoopback() bool {
 	})
 }
 
-// addr is where the browsers' packets arrive.
-func (w *webRTC) addr() netip.AddrPort {
-	return w.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+// Addr is where the browsers' packets arrive.
+func (s *Stack) Addr() netip.AddrPort {
+	return s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
-// close frees the port. The legs must have been closed.
-func (w *webRTC) close() error {
-	err := errors.Join(w.mux.Close(), w.tcps.Close())
-	if cerr := w.conn.Close(); !errors.Is(cerr, net.ErrClosed) {
+// Close frees the ports. The legs must have been closed.
+func (s *Stack) Close() error {
+	var err error
+	if s.turn != nil {
+		err = s.turn.close()
+	}
+	err = errors.Join(err, s.mux.Close(), s.tcps.Close())
+	if cerr := s.conn.Close(); !errors.Is(cerr, net.ErrClosed) {
 		err = errors.Join(err, cerr)
 	}
 	return err

@@ -1,4 +1,4 @@
-package voice
+package webleg
 
 import (
 	"context"
@@ -30,22 +30,13 @@ import (
 
 const turnSecret = "a secret of several nodes"
 
-// turnRoom is a webRTC with a relay beside it, by UDP, TCP and TLS.
-func turnRoom(t *testing.T, others ...netip.AddrPort) (*webRTC, *turnServer) {
+// turnRoom is a stack with a relay beside it, by UDP, TCP and TLS.
+func turnRoom(t *testing.T, others ...netip.AddrPort) *Stack {
 	t.Helper()
-	w := webRoom(t, netip.Addr{})
 	cert, key := certFiles(t)
-	s, err := newTURN(TURNConfig{Listen: "127.0.0.1:0", TLSListen: "127.0.0.1:0", CertFile: cert, KeyFile: key, Secret: turnSecret, Media: others},
-		w, netip.Addr{}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.close(); err != nil {
-			t.Error(err)
-		}
+	return webRoom(t, func(c *Config) {
+		c.TURN = TURNConfig{Listen: "127.0.0.1:0", TLSListen: "127.0.0.1:0", CertFile: cert, KeyFile: key, Secret: turnSecret, Media: others}
 	})
-	return w, s
 }
 
 func certFiles(t *testing.T) (cert, key string) {
@@ -89,28 +80,29 @@ func at(t *testing.T, s *turnServer, scheme, transport string) netip.AddrPort {
 
 // TestRelay: a browser that may use nothing but the relay. (By TLS: coturn's client, which takes our certificate.)
 func TestRelay(t *testing.T) {
-	w, s := turnRoom(t)
-	ctx := webCtx(t)
+	w := turnRoom(t)
+	s := w.turn
+	ctx := testCtx(t)
 	for _, kind := range [][2]string{{"turn", "udp"}, {"turn", "tcp"}} {
 		began := time.Now()
-		servers := s.ice("agent-7")[0]
-		b := newTabWith(t, webrtc.Configuration{ICETransportPolicy: webrtc.ICETransportPolicyRelay, ICEServers: []webrtc.ICEServer{{
+		servers, _ := w.Relay("agent-7")
+		b := voicetest.NewBrowserWith(t, voicetest.BrowserConfig{WebRTC: webrtc.Configuration{ICETransportPolicy: webrtc.ICETransportPolicyRelay, ICEServers: []webrtc.ICEServer{{
 			URLs:     []string{kind[0] + ":" + at(t, s, kind[0], kind[1]).String() + "?transport=" + kind[1]},
-			Username: servers.Username, Credential: servers.Credential}}})
-		leg, sdp, err := w.newLeg(ctx, b.offer(ctx), nil)
+			Username: servers.Username, Credential: servers.Credential}}}})
+		leg, sdp, err := w.Answer(ctx, b.Offer(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.accept(sdp)
-		nextEvent(t, ctx, leg, legConnected)
-		waitChan(t, ctx, b.up, "the browser's connection")
+		b.Accept(sdp)
+		nextEvent(t, ctx, leg, Connected)
+		waitChan(t, ctx, b.Up, "the browser's connection")
 		t.Logf("%v: connected in %v", kind, time.Since(began))
 		leg.Swap(leg.Out())
 		said, nobody := voicetest.Speech(1, 9*time.Second, 8000), voicetest.Speech(3, 9*time.Second, 8000)
-		b.play(ctx, voicetest.ULaw(said))
-		voicetest.Check(t, strings.Join(kind[:], " "), b.hears(), said, nobody)
-		b.close()
-		if err := leg.close(); err != nil {
+		b.Play(ctx, voicetest.ULaw(said))
+		voicetest.Check(t, strings.Join(kind[:], " "), b.Hears(), said, nobody)
+		b.Close()
+		if err := leg.Close(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -144,8 +136,8 @@ func echo(t *testing.T, listen string) netip.AddrPort {
 func TestRelayWithCoturn(t *testing.T) {
 	program := voicetest.Need(t, "turnutils_uclient")
 	media := echo(t, "127.0.0.1:0") // another node's
-	_, s := turnRoom(t, media)
-	ctx := webCtx(t)
+	s := turnRoom(t, media).turn
+	ctx := testCtx(t)
 	run := func(secret string, listener netip.AddrPort, peer netip.AddrPort, more ...string) (string, error) {
 		args := append([]string{"-p", strconv.Itoa(int(listener.Port())), "-u", "agent7", "-W", secret, "-c", "-n", "20", "-l", "160",
 			"-e", peer.Addr().String(), "-r", strconv.Itoa(int(peer.Port()))}, more...)
@@ -180,7 +172,7 @@ func relayClient(t *testing.T, s *turnServer, user string) (*turn.Client, net.Pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	servers := s.ice(user)[0]
+	servers, _ := s.credentials(user)
 	server := at(t, s, "turn", "udp").String()
 	client, err := turn.NewClient(&turn.ClientConfig{STUNServerAddr: server, TURNServerAddr: server, Username: servers.Username,
 		Password: servers.Credential, Realm: turnRealm, Conn: conn})
@@ -203,7 +195,7 @@ func relayClient(t *testing.T, s *turnServer, user string) (*turn.Client, net.Pa
 func TestRelayLeadsNowhereElse(t *testing.T) {
 	media := echo(t, "127.0.0.1:0")
 	private := echo(t, "127.0.0.1:0") // our SIP, say
-	_, s := turnRoom(t, media)
+	s := turnRoom(t, media).turn
 	client, relay := relayClient(t, s, "agent-7")
 	for _, lan := range []string{"192.168.1.1", "10.0.0.5", "169.254.169.254", "172.17.0.1", "127.0.0.2", "8.8.8.8", "0.0.0.0", "224.0.0.1"} {
 		if err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(lan), Port: 80}); err == nil {
@@ -242,7 +234,7 @@ func TestRelayLeadsNowhereElse(t *testing.T) {
 
 // TestRelayQuota: one user takes so many relays and no more; another is not concerned.
 func TestRelayQuota(t *testing.T) {
-	_, s := turnRoom(t)
+	s := turnRoom(t).turn
 	for range turnPerUser {
 		relayClient(t, s, "agent-7")
 	}

@@ -1,4 +1,4 @@
-package voice
+package webleg
 
 import (
 	"crypto/hmac"
@@ -21,8 +21,6 @@ import (
 	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 	"golang.org/x/time/rate"
-
-	"patchbay/channels"
 )
 
 // TURNConfig is the relay for browsers in closed networks. It is off while Listen and TLSListen are "".
@@ -31,7 +29,7 @@ type TURNConfig struct {
 	TLSListen string           // TCP with TLS: "0.0.0.0:443"; "" = none
 	CertFile  string           // PEM, for TLSListen; read again when it changes
 	KeyFile   string           //
-	Host      string           // how browsers reach us; "" = WebRTCExternalIP, else the address of Listen
+	Host      string           // how browsers reach us; "" = Config.ExternalIP, else the address of Listen
 	Secret    string           // of the credentials, the same on all nodes; "" = one made at the start
 	Media     []netip.AddrPort // where other nodes' browser legs listen, as they announce it
 }
@@ -64,22 +62,27 @@ type turnServer struct {
 	users map[string]int // their allocations
 }
 
-// ICE is what a browser gets that must reach us through closed networks: our relay with credentials for that user, or
-// nothing when there is none. Any goroutine may ask.
-func (v *Voice) ICE(user string) []channels.ICEServer {
-	if v.turn == nil {
-		return []channels.ICEServer{}
-	}
-	return v.turn.ice(user)
+// Relay is what a browser is told of our relay.
+type Relay struct {
+	URLs                 []string
+	Username, Credential string
 }
 
-// newTURN opens the listeners. web is this node's media.
-func newTURN(cfg TURNConfig, web *webRTC, external netip.Addr, log *slog.Logger) (_ *turnServer, err error) {
+// Relay gives a user credentials; false: there is no relay. Any goroutine may ask.
+func (s *Stack) Relay(user string) (Relay, bool) {
+	if s.turn == nil {
+		return Relay{}, false
+	}
+	return s.turn.credentials(user)
+}
+
+// newTURN opens the listeners. web is where this node's media is.
+func newTURN(cfg TURNConfig, web netip.AddrPort, external netip.Addr, log *slog.Logger) (_ *turnServer, err error) {
 	s := &turnServer{secret: cfg.Secret, log: log, media: map[netip.AddrPort]netip.AddrPort{}, users: map[string]int{}}
 	if s.secret == "" {
 		s.secret = rand.Text()
 	}
-	relay := s.reach(web.addr(), external, cfg.Media)
+	relay := s.reach(web, external, cfg.Media)
 	var closers []interface{ Close() error }
 	defer func() {
 		if err != nil {
@@ -249,14 +252,14 @@ func (s *turnServer) permits(_ net.Addr, peer net.IP) bool {
 	return s.port != 0 && slices.Contains(machineAddresses(), ip)
 }
 
-// ice makes credentials, good for that user and ten minutes.
-func (s *turnServer) ice(user string) []channels.ICEServer {
+// credentials are good for that user and ten minutes.
+func (s *turnServer) credentials(user string) (Relay, bool) {
 	name, password, err := turn.GenerateLongTermTURNRESTCredentials(s.secret, user, turnLife)
 	if err != nil {
 		s.log.Error("turn credentials", "err", err)
-		return nil
+		return Relay{}, false
 	}
-	return []channels.ICEServer{{URLs: s.urls, Username: name, Credential: password}}
+	return Relay{URLs: s.urls, Username: name, Credential: password}, true
 }
 
 // auth is the long-term credential of a name that holds its own end (draft-uberti-behave-turn-rest). The end is asked

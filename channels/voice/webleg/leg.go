@@ -1,4 +1,4 @@
-package voice
+package webleg
 
 import (
 	"context"
@@ -18,27 +18,26 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
-	"patchbay/channels"
 	"patchbay/channels/voice/media"
 )
 
-// legEvent is what happens to a browser's connection.
-type legEvent string
+// Event is what happens to a browser's connection.
+type Event string
 
 const (
-	legConnected    legEvent = "connected"    // sound can flow, also again after legDisconnected
-	legDisconnected legEvent = "disconnected" // nothing heard for 5 s; may come back
-	legFailed       legEvent = "failed"       // will not come back
-	legClosed       legEvent = "closed"       // last event; the channel is closed behind it
+	Connected    Event = "connected"    // sound can flow, also again after Disconnected
+	Disconnected Event = "disconnected" // nothing heard for 5 s; may come back
+	Failed       Event = "failed"       // will not come back
+	Closed       Event = "closed"       // last event; the channel is closed behind it
 )
 
-// browserLeg is somebody's browser in a call, an agent's, a customer's or a supervisor's: a media.Leg over WebRTC.
-type browserLeg struct {
+// Leg is somebody's browser in a call.
+type Leg struct {
 	*media.Leg
 	pc     *webrtc.PeerConnection
-	track  *browserTrack
+	track  *track
 	log    *slog.Logger
-	events chan legEvent
+	events chan Event
 
 	malformed atomic.Uint64
 	mu        sync.Mutex // guards what follows, and sending on events against closing it
@@ -48,19 +47,19 @@ type browserLeg struct {
 	closeErr  error
 }
 
-// newLeg answers a browser's offer. The answer holds all our candidates. onDTMF: see media.LegConfig. The leg
-// lives until close; events tells what becomes of its connection.
-func (w *webRTC) newLeg(ctx context.Context, offerSDP string, onDTMF func(digit byte)) (_ *browserLeg, answerSDP string, err error) {
-	pc, err := w.api.NewPeerConnection(webrtc.Configuration{Certificates: w.certs})
+// Answer makes a leg for a browser's offer. The answer holds all our candidates. The leg lives until Close; Events tells
+// what becomes of its connection.
+func (s *Stack) Answer(ctx context.Context, offer string) (_ *Leg, answer string, err error) {
+	pc, err := s.api.NewPeerConnection(webrtc.Configuration{Certificates: s.certs})
 	if err != nil {
 		return nil, "", fmt.Errorf("browser leg: %w", err)
 	}
-	l := &browserLeg{pc: pc, log: w.log, events: make(chan legEvent, 16)}
-	l.track = &browserTrack{leg: l}
-	l.Leg = media.NewLeg(media.LegConfig{Pacer: w.pacer, OnDTMF: onDTMF, Send: l.track.send})
+	l := &Leg{pc: pc, log: s.log, events: make(chan Event, 16)}
+	l.track = &track{leg: l}
+	l.Leg = media.NewLeg(media.LegConfig{Pacer: s.pacer, Send: l.track.send})
 	defer func() {
 		if err != nil {
-			_ = l.close()
+			_ = l.Close()
 		}
 	}()
 	pc.OnConnectionStateChange(l.connectionState)
@@ -71,31 +70,36 @@ func (w *webRTC) newLeg(ctx context.Context, offerSDP string, onDTMF func(digit 
 	}
 	l.readers.Add(1)
 	go l.readReports(sender.Read)
-	answerSDP, err = l.answer(ctx, offerSDP)
-	if err != nil {
+	if answer, err = l.answer(ctx, offer); err != nil {
 		return nil, "", err
 	}
-	return l, answerSDP, nil
+	return l, answer, nil
 }
 
-// answer takes an offer of the browser: its first, or one of an ICE restart after a change of network, which goes on
-// with the same connection.
-func (l *browserLeg) answer(ctx context.Context, offerSDP string) (string, error) {
+// Restart answers an ICE restart after a change of network; it goes on with the same connection.
+func (l *Leg) Restart(ctx context.Context, offer string) (answer string, err error) {
+	return l.answer(ctx, offer)
+}
+
+// Events tells what happens to the connection; it is closed behind Closed.
+func (l *Leg) Events() <-chan Event { return l.events }
+
+func (l *Leg) answer(ctx context.Context, offerSDP string) (string, error) {
 	if len(offerSDP) > maxOffer {
-		return "", channels.FailField(channels.TooLarge, "sdp", "the offer is too long")
+		return "", ErrTooLong
 	}
 	if !hasG711(offerSDP) {
-		return "", errNoG711
+		return "", ErrNoSound
 	}
 	offer := webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offerSDP}
 	if err := l.pc.SetRemoteDescription(offer); err != nil {
 		l.log.Debug("browser offer", "err", err)
-		return "", channels.FailField(channels.Invalid, "sdp", "the browser's offer cannot be read")
+		return "", ErrOffer
 	}
 	answer, err := l.pc.CreateAnswer(nil)
 	if err != nil {
 		l.log.Debug("browser answer", "err", err)
-		return "", channels.FailField(channels.Invalid, "sdp", "the browser's offer cannot be answered")
+		return "", ErrNoAnswer
 	}
 	gathered := webrtc.GatheringCompletePromise(l.pc)
 	if err := l.pc.SetLocalDescription(answer); err != nil {
@@ -108,12 +112,10 @@ func (l *browserLeg) answer(ctx context.Context, offerSDP string) (string, error
 	}
 	local := l.pc.LocalDescription()
 	if local == nil || !hasG711(local.SDP) {
-		return "", errNoG711
+		return "", ErrNoSound
 	}
 	return local.SDP, nil
 }
-
-var errNoG711 = channels.FailField(channels.Invalid, "sdp", "the browser offers no G.711 sound")
 
 // hasG711 says whether a description takes an audio stream with G.711; a refused one has port 0 (RFC 3264 section 6).
 // The offer is asked too: to one that shares only telephone-event with us pion answers with all we have.
@@ -129,15 +131,15 @@ func hasG711(sdp string) bool {
 }
 
 // connectionState runs on pion's goroutine.
-func (l *browserLeg) connectionState(s webrtc.PeerConnectionState) {
-	var e legEvent
+func (l *Leg) connectionState(s webrtc.PeerConnectionState) {
+	var e Event
 	switch s {
 	case webrtc.PeerConnectionStateConnected:
-		e = legConnected
+		e = Connected
 	case webrtc.PeerConnectionStateDisconnected:
-		e = legDisconnected
+		e = Disconnected
 	case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed: // closed by the browser's DTLS alert
-		e = legFailed
+		e = Failed
 	default:
 		return
 	}
@@ -153,7 +155,7 @@ func (l *browserLeg) connectionState(s webrtc.PeerConnectionState) {
 }
 
 // read is the leg's one reader of sound; pion gives it a goroutine of its own.
-func (l *browserLeg) read(t *webrtc.TrackRemote, from *webrtc.RTPReceiver) {
+func (l *Leg) read(t *webrtc.TrackRemote, from *webrtc.RTPReceiver) {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
@@ -188,7 +190,7 @@ func (l *browserLeg) read(t *webrtc.TrackRemote, from *webrtc.RTPReceiver) {
 }
 
 // readReports reads the browser's RTCP, about our sound or beside theirs. The interceptors see on this way what their own reports must answer.
-func (l *browserLeg) readReports(read func([]byte) (int, interceptor.Attributes, error)) {
+func (l *Leg) readReports(read func([]byte) (int, interceptor.Attributes, error)) {
 	defer l.readers.Done()
 	b := make([]byte, media.MaxPacket)
 	for {
@@ -217,15 +219,15 @@ func (l *browserLeg) readReports(read func([]byte) (int, interceptor.Attributes,
 }
 
 // Stats adds what the leg itself counts.
-func (l *browserLeg) Stats() media.Stats {
+func (l *Leg) Stats() media.Stats {
 	s := l.Leg.Stats()
 	s.Malformed = l.malformed.Load()
 	return s
 }
 
-// close ends the connection and waits for its goroutines; not from a Sink, OnDTMF or pion callback. It may be called
+// Close ends the connection and waits for its goroutines; not from a Sink or a pion callback. It may be called
 // twice.
-func (l *browserLeg) close() error {
+func (l *Leg) Close() error {
 	l.closeOnce.Do(func() {
 		l.CloseOutput()
 		l.Swap(media.Discard)
@@ -235,7 +237,7 @@ func (l *browserLeg) close() error {
 		l.closeErr = l.pc.GracefulClose()
 		l.readers.Wait()
 		select {
-		case l.events <- legClosed:
+		case l.events <- Closed:
 		default:
 		}
 		close(l.events)
@@ -243,10 +245,10 @@ func (l *browserLeg) close() error {
 	return l.closeErr
 }
 
-// browserTrack is the sound we send to the browser. Sequence and timestamp are the Output's; pion's own
+// track is the sound we send to the browser. Sequence and timestamp are the Output's; pion's own
 // TrackLocalStaticRTP would also force the codec's payload type on telephone-events.
-type browserTrack struct {
-	leg *browserLeg
+type track struct {
+	leg *Leg
 
 	mu     sync.Mutex // bind and unbind against send, which the output serialises
 	out    webrtc.TrackLocalWriter
@@ -257,7 +259,7 @@ type browserTrack struct {
 var errUnbound = errors.New("browser leg not connected")
 
 // Bind is pion's: what was negotiated.
-func (t *browserTrack) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
 	var format media.Format
 	codec := -1
 	list := c.CodecParameters()
@@ -283,7 +285,7 @@ func (t *browserTrack) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParamete
 }
 
 // Unbind is pion's: the connection ends.
-func (t *browserTrack) Unbind(webrtc.TrackLocalContext) error {
+func (t *track) Unbind(webrtc.TrackLocalContext) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.out = nil
@@ -291,7 +293,7 @@ func (t *browserTrack) Unbind(webrtc.TrackLocalContext) error {
 }
 
 // send puts one packet of the Output on the wire.
-func (t *browserTrack) send(b []byte) error {
+func (t *track) send(b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.out == nil {
@@ -306,7 +308,7 @@ func (t *browserTrack) send(b []byte) error {
 	return err
 }
 
-func (t *browserTrack) ID() string                { return "call" }
-func (t *browserTrack) RID() string               { return "" }
-func (t *browserTrack) StreamID() string          { return "patchbay" }
-func (t *browserTrack) Kind() webrtc.RTPCodecType { return webrtc.RTPCodecTypeAudio }
+func (t *track) ID() string                { return "call" }
+func (t *track) RID() string               { return "" }
+func (t *track) StreamID() string          { return "patchbay" }
+func (t *track) Kind() webrtc.RTPCodecType { return webrtc.RTPCodecTypeAudio }

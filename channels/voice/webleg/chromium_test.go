@@ -1,4 +1,4 @@
-package voice
+package webleg
 
 import (
 	"bytes"
@@ -65,10 +65,10 @@ func TestBrowserLeg(t *testing.T) {
 		t.Skip("SKIP: browser tests run by deploy/browser-test.sh")
 	}
 	program := voicetest.Need(t, "chromium")
-	w, ctx := webRoom(t, netip.Addr{}), webCtx(t)
-	ports := media.NewPorts(loopback, 0, 0)
+	w, ctx := webRoom(t), testCtx(t)
+	ports := media.NewPorts(netip.MustParseAddr("127.0.0.1"), 0, 0)
 	t.Cleanup(func() { _ = ports.Close() })
-	phone := voicetest.NewRTP(t, loopback)
+	phone := voicetest.NewRTP(t, netip.MustParseAddr("127.0.0.1"))
 	leg, err := media.NewUDPLeg(media.Config{
 		Ports: ports, Pacer: w.pacer, Remote: media.Remote{Addr: phone.Addr(), Format: media.Format{Events: 101}},
 	})
@@ -79,7 +79,7 @@ func TestBrowserLeg(t *testing.T) {
 	leg.SDPSent()
 	phone.SetRemote(leg.LocalAddr(), media.TypePCMU, 101)
 
-	legs, failed := make(chan *browserLeg, 1), make(chan string, 4)
+	legs, failed := make(chan *Leg, 1), make(chan string, 4)
 	press := make(chan struct{})
 	var mu sync.Mutex
 	var heard chromiumEars
@@ -90,7 +90,7 @@ func TestBrowserLeg(t *testing.T) {
 	})
 	mux.HandleFunc("POST /offer", func(rw http.ResponseWriter, r *http.Request) {
 		offer, _ := io.ReadAll(r.Body)
-		l, answer, err := w.newLeg(ctx, string(offer), nil)
+		l, answer, err := w.Answer(ctx, string(offer))
 		if err != nil {
 			failed <- err.Error() + "\n" + string(offer)
 			return
@@ -129,7 +129,7 @@ func TestBrowserLeg(t *testing.T) {
 	voicetest.WriteWAV(t, filepath.Join(dir, "mic.wav"), voicetest.Speech(2, 30*time.Second, 48000), 48000)
 	stop := startChromium(t, program, dir, server.URL)
 
-	var agent *browserLeg
+	var agent *Leg
 	select {
 	case agent = <-legs:
 	case why := <-failed:
@@ -137,8 +137,8 @@ func TestBrowserLeg(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("no offer")
 	}
-	t.Cleanup(func() { _ = agent.close() })
-	nextEvent(t, ctx, agent, legConnected)
+	t.Cleanup(func() { _ = agent.Close() })
+	nextEvent(t, ctx, agent, Connected)
 	media.Bridge(leg.Leg, agent.Leg)
 	phone.Play(ctx, voicetest.ULaw(caller))
 	close(press)
@@ -160,7 +160,7 @@ func TestBrowserLeg(t *testing.T) {
 	t.Logf("browser leg: %+v", agent.Stats())
 	t.Logf("Chromium: %s", <-stats)
 	stop() // no goodbye
-	nextEvent(t, ctx, agent, legDisconnected)
+	nextEvent(t, ctx, agent, Disconnected)
 }
 
 // chromiumEars places what the page has heard by its own clock, at 8 kHz.

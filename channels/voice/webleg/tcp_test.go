@@ -1,4 +1,4 @@
-package voice
+package webleg
 
 import (
 	"errors"
@@ -19,34 +19,34 @@ import (
 
 // TestBrowserByTCP: a network that lets no UDP through.
 func TestBrowserByTCP(t *testing.T) {
-	w, ctx := webRoom(t, netip.Addr{}), webCtx(t)
-	b := newTab(t, webrtc.NetworkTypeTCP4)
+	w, ctx := webRoom(t), testCtx(t)
+	b := voicetest.NewBrowserWith(t, voicetest.BrowserConfig{Networks: []webrtc.NetworkType{webrtc.NetworkTypeTCP4}})
 	began := time.Now()
-	agent, sdp, err := w.newLeg(ctx, b.offer(ctx), nil)
+	agent, sdp, err := w.Answer(ctx, b.Offer(ctx))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = agent.close() })
+	t.Cleanup(func() { _ = agent.Close() })
 	if !strings.Contains(sdp, "tcptype passive") {
 		t.Fatalf("no TCP in the answer:\n%s", sdp)
 	}
-	b.accept(sdp)
-	nextEvent(t, ctx, agent, legConnected)
-	waitChan(t, ctx, b.up, "the browser's connection")
+	b.Accept(sdp)
+	nextEvent(t, ctx, agent, Connected)
+	waitChan(t, ctx, b.Up, "the browser's connection")
 	t.Logf("connected in %v", time.Since(began))
 	agent.Swap(agent.Out()) // an echo
 	said, nobody := voicetest.Speech(1, 10*time.Second, 8000), voicetest.Speech(3, 10*time.Second, 8000)
-	b.play(ctx, voicetest.ULaw(said))
-	voicetest.Check(t, "by TCP", b.hears(), said, nobody)
+	b.Play(ctx, voicetest.ULaw(said))
+	voicetest.Check(t, "by TCP", b.Hears(), said, nobody)
 	until(t, ctx, "the browser's report", func() bool { return agent.Stats().RoundTrip > 0 })
 	t.Logf("%+v", agent.Stats())
 }
 
 // TestTCPStrangers: who connects and says nothing, or nonsense, is gone after a moment and does not keep others out.
 func TestTCPStrangers(t *testing.T) {
-	w, ctx := webRoom(t, netip.Addr{}), webCtx(t)
+	w, ctx := webRoom(t), testCtx(t)
 	for _, word := range []string{"", "GET / HTTP/1.1\r\n\r\n", "\x00\x14" + strings.Repeat("x", 20)} {
-		conn, err := net.Dial("tcp", w.addr().String())
+		conn, err := net.Dial("tcp", w.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,16 +124,16 @@ func TestCapped(t *testing.T) {
 
 // TestStalledBrowser: a browser that stops reading its TCP connection costs dropped packets, never a blocked writer.
 func TestStalledBrowser(t *testing.T) {
-	w, ctx := webRoom(t, netip.Addr{}), webCtx(t)
+	w, ctx := webRoom(t), testCtx(t)
 	between, stall := stallingProxy(t, w.tcp.Addr().String())
-	b := newTab(t, webrtc.NetworkTypeTCP4)
-	agent, sdp, err := w.newLeg(ctx, b.offer(ctx), nil)
+	b := voicetest.NewBrowserWith(t, voicetest.BrowserConfig{Networks: []webrtc.NetworkType{webrtc.NetworkTypeTCP4}})
+	agent, sdp, err := w.Answer(ctx, b.Offer(ctx))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = agent.close() })
-	b.accept(strings.ReplaceAll(sdp, fmt.Sprintf(" %d typ host tcptype", w.addr().Port()), fmt.Sprintf(" %d typ host tcptype", between.Port())))
-	nextEvent(t, ctx, agent, legConnected)
+	t.Cleanup(func() { _ = agent.Close() })
+	b.Accept(strings.ReplaceAll(sdp, fmt.Sprintf(" %d typ host tcptype", w.Addr().Port()), fmt.Sprintf(" %d typ host tcptype", between.Port())))
+	nextEvent(t, ctx, agent, Connected)
 	stall()
 	p, sound := new(media.Packet), make([]byte, media.FrameSamples)
 	p.PayloadType = media.TypePCMU

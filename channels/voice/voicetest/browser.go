@@ -1,0 +1,248 @@
+package voicetest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"patchbay/channels/voice/media"
+)
+
+// Browser is somebody's browser: a pion peer with a microphone and ears, on loopback.
+type Browser struct {
+	Up   chan struct{} // closed when it is connected
+	Gone chan struct{} // closed when the other side has ended it
+	Keys chan byte     // that were pressed towards it
+
+	t    testing.TB
+	pc   *webrtc.PeerConnection
+	mic  *webrtc.TrackLocalStaticRTP
+	once sync.Once
+	lost sync.Once
+	down sync.Once
+
+	mu    sync.Mutex
+	heard []byte
+	first uint32
+}
+
+// BrowserConfig is what a browser may have of its own; the zero value is one in an open network.
+type BrowserConfig struct {
+	WebRTC   webrtc.Configuration
+	Networks []webrtc.NetworkType // it can use; nil: UDP
+}
+
+const mimeEvent = "audio/telephone-event"
+
+// browserCodecs have the numbers that browsers give them.
+var browserCodecs = []webrtc.RTPCodecParameters{
+	{PayloadType: 0, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: media.Rate}},
+	{PayloadType: 8, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMA, ClockRate: media.Rate}},
+	{PayloadType: 126, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: mimeEvent, ClockRate: media.Rate}},
+}
+
+// NewBrowser opens a browser; it is closed with the test.
+func NewBrowser(t testing.TB) *Browser {
+	t.Helper()
+	return NewBrowserWith(t, BrowserConfig{})
+}
+
+// NewBrowserWith opens a browser with something of its own.
+func NewBrowserWith(t testing.TB, cfg BrowserConfig) *Browser {
+	t.Helper()
+	if cfg.Networks == nil {
+		cfg.Networks = []webrtc.NetworkType{webrtc.NetworkTypeUDP4}
+	}
+	engine := &webrtc.MediaEngine{}
+	for _, c := range browserCodecs {
+		if err := engine.RegisterCodec(c, webrtc.RTPCodecTypeAudio); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var settings webrtc.SettingEngine
+	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetNetworkTypes(cfg.Networks)
+	registry := &interceptor.Registry{}
+	if err := webrtc.ConfigureRTCPReports(registry); err != nil {
+		t.Fatal(err)
+	}
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings), webrtc.WithInterceptorRegistry(registry))
+	pc, err := api.NewPeerConnection(cfg.WebRTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Browser{t: t, pc: pc, Up: make(chan struct{}), Gone: make(chan struct{}), Keys: make(chan byte, 16)}
+	if b.mic, err = webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: media.Rate}, "mic", "tab"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pc.AddTrack(b.mic); err != nil {
+		t.Fatal(err)
+	}
+	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		if s == webrtc.PeerConnectionStateConnected {
+			b.once.Do(func() { close(b.Up) })
+		}
+		if s == webrtc.PeerConnectionStateClosed || s == webrtc.PeerConnectionStateFailed {
+			b.lost.Do(func() { close(b.Gone) })
+		}
+	})
+	pc.OnTrack(b.listen)
+	t.Cleanup(b.Close)
+	return b
+}
+
+// Close ends the browser as a closed tab does.
+func (b *Browser) Close() {
+	b.down.Do(func() {
+		if err := b.pc.GracefulClose(); err != nil {
+			b.t.Error(err)
+		}
+	})
+}
+
+// Offer begins, with all candidates.
+func (b *Browser) Offer(ctx context.Context) string {
+	b.t.Helper()
+	return b.offers(ctx, nil)
+}
+
+// Restart offers an ICE restart, as after a change of network.
+func (b *Browser) Restart(ctx context.Context) string {
+	b.t.Helper()
+	return b.offers(ctx, &webrtc.OfferOptions{ICERestart: true})
+}
+
+func (b *Browser) offers(ctx context.Context, how *webrtc.OfferOptions) string {
+	b.t.Helper()
+	offer, err := b.pc.CreateOffer(how)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	gathered := webrtc.GatheringCompletePromise(b.pc)
+	if err := b.pc.SetLocalDescription(offer); err != nil {
+		b.t.Fatal(err)
+	}
+	select {
+	case <-gathered:
+	case <-ctx.Done():
+		b.t.Fatalf("candidates: %v", ctx.Err())
+	}
+	return b.pc.LocalDescription().SDP
+}
+
+// Accept takes the answer.
+func (b *Browser) Accept(answer string) {
+	b.t.Helper()
+	if err := b.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *Browser) listen(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
+	go func() { // RTCP is seen by who reads it
+		for {
+			if _, _, err := r.ReadRTCP(); err != nil {
+				return
+			}
+		}
+	}()
+	for {
+		p, _, err := tr.ReadRTP()
+		if err != nil {
+			return
+		}
+		b.mu.Lock()
+		switch p.PayloadType {
+		case media.TypePCMU, media.TypePCMA:
+			if len(b.heard) == 0 {
+				b.first = p.Timestamp
+			}
+			if at := int(int32(p.Timestamp - b.first)); at >= 0 && at < 1<<24 {
+				for len(b.heard) < at+len(p.Payload) {
+					b.heard = append(b.heard, media.ULawSilence)
+				}
+				copy(b.heard[at:], p.Payload)
+			}
+		default:
+			if len(p.Payload) >= 4 && p.Marker {
+				select {
+				case b.Keys <- "0123456789*#ABCD"[p.Payload[0]&15]:
+				default:
+				}
+			}
+		}
+		b.mu.Unlock()
+	}
+}
+
+// Play speaks into the microphone, µ-law in packets of 20 ms.
+func (b *Browser) Play(ctx context.Context, sound []byte) {
+	tick := time.NewTicker(media.Frame)
+	defer tick.Stop()
+	var seq uint16
+	var ts uint32
+	for ; len(sound) >= media.FrameSamples; sound = sound[media.FrameSamples:] {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		seq, ts = seq+1, ts+media.FrameSamples
+		if err := b.mic.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: ts},
+			Payload: sound[:media.FrameSamples]}); err != nil {
+			return
+		}
+	}
+}
+
+// Hears is everything it has heard so far, by the clock of the packets.
+func (b *Browser) Hears() []int16 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return FromULaw(b.heard)
+}
+
+// Forget begins the recording anew.
+func (b *Browser) Forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heard = nil
+}
+
+// Hear forgets what was heard and returns the next d of it.
+func (b *Browser) Hear(ctx context.Context, d time.Duration) []int16 {
+	b.t.Helper()
+	b.Forget()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for len(b.Hears()) < int(d.Seconds()*Rate) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			b.t.Fatalf("sound heard in the browser: %v", ctx.Err())
+		}
+	}
+	return b.Hears()
+}
+
+// Press presses a key, 40 ms long, in place of the microphone (RFC 4733).
+func (b *Browser) Press(code byte) {
+	b.t.Helper()
+	keypad, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: mimeEvent, ClockRate: media.Rate}, "mic", "tab")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.pc.GetSenders()[0].ReplaceTrack(keypad); err != nil {
+		b.t.Fatal(err)
+	}
+	for i, payload := range [][]byte{{code, 10, 0, 160}, {code, 0x8a, 1, 64}} {
+		if err := keypad.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: uint16(i), Marker: i == 0}, Payload: payload}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
