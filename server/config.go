@@ -44,6 +44,8 @@ type Config struct {
 
 // NodeConfig names this process.
 type NodeConfig struct {
+	DrainSeconds int `koanf:"drain_seconds" rule:"0..86400" help:"Asked to stop, the server takes no new calls and lets the running ones go on for so long. A second signal cuts them."`
+
 	Name string `koanf:"name" rule:"word" help:"Its name, different for each node and the same after a restart. Empty: the machine's name."`
 }
 
@@ -104,6 +106,10 @@ type KnowledgeConfig struct {
 // SIPConfig is the telephone line; Listen is "" when it is switched off.
 type SIPConfig struct {
 	Listen     string   `koanf:"listen" rule:"listen-or-off" help:"UDP address and port, or off."`
+	ListenAlso []string `koanf:"listen_also" rule:"sockets" help:"More SIP sockets, for example \"tcp:0.0.0.0:5060\", \"tls:0.0.0.0:5061\", \"udp:[::]:5060\"."`
+	TLSCert    string   `koanf:"tls_cert" help:"PEM file of the certificate for sockets by TLS. Read again when it has been renewed."`
+	TLSKey     string   `koanf:"tls_key" help:"PEM file of its key."`
+	TLSRoots   string   `koanf:"tls_roots" help:"PEM file of authorities that sign trunks' certificates, beside the system's."`
 	ExternalIP string   `koanf:"external_ip" rule:"ip" help:"Our address as the trunk sees it, behind NAT. Empty: the one we listen on."`
 	Number     string   `koanf:"number" rule:"number" help:"The number that is answered."`
 	Trunks     []string `koanf:"trunks" rule:"networks" help:"Addresses that may call: IPs or networks. All others are refused."`
@@ -167,12 +173,13 @@ type LogConfig struct {
 
 func defaultConfig() Config {
 	return Config{
+		Node:       NodeConfig{DrainSeconds: 60},
 		Company:    CompanyConfig{Name: "our company"},
 		Desk:       DeskConfig{Agents: []string{}},
 		HTTP:       HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
 		Chat:       ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
 		Ollama:     OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
-		SIP:        SIPConfig{Listen: "127.0.0.1:5060", Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
+		SIP:        SIPConfig{Listen: "127.0.0.1:5060", ListenAlso: []string{}, Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
 		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},
 		WebRTC:     WebRTCConfig{UDPPort: 8189},
 		TURN:       TURNConfig{Listen: "off", TLSListen: "off", Media: []string{}},

@@ -54,7 +54,7 @@ func settings(t testing.TB, databaseURL string, more ...string) []string {
 	return append([]string{
 		"HOME=" + t.TempDir(), "DATABASE_URL=" + databaseURL, "PATCHBAY_DEMO=true", "PATCHBAY_COMPANY_NAME=Nordlicht",
 		"PATCHBAY_DATA_DIR=" + t.TempDir(), "PATCHBAY_HTTP_LISTEN=127.0.0.1:0", "PATCHBAY_SIP_LISTEN=127.0.0.1:0", "PATCHBAY_WEBRTC_UDP_PORT=0",
-		"PATCHBAY_NODE_NAME=test", "PATCHBAY_LOG_LEVEL=warn",
+		"PATCHBAY_NODE_NAME=test", "PATCHBAY_NODE_DRAIN_SECONDS=0", "PATCHBAY_LOG_LEVEL=warn",
 	}, more...)
 }
 

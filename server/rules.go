@@ -29,6 +29,7 @@ var expectations = map[string]string{
 	"number":        "a telephone number: digits, perhaps after a +",
 	"networks":      `a list of IPs and networks, for example ["192.0.2.1", "198.51.100.0/24"]`,
 	"endpoints":     `a list of IP addresses with ports, for example ["192.0.2.7:8189"]`,
+	"sockets":       `a list like ["tcp:0.0.0.0:5060", "tls:[::]:5061"]`,
 	"agents":        `a list like ["bo: Bo Lind", "mira: Mira Solheim (supervisor)"]`,
 	"bucket":        "a bucket's name: 3 to 63 small letters, digits, dots and dashes, or nothing",
 	"mail":          "an address like help@example.com, or nothing",
@@ -91,6 +92,9 @@ func holds(rule, v string) bool {
 		_, errNet := netip.ParsePrefix(v)
 		_, errIP := netip.ParseAddr(v)
 		return errNet == nil || errIP == nil
+	case "sockets":
+		transport, addr, _ := strings.Cut(v, ":")
+		return (transport == "udp" || transport == "tcp" || transport == "tls") && isListen(addr)
 	case "endpoints":
 		_, err := netip.ParseAddrPort(v)
 		return err == nil

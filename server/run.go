@@ -11,9 +11,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -25,6 +27,7 @@ import (
 	"patchbay/channels/chat"
 	"patchbay/channels/email"
 	"patchbay/channels/voice"
+	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/webleg"
 	"patchbay/llm"
 	"patchbay/server/api"
@@ -115,7 +118,11 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	}
 	ways := map[channels.Kind]switchboard.Channel{}
 	if h.cfg.SIP.Listen != "" {
-		if h.voice, err = voice.New(h.voiceConfig(receive)); err != nil {
+		telephone, err := h.voiceConfig(receive)
+		if err == nil {
+			h.voice, err = voice.New(telephone)
+		}
+		if err != nil {
 			return fmt.Errorf("voice: %w", err)
 		}
 		ways[channels.Voice] = h.voice
@@ -142,16 +149,16 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(), TrustedProxies: h.cfg.HTTP.TrustedProxies,
 		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer, TransferCall: h.flow.TransferCall, Dial: h.flow.Dial,
 			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress},
-		Web: webui.Dist(), Log: h.log, Metrics: h.metrics, ICE: h.ice, Mount: []func(fiber.Router){h.chat.Mount}})
+		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Mount: []func(fiber.Router){h.chat.Mount}})
 	return err
 }
 
-func (h *house) voiceConfig(receive channels.Receive) voice.Config {
+func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err error) {
 	phones := prefixes(h.cfg.SIP.Phones)
 	if h.cfg.Demo && len(phones) == 0 {
 		phones = prefixes([]string{"127.0.0.0/8", "::1"})
 	}
-	return voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: prefixes(h.cfg.SIP.Trunks), Phones: phones,
+	cfg = voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: prefixes(h.cfg.SIP.Trunks), Phones: phones,
 		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP, TURN: h.turnConfig(),
 		Borrow: func(ctx context.Context, call, by int64, t channels.CallTarget) (int64, string, error) {
 			return agents.Borrow(ctx, h.db.Pool, call, by, t)
@@ -160,6 +167,21 @@ func (h *house) voiceConfig(receive channels.Receive) voice.Config {
 			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
 		},
 		Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log}
+	for _, s := range h.cfg.SIP.ListenAlso {
+		transport, addr, _ := strings.Cut(s, ":")
+		cfg.ListenAlso = append(cfg.ListenAlso, edge.Listen{Transport: transport, Addr: addr})
+	}
+	if h.cfg.SIP.TLSCert != "" {
+		if cfg.TLS, err = edge.ServerTLS(h.cfg.SIP.TLSCert, h.cfg.SIP.TLSKey); err != nil {
+			return cfg, fmt.Errorf("sip.tls_cert: %w", err)
+		}
+	}
+	if h.cfg.SIP.TLSRoots != "" {
+		if cfg.Roots, err = edge.ClientTLS(h.cfg.SIP.TLSRoots); err != nil {
+			return cfg, fmt.Errorf("sip.tls_roots: %w", err)
+		}
+	}
+	return cfg, nil
 }
 
 // prefixes reads networks; they were checked when the settings were read.
@@ -300,9 +322,21 @@ func (h *house) describeResponder() string {
 // modelPatience is how long the greeting waits for the responder's model; the house is open meanwhile.
 const modelPatience = 2 * time.Second
 
-// live runs every part until ctx ends or one fails, then stops in two steps: nothing new, then the end.
+// live runs every part until ctx ends or one fails, then stops in two steps: no new calls while the running ones go on,
+// with everything that they and their agents need; then the end.
 func (h *house) live(ctx context.Context, greet func()) error {
-	parts, running := errgroup.WithContext(ctx)
+	house, over := context.WithCancel(context.WithoutCancel(ctx))
+	defer over()
+	parts, running := errgroup.WithContext(house)
+	parts.Go(func() error {
+		select {
+		case <-ctx.Done():
+			h.drain(running)
+			over()
+		case <-running.Done():
+		}
+		return nil
+	})
 	parts.Go(func() error { return h.flow.Run(running) })
 	parts.Go(func() error { return h.router.Run(running) })
 	if h.voice != nil {
@@ -340,6 +374,28 @@ func (h *house) live(ctx context.Context, greet func()) error {
 		return nil
 	}
 	return err
+}
+
+// ready: a node that is being stopped takes nothing new.
+func (h *house) ready() error {
+	if h.voice != nil && h.voice.Draining() {
+		return errors.New("stopping")
+	}
+	return nil
+}
+
+// drain is the first step of a stop. A second signal ends it.
+func (h *house) drain(ctx context.Context) {
+	if h.voice == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(h.cfg.Node.DrainSeconds)*time.Second)
+	defer cancel()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	h.voice.Drain(ctx, func(calls int) {
+		h.out("stopping: no new calls; %d running may go on for %d s (a second signal cuts them)", calls, h.cfg.Node.DrainSeconds)
+	})
 }
 
 // close lets go in reverse order; the database comes last.

@@ -270,6 +270,9 @@ func (l *loader) together(c *Config) {
 			}
 		}
 	}
+	if slices.ContainsFunc(c.SIP.ListenAlso, func(s string) bool { return strings.HasPrefix(s, "tls:") }) {
+		l.needed("sip.listen_also", needed{"sip.tls_cert", c.SIP.TLSCert}, needed{"sip.tls_key", c.SIP.TLSKey})
+	}
 	if r := c.Recordings; r.S3Endpoint != "" {
 		l.needed("recordings.s3_endpoint", needed{"recordings.s3_bucket", r.S3Bucket}, needed{"recordings.s3_key", r.S3Key}, needed{"recordings.s3_secret", r.S3Secret})
 	}

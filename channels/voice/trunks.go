@@ -36,7 +36,8 @@ type trunksConfig struct {
 	// Here is our address as a peer sees it.
 	Here func(h edge.Hop, announce string) netip.AddrPort
 	// Hear is told whom we must hear: sources, and the servers' addresses.
-	Hear func([]netip.Prefix)
+	// toSource are those whose answers go where they sent from, whatever their Via says.
+	Hear func(list, toSource []netip.Prefix)
 	// Alarm is told when much of what is allowed has been used; may be nil.
 	Alarm func(trunkID int64, words string)
 	Log   *slog.Logger
@@ -202,17 +203,20 @@ func (t *trunks) load(ctx context.Context) error {
 
 // hear tells the wire whom to hear.
 func (t *trunks) hear() {
-	var list []netip.Prefix
+	var list, toSource []netip.Prefix
 	for _, x := range t.book.Load().trunks {
 		if !x.Enabled {
 			continue
 		}
 		list = append(list, x.sources...)
+		if x.ForceRport {
+			toSource = append(toSource, x.sources...)
+		}
 		for _, a := range x.addresses() { // they answer what we ask
 			list = append(list, netip.PrefixFrom(a, a.BitLen()))
 		}
 	}
-	t.cfg.Hear(list)
+	t.cfg.Hear(list, toSource)
 }
 
 // keep starts the keepers of a trunk that has servers, once.

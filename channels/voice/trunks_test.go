@@ -24,7 +24,7 @@ func id(n int64) *int64 { return &n }
 func shelf(t testing.TB, rows []channels.Trunk, numbers ...channels.Number) *trunks {
 	t.Helper()
 	s := newTrunks(trunksConfig{BuiltIn: channels.Trunk{Name: "the settings", Enabled: true, Sources: []string{"192.0.2.9"}, CallerHeader: "pai", CalledHeader: "ruri"},
-		Numbers: []string{"100"}, Hear: func([]netip.Prefix) {}})
+		Numbers: []string{"100"}, Hear: func(_, _ []netip.Prefix) {}})
 	b := &book{numbers: map[string]channels.Number{}}
 	for _, n := range numbers {
 		b.numbers[bareNumber(n.Number)] = n

@@ -90,7 +90,6 @@ type Times struct {
 	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
 	TrunkRetry    time.Duration // a carrier that does not answer is asked again, doubling to 5 min: 2 s
 	Echo          time.Duration // a test call ends after: 60 s
-	DrainCalls    time.Duration // how long running calls may go on after Run's ctx has ended: 0
 	ShutdownGrace time.Duration // for BYEs and the last Receives after that: 5 s
 }
 
@@ -140,11 +139,13 @@ type Voice struct {
 	panics      atomic.Int64
 	trunksEnded chan struct{}
 
-	mu      sync.Mutex // guards the four below
-	calls   map[*call]bool
-	echoes  map[int64]chan struct{} // test calls by agent; closed to end one
-	closing bool
-	running sync.WaitGroup // calls and their helpers; Add under mu while not closing
+	mu       sync.Mutex // guards the four below
+	calls    map[*call]bool
+	echoes   map[int64]chan struct{} // test calls by agent; closed to end one
+	closing  bool
+	draining bool           // no new calls
+	emptied  chan struct{}  // while draining, closed with the last call's end
+	running  sync.WaitGroup // calls and their helpers; Add under mu while not closing
 
 	closeOnce sync.Once
 	closeErr  error
@@ -274,7 +275,7 @@ func (v *Voice) enter(c *call) bool {
 }
 
 func (v *Voice) enterLocked(c *call) bool {
-	if v.closing || len(v.calls) >= v.cfg.MaxCalls {
+	if v.closing || v.draining || len(v.calls) >= v.cfg.MaxCalls {
 		return false
 	}
 	v.calls[c] = true
@@ -285,13 +286,17 @@ func (v *Voice) enterLocked(c *call) bool {
 func (v *Voice) leave(c *call) {
 	v.mu.Lock()
 	delete(v.calls, c)
+	if len(v.calls) == 0 && v.emptied != nil {
+		close(v.emptied)
+		v.emptied = nil
+	}
 	v.mu.Unlock()
 	v.running.Done()
 }
 
 // trunksConfig ties the trunks to this telephone. What the settings say is one more trunk, that lets calls in.
 func (v *Voice) trunksConfig() trunksConfig {
-	settings := channels.Trunk{Name: "the settings", Enabled: true, CallerHeader: "pai", CalledHeader: "ruri", ForceRport: true, Transport: "udp",
+	settings := channels.Trunk{Name: "the settings", Enabled: true, CallerHeader: "pai", CalledHeader: "ruri", Transport: "udp",
 		Codecs: []string{sdp.PCMU, sdp.PCMA}, SRTP: sdp.Off, Latch: "auto"}
 	for _, p := range v.cfg.Trunks {
 		settings.Sources = append(settings.Sources, p.String())
@@ -299,7 +304,9 @@ func (v *Voice) trunksConfig() trunksConfig {
 	return trunksConfig{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, BuiltIn: settings, Numbers: v.cfg.Numbers,
 		Request: v.request, Resolve: new(edge.Resolver).Resolve, Here: v.hereFor, Log: v.log,
 		Times: trunkTimes{T1: v.times.T1, Retry: v.times.TrunkRetry},
-		Hear:  func(trusted []netip.Prefix) { v.edge.SetPolicy(edge.Policy{Trusted: trusted, Phones: v.cfg.Phones}) }}
+		Hear: func(trusted, toSource []netip.Prefix) {
+			v.edge.SetPolicy(edge.Policy{Trusted: trusted, Phones: v.cfg.Phones, Source: toSource})
+		}}
 }
 
 // request sends a request outside any call to a hop and waits for its final answer.
@@ -321,8 +328,8 @@ func (v *Voice) Addr() netip.AddrPort {
 	return v.edge.Addr("udp")
 }
 
-// Run serves until ctx ends; then it takes no new calls, lets the running ones go on for Times.DrainCalls, hangs up
-// what is left, waits up to Times.ShutdownGrace for the farewells, and closes everything.
+// Run serves until ctx ends; then it hangs up what is left (see Drain), waits up to Times.ShutdownGrace for the farewells,
+// and closes everything.
 func (v *Voice) Run(ctx context.Context) error {
 	unbus, err := v.cfg.Bus.Respond(channels.VoiceSubject(v.cfg.NodeID), v.asked)
 	if err != nil {
@@ -356,31 +363,53 @@ func (v *Voice) Run(ctx context.Context) error {
 	unbus()
 	stopTrunks()
 	<-v.trunksEnded
-	v.drain()
+	v.hangUpAll()
 	stopPacer()
 	err = errors.Join(err, v.Close())
 	parts.Wait()
 	return err
 }
 
-// drain is the first step of the end: no new calls, then none at all.
-func (v *Voice) drain() {
+// Drain takes no new calls from now on and returns when the last running one has ended, or with ctx. tell hears how many
+// there are, if any.
+func (v *Voice) Drain(ctx context.Context, tell func(calls int)) {
+	v.sip.Refuse()
+	emptied := make(chan struct{})
+	v.mu.Lock()
+	v.draining = true
+	calls := len(v.calls)
+	if calls > 0 {
+		v.emptied = emptied
+	}
+	v.mu.Unlock()
+	if calls == 0 {
+		return
+	}
+	tell(calls)
+	select {
+	case <-emptied:
+	case <-ctx.Done():
+	}
+}
+
+// Draining tells whether new calls are refused.
+func (v *Voice) Draining() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.draining || v.closing
+}
+
+// hangUpAll ends what still runs.
+func (v *Voice) hangUpAll() {
 	v.sip.Refuse()
 	v.mu.Lock()
 	v.closing = true
+	for c := range v.calls {
+		go c.post(stopped{}) // it may be on its way out, and read nothing more
+	}
 	v.mu.Unlock()
 	ended := make(chan struct{})
 	go func() { v.running.Wait(); v.sip.Wait(); close(ended) }()
-	select {
-	case <-ended:
-		return
-	case <-time.After(v.times.DrainCalls):
-	}
-	v.mu.Lock()
-	for c := range v.calls {
-		c.post(stopped{})
-	}
-	v.mu.Unlock()
 	select {
 	case <-ended:
 	case <-time.After(v.times.ShutdownGrace):

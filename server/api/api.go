@@ -57,9 +57,9 @@ type Config struct {
 	// ICE gives a browser the servers that help it through closed networks, with credentials for that user; nil: none.
 	ICE func(user string) []channels.ICEServer
 
-	Ready   func(ctx context.Context) error // nil: ready when database and bus answer
-	Metrics prometheus.Gatherer             // nil: no /metrics
-	Mount   []func(fiber.Router)            // the channels' own routes; Locals("peer") holds the caller's address
+	Ready   func() error         // why not to send us more, though database and bus answer; nil: never
+	Metrics prometheus.Gatherer  // nil: no /metrics
+	Mount   []func(fiber.Router) // the channels' own routes; Locals("peer") holds the caller's address
 }
 
 // Server is the door. App is to be served by the caller while Run runs.

@@ -94,13 +94,13 @@ func secure(c *fiber.Ctx) error {
 }
 
 func (s *Server) ready(c *fiber.Ctx) error {
-	ready := s.cfg.Ready
-	if ready == nil {
-		ready = s.answering
-	}
 	ctx, cancel := context.WithTimeout(c.UserContext(), 2*time.Second)
 	defer cancel()
-	if err := ready(ctx); err != nil {
+	err := s.answering(ctx)
+	if err == nil && s.cfg.Ready != nil {
+		err = s.cfg.Ready()
+	}
+	if err != nil {
 		s.log.Warn("not ready", "err", err)
 		return c.Status(fiber.StatusServiceUnavailable).SendString("not ready")
 	}

@@ -82,10 +82,16 @@ type Policy struct {
 	Trusted []netip.Prefix // trunks
 	Phones  []netip.Prefix // from where REGISTER and INVITE with digest may come
 	Domains []string       // what such a request may be for; none: any
+	Source  []netip.Prefix // who is answered where they sent from, whatever their Via says (force rport)
 }
 
 // Trusts tells whether an address is a trunk's.
 func (p *Policy) Trusts(ip netip.Addr) bool { return contains(p.Trusted, ip) }
+
+// toSource tells whether an address is answered where it sent from: telephones sit behind routers.
+func (p *Policy) toSource(ip netip.Addr) bool {
+	return contains(p.Source, ip) || contains(p.Phones, ip) && !p.Trusts(ip)
+}
 
 func contains(list []netip.Prefix, ip netip.Addr) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(ip) })

@@ -159,7 +159,7 @@ func (g *gate) admit(p []byte, src netip.AddrPort, udp bool) verdict {
 
 // request straightens a request of somebody we know; what cannot be read is answered from its bytes.
 func (g *gate) request(p []byte, src netip.AddrPort) verdict {
-	straight := straighten(p, src)
+	straight := straighten(p, src, g.policy.Load().toSource(bare(src.Addr())))
 	if g.parses(straight) {
 		return verdict{pass: straight}
 	}
@@ -181,7 +181,7 @@ func (g *gate) knock(p []byte, src netip.AddrPort, udp bool) verdict {
 		g.blame(ip, Scanner)
 		return verdict{hangUp: true}
 	}
-	straight := straighten(p, src)
+	straight := straighten(p, src, true)
 	if !g.parses(straight) {
 		return g.garbage(ip, knocker)
 	}

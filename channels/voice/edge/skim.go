@@ -93,7 +93,7 @@ const (
 
 // straighten returns p as sipgo wants it: blanks round "=" in parameters gone, a From tag lent where RFC 2543 had none,
 // and rport asked for where the answer must go to the source (forceRport). Mostly it returns p itself.
-func straighten(p []byte, src netip.AddrPort) []byte {
+func straighten(p []byte, src netip.AddrPort, toSource bool) []byte {
 	line, headers, body := skim(p)
 	changed, seenVia := false, false
 	for i := range headers {
@@ -102,7 +102,7 @@ func straighten(p []byte, src netip.AddrPort) []byte {
 		switch h.name {
 		case "via":
 			value = tightenParams(value)
-			if !seenVia && forceRport(value, src) {
+			if !seenVia && (forceRport(value, src) || toSource && lacksRport(value)) {
 				first, rest, more := CutElement(value)
 				value = strings.TrimSpace(first) + ";rport"
 				if more {
@@ -169,7 +169,7 @@ func unlend(p []byte) []byte {
 // there (RFC 3261 section 18.2.2).
 func forceRport(via string, src netip.AddrPort) bool {
 	first, _, _ := CutElement(via)
-	if hasParam(first, "rport") {
+	if !lacksRport(via) {
 		return false
 	}
 	fields := strings.FieldsFunc(first, func(r rune) bool { return r == ' ' || r == '\t' || r == ';' })
@@ -186,6 +186,11 @@ func forceRport(via string, src netip.AddrPort) bool {
 		return true // a host name
 	}
 	return false
+}
+
+func lacksRport(via string) bool {
+	first, _, _ := CutElement(via)
+	return !hasParam(first, "rport")
 }
 
 // CutElement cuts a comma-separated list behind its first element; commas in quotes and <> do not count.

@@ -221,7 +221,7 @@ func (c *conn) refuse(why error, head int) {
 	}
 	g.drops.refused.Add(1)
 	g.tell(true, c.transport, c.local, c.remote, c.buf[:head])
-	if answer := refuseUnread(straighten(c.buf[:head], c.remote), c.remote); answer != nil {
+	if answer := refuseUnread(straighten(c.buf[:head], c.remote, false), c.remote); answer != nil {
 		_, _ = c.Write(answer) // the connection ends in any case
 	}
 }

@@ -41,11 +41,12 @@ type Stack struct {
 	cut     context.CancelCauseFunc
 	running sync.WaitGroup // legs and their helpers
 
-	mu      sync.Mutex // guards the rest
-	legs    map[dialogKey]*Leg
-	invites map[inviteKey]*Leg // for merged requests and CANCELs without a transaction
-	refused map[inviteKey]refused
-	closing bool
+	mu       sync.Mutex // guards the rest
+	legs     map[dialogKey]*Leg
+	invites  map[inviteKey]*Leg // for merged requests and CANCELs without a transaction
+	refused  map[inviteKey]refused
+	refusing bool // no new legs
+	closing  bool // nothing new at all
 }
 
 // dialogKey names a dialog by our half; the leg itself compares the remote tag.
@@ -108,7 +109,7 @@ func (s *Stack) Run(ctx context.Context) error { return s.cfg.Edge.Serve(ctx, s.
 func (s *Stack) Refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closing = true
+	s.refusing = true
 }
 
 // Legs are the legs that live.
@@ -133,7 +134,9 @@ func (s *Stack) Wait() { s.running.Wait() }
 
 // Cut ends every leg at once, without a word to anybody, and waits for their goroutines.
 func (s *Stack) Cut() {
-	s.Refuse()
+	s.mu.Lock()
+	s.refusing, s.closing = true, true
+	s.mu.Unlock()
 	s.cut(errStopping)
 	s.ua.TransactionLayer().Close() // and whoever waits for an answer
 	s.running.Wait()
@@ -222,9 +225,9 @@ func (s *Stack) outside(req *sip.Request, tx sip.ServerTransaction) {
 // options tells a peer what we can, and that we are alive.
 func (s *Stack) options() *edge.Refusal {
 	s.mu.Lock()
-	closing := s.closing
+	refusing := s.refusing
 	s.mu.Unlock()
-	if closing {
+	if refusing {
 		return busy()
 	}
 	return edge.Refuse(200, "OK", rules.Allow(), sip.NewHeader("Accept", edge.TypeSDP), sip.NewHeader("Accept-Encoding", "identity"),
@@ -315,7 +318,7 @@ func (s *Stack) enter(l *Leg) *edge.Refusal {
 			return edge.Refuse(482, "Loop Detected")
 		}
 	}
-	if s.closing || len(s.legs) >= s.cfg.Most {
+	if s.refusing || len(s.legs) >= s.cfg.Most {
 		return busy()
 	}
 	if l.info.Inbound {
@@ -547,7 +550,7 @@ func (l *Leg) open(family netip.Addr, latch media.LatchMode) (*media.UDPLeg, err
 	if family.Is6() && cfg.Ports6 != nil {
 		ports = cfg.Ports6
 	}
-	return media.NewUDPLeg(media.Config{Ports: ports, Pacer: cfg.Pacer, Latch: latch, OnDTMF: l.pressed, Log: l.log})
+	return media.NewUDPLeg(media.Config{Ports: ports, Pacer: cfg.Pacer, Latch: latch, OnDTMF: l.pressed, InBand: true, Log: l.log})
 }
 
 // complete adds to an owner's wishes what only the stack knows.
