@@ -33,7 +33,7 @@ type Offer struct {
 
 // How an offer ends.
 const (
-	Accepted  = "accepted"
+	Accepted  = channels.OfferAccepted
 	Declined  = "declined"
 	Missed    = "missed"
 	Withdrawn = "withdrawn" // the customer left, or somebody took the conversation
@@ -59,7 +59,7 @@ func Accept(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64) 
 	if conversationID, err = end(ctx, tx, offerID, agentID, Accepted); err != nil {
 		return 0, nil, err
 	}
-	return conversationID, ended(b, agentID, offerID, Accepted), Idle(ctx, tx, agentID)
+	return conversationID, ended(b, channels.OfferNews{OfferID: offerID, ConversationID: conversationID, AgentID: agentID, Outcome: Accepted}), Idle(ctx, tx, agentID)
 }
 
 // Decline ends the agent's own open offer as declined; the caller moves the conversation to waiting. Otherwise as
@@ -68,7 +68,7 @@ func Decline(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64)
 	if conversationID, err = end(ctx, tx, offerID, agentID, Declined); err != nil {
 		return 0, nil, err
 	}
-	return conversationID, ended(b, agentID, offerID, Declined), nil
+	return conversationID, ended(b, channels.OfferNews{OfferID: offerID, ConversationID: conversationID, AgentID: agentID, Outcome: Declined}), nil
 }
 
 // OfferedTo returns the conversation's open offer when it is the agent's own; conflict when it rings at a colleague, 0
@@ -108,14 +108,15 @@ func Withdraw(ctx context.Context, tx pgx.Tx, b *bus.Bus, conversationID int64) 
 	if err != nil || o == nil {
 		return nil, err
 	}
-	return ended(b, o.AgentID, o.ID, Withdrawn), nil
+	return ended(b, channels.OfferNews{OfferID: o.ID, ConversationID: conversationID, AgentID: o.AgentID, Outcome: Withdrawn}), nil
 }
 
-// ended lets the agent's tabs put the offer away and the routers look again. News that cannot be sent is not worth a
+// ended lets the agent's tabs and telephones put the offer away and the routers look again. News that cannot be sent is not worth a
 // word: a tab sees the offer end by its own countdown, the routers by their sweep.
-func ended(b *bus.Bus, agentID, offerID int64, outcome string) func() {
+func ended(b *bus.Bus, news channels.OfferNews) func() {
 	return func() {
-		_ = b.Publish(channels.AgentSubject(agentID), frame{Type: "offer_ended", OfferID: offerID, Outcome: outcome})
+		_ = b.Publish(channels.AgentSubject(news.AgentID), frame{Type: "offer_ended", OfferID: news.OfferID, Outcome: news.Outcome})
+		_ = b.Publish(channels.OfferSubject, news)
 		_ = b.Publish(channels.RouteSubject, nil)
 	}
 }

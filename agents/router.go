@@ -152,7 +152,7 @@ func (r *Router) endMissedOne(ctx context.Context, o openOffer) error {
 		return err
 	}
 	r.cfg.Log.Info("offer ended", "offer", o.ID, "conversation", o.ConversationID, "agent", o.AgentID, "outcome", outcome)
-	ended(r.cfg.Bus, o.AgentID, o.ID, outcome)()
+	ended(r.cfg.Bus, channels.OfferNews{OfferID: o.ID, ConversationID: o.ConversationID, AgentID: o.AgentID, Outcome: outcome})()
 	if away {
 		r.tell(r.cfg.Bus.Publish(channels.AgentSubject(o.AgentID), frame{Type: "presence"}))
 	}
@@ -226,6 +226,7 @@ func (r *Router) offer(ctx context.Context, a assignment) (*Offer, error) {
 		return nil, err
 	}
 	r.tell(r.cfg.Bus.Publish(channels.AgentSubject(a.AgentID), frame{Type: "offer", Offer: o}))
+	r.tell(r.cfg.Bus.Publish(channels.OfferSubject, channels.OfferNews{OfferID: o.ID, ConversationID: a.ConversationID, AgentID: a.AgentID}))
 	r.tellMoved(moved.ID, moved.LastSeq, channels.Offered)
 	return o, nil
 }

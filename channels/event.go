@@ -39,6 +39,8 @@ const (
 	// TrunkSubject says that telephone settings have changed: trunks, numbers, devices, prompts or queues. No payload:
 	// read again what you use.
 	TrunkSubject = "trunks"
+	// OfferSubject carries an OfferNews for each offer that begins or ends: a call rings at its agent's telephones.
+	OfferSubject = "offers"
 	// TrunkStateSubject says that what a node knows of a trunk has changed. No payload.
 	TrunkStateSubject = "trunk_states"
 )
@@ -47,6 +49,17 @@ const (
 type DeskNews struct {
 	ConversationID int64 `json:"conversation_id"`
 }
+
+// OfferNews says that an offer has begun, or ("" before) how it has ended.
+type OfferNews struct {
+	OfferID        int64  `json:"offer_id"`
+	ConversationID int64  `json:"conversation_id"`
+	AgentID        int64  `json:"agent_id"`
+	Outcome        string `json:"outcome,omitempty"` // accepted, declined, missed, withdrawn
+}
+
+// OfferAccepted is the outcome that an agent wants.
+const OfferAccepted = "accepted"
 
 // ConversationSubject carries that conversation's Events.
 func ConversationSubject(id int64) string { return "conversation." + strconv.FormatInt(id, 10) }

@@ -6,17 +6,19 @@ import "context"
 type InboundType string
 
 const (
-	Words       InboundType = "words"        // the customer wrote or said something
-	Wish        InboundType = "wish"         // the customer asked for a person by a button, a key, a reply word
-	NoWish      InboundType = "no_wish"      // "I no longer need a person", by a button
-	CallStarted InboundType = "call_started" // a phone call was answered
-	CallMoved   InboundType = "call_moved"   // the call's state changed: bridged, connecting
-	CallEndedIn InboundType = "call_ended"   // the call is over, with Result and Reason
-	AgentLost   InboundType = "agent_lost"   // the agent's leg did not come back: the caller goes to the front of the line
-	HandedOn    InboundType = "handed_on"    // the caller now talks with the colleague AgentID, who has the conversation from here
-	HandedOut   InboundType = "handed_out"   // the caller now talks with an outside number (To); the agent is done
-	PassFailed  InboundType = "pass_failed"  // passing the caller on failed after the agent (AgentID) had gone; Reason says why
-	Left        InboundType = "left"         // a visitor closed the conversation by its own button
+	Words         InboundType = "words"          // the customer wrote or said something
+	Wish          InboundType = "wish"           // the customer asked for a person by a button, a key, a reply word
+	NoWish        InboundType = "no_wish"        // "I no longer need a person", by a button
+	CallStarted   InboundType = "call_started"   // a phone call was answered
+	CallMoved     InboundType = "call_moved"     // the call's state changed: bridged, connecting
+	CallEndedIn   InboundType = "call_ended"     // the call is over, with Result and Reason
+	AgentLost     InboundType = "agent_lost"     // the agent's leg did not come back: the caller goes to the front of the line
+	HandedOn      InboundType = "handed_on"      // the caller now talks with the colleague AgentID, who has the conversation from here
+	HandedOut     InboundType = "handed_out"     // the caller now talks with an outside number (To); the agent is done
+	PassFailed    InboundType = "pass_failed"    // passing the caller on failed after the agent (AgentID) had gone; Reason says why
+	OfferTaken    InboundType = "offer_taken"    // the agent AgentID has answered the offer OfferID on a telephone
+	OfferDeclined InboundType = "offer_declined" // and here declined it
+	Left          InboundType = "left"           // a visitor closed the conversation by its own button
 )
 
 // Inbound is what a channel hands to switchboard.Receive. The channel fills what it knows.
@@ -44,7 +46,8 @@ type Inbound struct {
 	SIPCallID string // CallStarted
 	Media     string // CallStarted: sip or web
 	QueueID   int64  // CallStarted: the queue of the number that was called; 0: the house's
-	AgentID   int64  // HandedOn, PassFailed
+	AgentID   int64  // HandedOn, PassFailed, OfferTaken, OfferDeclined
+	OfferID   int64  // OfferTaken, OfferDeclined
 	CallState string // CallMoved
 	Result    string // CallEnded: completed, abandoned, lost, failed
 	Reason    string

@@ -111,7 +111,7 @@ func (c *call) run() {
 // begin rings and hands the call up.
 func (c *call) begin() {
 	if c.direction == channels.CallOut {
-		c.news("") // the agent's tab connects
+		c.reach(c.agent()) // then the number
 		return
 	}
 	if c.leg != nil {
@@ -145,6 +145,10 @@ func (c *call) handle(m any) {
 		c.onSIP(m)
 	case fromWeb:
 		c.onWeb(m)
+	case fromPhone:
+		c.onPhone(m)
+	case offered:
+		c.onOffer(m)
 	case found:
 		c.onFound(m)
 	case told:
@@ -188,6 +192,7 @@ func (c *call) onLegEnded(e sipleg.Ended) {
 func (c *call) started(unbus func()) {
 	c.unbus = unbus
 	c.log = c.log.With("call", c.id, "conversation", c.conversation)
+	c.v.owns(c, c.conversation)
 	if c.ended { // cancelled meanwhile: the row exists, so it gets its end
 		c.tell(c.lastWord(abandoned, "cancelled while ringing"))
 		return
@@ -251,6 +256,7 @@ func (c *call) dismiss(reason string) {
 	c.vacate(agentSeat, reason)
 	c.dropThird(reason)
 	c.vacateSupervisor(reason)
+	c.offerOver(reason)
 	if c.room != nil {
 		c.room.Close()
 		c.room = nil

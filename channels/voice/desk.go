@@ -8,6 +8,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/sipleg"
 	"patchbay/channels/voice/webleg"
 )
 
@@ -26,16 +27,18 @@ type desk struct {
 	seated [seats]*media.Seat
 
 	third
-	mode string // the supervisor's
+	mode    string // the supervisor's
+	offered *party // whose telephones ring: nobody has the call yet
 }
 
 // command is a CallSignal on its way through the mail. A connect brings the leg that answers it.
 type command struct {
 	channels.CallSignal
-	leg   *webleg.Leg
-	sdp   string
-	found chan *webleg.Leg // of a restart: which leg is meant
-	reply chan *channels.Error
+	leg    *webleg.Leg
+	sdp    string
+	found  chan *webleg.Leg // of a restart: which leg is meant
+	phones                  // of a join: the agent's
+	reply  chan *channels.Error
 }
 
 // agent is the one who has the call; nil: nobody.
@@ -67,6 +70,9 @@ func (c *call) obey(data []byte) (any, error) {
 	cmd := command{CallSignal: sig, found: make(chan *webleg.Leg, 1), reply: make(chan *channels.Error, 1)}
 	ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
 	defer cancel()
+	if sig.Type == "join" {
+		cmd.phones = c.v.phonesOf(ctx, sig.AgentID)
+	}
 	if sig.Type == "connect" || sig.Type == "supervise" && sig.SDP != "" {
 		// Keys and negotiation cost 2 ms: not on the call's goroutine, and not for a stranger.
 		_, ok := c.invited.Load(sig.AgentID)
@@ -136,7 +142,7 @@ func (c *call) do(cmd command) *channels.Error {
 	}
 	switch cmd.Type { // the switchboard's
 	case "join":
-		c.join(cmd.AgentID)
+		c.join(cmd.AgentID, cmd.phones)
 		return nil
 	case "release":
 		c.letGo(cmd.Reason)
@@ -245,8 +251,8 @@ func (c *call) agentLeaves() {
 	}
 }
 
-// join: an agent has accepted. The music goes on until their browser is there.
-func (c *call) join(agentID int64) {
+// join: an agent has accepted. The music goes on until their sound is there.
+func (c *call) join(agentID int64, at phones) {
 	if c.agentID() == agentID && (c.state == channels.CallBridged || c.state == channels.CallConnecting) {
 		c.news("") // told twice
 		return
@@ -258,16 +264,23 @@ func (c *call) join(agentID int64) {
 		c.music()
 	}
 	c.inputAt = time.Time{}
-	c.expect(agentID)
+	p := c.offered
+	if p != nil && p.agentID == agentID && p.asked() { // their telephones ring already, or one was answered
+		c.offered = nil
+	} else {
+		c.offerOver(sipleg.Elsewhere)
+		p = &party{agentID: agentID, phones: at}
+	}
+	c.expect(p)
 	c.state = channels.CallConnecting
 	c.moved()
-	c.news("")
+	c.reach(p)
 }
 
-// expect gives the agent's seat to somebody whose browser is to come.
-func (c *call) expect(agentID int64) {
-	c.who[agentSeat] = &party{agentID: agentID}
-	c.invited.Store(agentID, nil)
+// expect gives the agent's seat to somebody whose sound is to come.
+func (c *call) expect(p *party) {
+	c.who[agentSeat] = p
+	c.invited.Store(p.agentID, nil)
 	c.talking, c.handed = toCaller, false
 	c.agentAt = time.Now().Add(c.v.times.AgentConnect)
 }
@@ -275,6 +288,7 @@ func (c *call) expect(agentID int64) {
 // connect takes the leg of a colleague's browser: the first, or the one of a reloaded page.
 func (c *call) connect(p *party, s seat, cmd command) {
 	was := p.up
+	c.dropPhones(p, sipleg.Elsewhere) // the sound is wanted here now
 	c.byWeb(p, cmd.leg, cmd.Tab)
 	switch s {
 	case agentSeat:
@@ -326,7 +340,7 @@ func (c *call) onWeb(m fromWeb) {
 	}
 }
 
-// arrived: a colleague's browser is connected.
+// arrived: a colleague's browser is connected, or they have answered their telephone.
 func (c *call) arrived(p *party, s seat) {
 	switch s {
 	case agentSeat:

@@ -30,6 +30,8 @@ type desks struct {
 	passwords map[string]string
 }
 
+var outsideAddr = netip.MustParseAddr("127.0.0.9")
+
 func newDesks(t testing.TB, change func(*Config)) *desks {
 	t.Helper()
 	o := &desks{pool: dbtest.Pool(t), passwords: map[string]string{}}
@@ -37,7 +39,7 @@ func newDesks(t testing.TB, change func(*Config)) *desks {
 	o.house = newHouse(t, func(cfg *Config) {
 		cfg.Pool, cfg.Phones = o.pool, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		cfg.PhoneTimes = devices.Times{Least: 2 * time.Second, Alive: 300 * time.Millisecond, Answer: 200 * time.Millisecond}
-		cfg.Trunks = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}
+		cfg.Trunks = []netip.Prefix{netip.PrefixFrom(outsideAddr, 32)}
 		if change != nil {
 			change(cfg)
 		}
@@ -76,8 +78,8 @@ func (o *desks) registered() []channels.Registration {
 	return list
 }
 
-// handset is a telephone that only registers: our own client.
-type handset struct {
+// registering is a telephone that only registers: our own client.
+type registering struct {
 	t      testing.TB
 	conn   net.Conn
 	server netip.AddrPort
@@ -87,19 +89,19 @@ type handset struct {
 	seq    uint32
 }
 
-func (o *desks) handset(user, password string) *handset {
+func (o *desks) handset(user, password string) *registering {
 	o.t.Helper()
 	conn, err := net.Dial("udp", o.voice.Addr().String())
 	if err != nil {
 		o.t.Fatal(err)
 	}
 	o.t.Cleanup(func() { _ = conn.Close() })
-	return &handset{t: o.t, conn: conn, server: o.voice.Addr(), user: user, login: edge.Login{User: user, Password: password},
+	return &registering{t: o.t, conn: conn, server: o.voice.Addr(), user: user, login: edge.Login{User: user, Password: password},
 		callID: fmt.Sprintf("%s-%s", user, conn.LocalAddr())}
 }
 
 // register sends one REGISTER, and again with the answer to a challenge.
-func (h *handset) register(headers ...string) *sip.Response {
+func (h *registering) register(headers ...string) *sip.Response {
 	h.t.Helper()
 	res := h.send("", headers)
 	if res.StatusCode != 401 {
@@ -112,13 +114,13 @@ func (h *handset) register(headers ...string) *sip.Response {
 	return h.send(req.GetHeader("Authorization").String()+"\r\n", headers)
 }
 
-func (h *handset) send(authorization string, headers []string) *sip.Response {
+func (h *registering) send(authorization string, headers []string) *sip.Response {
 	h.t.Helper()
 	h.seq++
 	return h.exchange(h.seq, authorization, headers)
 }
 
-func (h *handset) exchange(seq uint32, authorization string, headers []string) *sip.Response {
+func (h *registering) exchange(seq uint32, authorization string, headers []string) *sip.Response {
 	h.t.Helper()
 	text := fmt.Sprintf("REGISTER sip:%[1]s SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=%[2]s;rport\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:%[3]s@%[1]s>;tag=%[4]s\r\nTo: <sip:%[3]s@%[1]s>\r\nCall-ID: %[4]s\r\nCSeq: %[5]d REGISTER\r\nUser-Agent: a telephone for tests, by us\r\nAllow: INVITE, ACK, BYE, CANCEL, OPTIONS, REFER, NOTIFY, INFO, UPDATE, MESSAGE\r\n%[6]s%[7]sContent-Length: 0\r\n\r\n",

@@ -30,7 +30,8 @@ type callNews struct {
 	Muted          bool       `json:"muted"`
 	CallerHeld     bool       `json:"caller_held"`
 	Supervisor     string     `json:"supervisor,omitempty"`
-	Tab            string     `json:"tab,omitempty"` // the tab that has the sound
+	Tab            string     `json:"tab,omitempty"`    // the tab that has the sound
+	Device         bool       `json:"device,omitempty"` // their SIP telephone has it, or rings
 	StartedAt      time.Time  `json:"started_at"`
 	BridgedAt      *time.Time `json:"bridged_at"`
 	Reason         string     `json:"reason,omitempty"`
@@ -49,7 +50,7 @@ func (c *call) news(reason string) {
 
 func (c *call) newsFor(s seat, p *party, reason string) callNews {
 	n := callNews{CallID: c.id, ConversationID: c.conversation, State: c.state, Role: roles[s], Direction: c.direction, From: c.number, Name: c.name,
-		To: c.ours, CallerHeld: c.callerHeld, Tab: p.tab, StartedAt: c.startedAt, Reason: reason}
+		To: c.ours, CallerHeld: c.callerHeld, Tab: p.tab, Device: p.asked(), StartedAt: c.startedAt, Reason: reason}
 	if !c.bridgedAt.IsZero() {
 		n.BridgedAt = &c.bridgedAt
 	}

@@ -101,6 +101,9 @@ func (c *call) onTold(m told) {
 	if m.err != nil {
 		c.log.Error("call: receive", "type", in.Type, "err", m.err)
 	}
+	if m.err != nil && in.Type == channels.OfferTaken { // somebody was faster
+		c.offerOver(c.v.inWords(m.err, "accept offer").Text)
+	}
 	c.pause = 0
 	c.queue = c.queue[1:]
 	c.pump()

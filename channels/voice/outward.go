@@ -28,7 +28,8 @@ func (v *Voice) dialOut(req channels.VoiceRequest) error {
 		v.leave(c)
 		return fmt.Errorf("call out: %w", err)
 	}
-	c.expect(req.AgentID)
+	c.expect(&party{agentID: req.AgentID, phones: v.phonesOf(ctx, req.AgentID)})
+	v.owns(c, c.conversation)
 	go func() {
 		defer v.leave(c)
 		c.run()

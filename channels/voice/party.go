@@ -17,6 +17,7 @@ type party struct {
 	tab     string // whose browser was connected last
 	sip     *sipleg.Leg
 	web     *webleg.Leg
+	phones       // of a colleague who wants their calls there
 	up      bool // answered, or connected: sound flows both ways
 	talked  bool // was up once
 	early   bool // a telephone that is not answered yet, but can be heard: the network's own announcements
@@ -128,5 +129,6 @@ func (c *call) vacate(s seat, reason string) *party {
 		c.unseat(p.sip.Media().Leg)
 		p.hangup(reason)
 	}
+	p.hush(reason)
 	return p
 }

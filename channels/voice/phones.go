@@ -1,12 +1,80 @@
 package voice
 
 import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/emiago/sipgo/sip"
 
+	"patchbay/channels"
+	"patchbay/channels/voice/devices"
 	"patchbay/channels/voice/edge"
+	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/sdp"
+	"patchbay/channels/voice/sipleg"
 )
 
-// The agents' SIP telephones: who they are (package devices), and how they come into calls.
+// The agents' SIP telephones in calls. Who wants their calls there is rung there: at once when a call is offered to them,
+// and for every call that is theirs. All telephones of an agent ring, the first that is answered has the sound. One that
+// cannot be reached never keeps a caller waiting: the sound comes to the browser, with words.
+
+// phones are a colleague's telephones, for one call.
+type phones struct {
+	at    []devices.Telephone // where they may be rung
+	words string              // why not, though they are wanted
+	offer int64               // what rings is an offer: who answers has accepted it; 0: the call is theirs already
+	sets  []*telephone        // that ring, or the one that was answered
+	no    bool                // somebody has declined
+}
+
+// telephone is one of them, ringing or answered.
+type telephone struct {
+	p   *party
+	leg *sipleg.Leg
+}
+
+// fromPhone lands in the mail of a call from its colleagues' telephones.
+type fromPhone struct {
+	set *telephone
+	e   sipleg.Event
+}
+
+// offered says that the call is offered to an agent whose telephones are to ring, or that an offer has ended.
+type offered struct {
+	channels.OfferNews
+	phones
+}
+
+const (
+	wordsNotRegistered = "Your telephone is not registered: the sound comes to the browser."
+	wordsNotReached    = "Your telephone does not answer: the sound comes to the browser."
+	wordsPhoneLost     = "The connection to your telephone was lost: the sound comes to the browser."
+)
+
+// phonePrefs is what telephones on desks may speak; keys for encryption stand in the description, so only inside TLS.
+func phonePrefs(transport string) sdp.Prefs {
+	p := sdp.Prefs{Codecs: []string{sdp.PCMU, sdp.PCMA, sdp.G722}, SRTP: sdp.Off, Keys: sdp.SDES, Comfort: true, Mux: true}
+	if strings.EqualFold(transport, "tls") {
+		p.SRTP = sdp.Optional
+	}
+	return p
+}
+
+// asked tells whether the party's sound is, or is to be, a telephone's.
+func (p *phones) asked() bool { return len(p.sets) > 0 }
+
+// hush stops what rings, but not the one that was answered.
+func (p *party) hush(reason string) {
+	for _, set := range p.sets {
+		if set.leg != p.sip {
+			set.leg.Hangup(reason)
+		}
+	}
+	p.sets = nil
+}
 
 // account is who may log in: trunks that must, and telephones.
 func (v *Voice) account(user string) (edge.Account, bool) {
@@ -22,4 +90,232 @@ func (v *Voice) outside(req *sip.Request) *edge.Refusal {
 		return nil
 	}
 	return v.phones.Register(req)
+}
+
+// phonesOf are the telephones where an agent's calls ring; none for who takes them in the browser.
+func (v *Voice) phonesOf(ctx context.Context, agentID int64) (p phones) {
+	if v.phones == nil || agentID == 0 {
+		return p
+	}
+	list, wanted, err := v.phones.Telephones(ctx, agentID)
+	switch {
+	case err != nil:
+		v.log.Warn("telephones not found", "agent", agentID, "err", err)
+	case wanted && len(list) == 0:
+		p.words = wordsNotRegistered
+	default:
+		p.at = list
+	}
+	return p
+}
+
+// owns notes which call a conversation's offers are about.
+func (v *Voice) owns(c *call, conversation int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.owners[conversation] = c
+}
+
+// offers takes news of offers, on the bus's goroutine, in their order.
+func (v *Voice) offers(_ string, data []byte) {
+	var o offered
+	if json.Unmarshal(data, &o.OfferNews) != nil {
+		return
+	}
+	v.mu.Lock()
+	c := v.owners[o.ConversationID]
+	v.mu.Unlock()
+	if c == nil {
+		return // another node's, or no call
+	}
+	if o.Outcome == "" {
+		if o.phones = v.phonesOf(v.callsCtx, o.AgentID); len(o.at) == 0 {
+			return
+		}
+	}
+	c.post(o)
+}
+
+// onOffer rings at the agent's telephones, or stops that.
+func (c *call) onOffer(o offered) {
+	p := c.offered
+	switch {
+	case c.ended:
+	case o.Outcome == "" && c.agent() == nil && p == nil:
+		c.offered = &party{agentID: o.AgentID, phones: o.phones}
+		c.offered.offer = o.OfferID
+		if !c.ring(c.offered) {
+			c.offered = nil
+		}
+	case o.Outcome == "" || p == nil || p.offer != o.OfferID:
+	case o.Outcome == channels.OfferAccepted:
+		p.offer = 0 // by a click, or by themselves: join follows
+	default:
+		c.offerOver("the offer has ended")
+	}
+}
+
+// offerOver stops the telephones of an agent who does not have the call.
+func (c *call) offerOver(reason string) {
+	if p := c.offered; p != nil {
+		c.offered = nil
+		p.hangup(reason)
+		p.hush(reason)
+	}
+}
+
+// reach brings a colleague's sound: by their telephones, else their browser connects when it hears of the call.
+func (c *call) reach(p *party) {
+	switch {
+	case p.sip != nil && p.up:
+		_, s := c.whoIs(p.agentID)
+		c.arrived(p, s)
+		return
+	case p.asked() || c.ring(p):
+		if p == c.agent() {
+			c.agentAt = time.Time{} // the telephones tell when they give up
+		}
+		c.news("")
+	default:
+		c.news(p.words)
+	}
+}
+
+// ring rings at all of the party's telephones; false: at none.
+func (c *call) ring(p *party) bool {
+	limit := c.v.times.ConsultRing
+	if p == c.offered {
+		limit = c.v.times.OutsideRing // the offer's end ends it
+	}
+	for _, t := range p.at {
+		set := &telephone{p: p}
+		user := "anonymous"
+		if bare, ok := barePhone(c.number); ok {
+			user = bare
+		}
+		from := sip.Uri{Scheme: "sip", User: user, Host: c.v.sip.Here(t.Hop, c.v.external).Addr().String()}
+		leg, err := c.v.sip.Dial(sipleg.Dial{Tell: func(e sipleg.Event) { c.post(fromPhone{set, e}) }, Hops: []edge.Hop{t.Hop}, URI: t.URI,
+			From: from.String(), Name: c.name, Prefs: phonePrefs(t.Hop.Transport), External: c.v.external, Latch: media.LatchOn, ToSource: true, NoAnswer: limit})
+		if err != nil {
+			c.log.Warn("telephone not rung", "agent", p.agentID, "telephone", t.Name, "err", err)
+			continue
+		}
+		set.leg = leg
+		p.sets = append(p.sets, set)
+	}
+	return p.asked()
+}
+
+// onPhone is an event of a colleague's telephone.
+func (c *call) onPhone(m fromPhone) {
+	set, p := m.set, m.set.p
+	i := slices.Index(p.sets, set)
+	if i < 0 || c.ended {
+		if _, late := m.e.(sipleg.Answered); late { // taken out of the call meanwhile
+			set.leg.Hangup(sipleg.Elsewhere)
+		}
+		return
+	}
+	switch e := m.e.(type) {
+	case sipleg.Answered:
+		c.phoneUp(set)
+	case sipleg.Held:
+		c.phoneHeld(p, e.Held)
+	case sipleg.Referred:
+		e.Answer(603)
+	case sipleg.Replaced:
+		e.By.Refuse(603, "")
+	case sipleg.Ended:
+		p.sets = slices.Delete(p.sets, i, i+1)
+		if p.sip == set.leg {
+			c.phoneGone(p, e)
+			return
+		}
+		p.no = p.no || e.Code == 486 || e.Code == 600 || e.Code == 603
+		if e.Code == 600 || e.Code == 603 { // on all of them
+			p.hush("declined")
+		}
+		if !p.asked() {
+			c.phonesSilent(p)
+		}
+	}
+}
+
+// phoneUp: one was answered; the others stop.
+func (c *call) phoneUp(set *telephone) {
+	p := set.p
+	p.sip, p.up = set.leg, true
+	p.hush(sipleg.Elsewhere)
+	p.sets = []*telephone{set}
+	c.log.Info("answered by telephone", "agent", p.agentID)
+	if p == c.offered {
+		if p.offer != 0 { // else they have clicked as well
+			c.tell(c.about(channels.Inbound{Type: channels.OfferTaken, AgentID: p.agentID, OfferID: p.offer}))
+		}
+		return // join follows
+	}
+	c.reach(p)
+}
+
+// phoneHeld: the telephone's own button. For the caller it is the agent's hold.
+func (c *call) phoneHeld(p *party, held bool) {
+	p.heldUs = held
+	if p == c.agent() && c.state == channels.CallBridged {
+		c.held = held
+	}
+	c.patch()
+	c.news("")
+}
+
+// phoneGone: they have hung up, or the connection has broken.
+func (c *call) phoneGone(p *party, e sipleg.Ended) {
+	c.unseat(p.sip.Media().Leg)
+	p.sip, p.up, p.heldUs, p.comfort = nil, false, false, none
+	if p == c.offered {
+		return // accepted a moment ago: the browser gets it
+	}
+	_, s := c.whoIs(p.agentID)
+	switch {
+	case e.By == sipleg.ByPeer:
+		c.leaves(s, "hangup")
+	case s == agentSeat:
+		c.comfort()
+		c.agentAt = time.Now().Add(c.v.times.AgentBack)
+		c.news(wordsPhoneLost)
+	default:
+		c.thirdAt = time.Now().Add(c.v.times.AgentBack)
+		c.patch()
+		c.news(wordsPhoneLost)
+	}
+}
+
+// phonesSilent: the last one has stopped ringing, unanswered.
+func (c *call) phonesSilent(p *party) {
+	_, s := c.whoIs(p.agentID)
+	switch {
+	case p == c.offered:
+		c.offered = nil
+		if p.no && p.offer != 0 {
+			c.tell(c.about(channels.Inbound{Type: channels.OfferDeclined, AgentID: p.agentID, OfferID: p.offer}))
+		} // else the offer still shows in the browser
+	case s == thirdSeat && p.no:
+		c.thirdGone("declined")
+	case c.state == channels.CallDialling && p.no:
+		c.end(failed, "declined on your telephone", true)
+	case s == agentSeat:
+		c.agentAt = time.Now().Add(c.v.times.AgentConnect)
+		c.news(wordsNotReached)
+	default:
+		c.news(wordsNotReached)
+	}
+}
+
+// dropPhones takes the sound away from a colleague's telephones.
+func (c *call) dropPhones(p *party, reason string) {
+	if p.sip != nil {
+		c.unseat(p.sip.Media().Leg)
+		p.hangup(reason)
+		p.sip, p.up, p.heldUs, p.comfort = nil, false, false, none
+	}
+	p.hush(reason)
 }

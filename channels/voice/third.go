@@ -68,6 +68,7 @@ func (c *call) consult(cmd command) *channels.Error {
 			f.way, f.err = c.v.plan(ctx, cmd.AgentID, cmd.Target.Number, cmd.Target.From, c.id)
 		} else {
 			f.party.agentID, f.party.name, f.err = c.v.cfg.Borrow(ctx, c.id, cmd.AgentID, *cmd.Target)
+			f.party.phones = c.v.phonesOf(ctx, f.party.agentID)
 		}
 		if !c.post(f) {
 			c.v.giveBack(c.id, f.party.agentID)
@@ -110,6 +111,10 @@ func (c *call) ringThird(f found) error {
 	}
 	c.talking, c.held = toThird, false
 	c.patch()
+	if p.agentID != 0 {
+		c.reach(p)
+		return nil
+	}
 	c.news("")
 	return nil
 }

@@ -139,8 +139,9 @@ type Voice struct {
 	panics      atomic.Int64
 	trunksEnded chan struct{}
 
-	mu       sync.Mutex // guards the four below
+	mu       sync.Mutex // guards all but running
 	calls    map[*call]bool
+	owners   map[int64]*call         // by conversation
 	echoes   map[int64]chan struct{} // test calls by agent; closed to end one
 	closing  bool
 	draining bool           // no new calls
@@ -172,7 +173,7 @@ func New(cfg Config) (*Voice, error) {
 		cfg.Keys = map[string]string{"1": promptHours, "2": promptReturns}
 	}
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
-		calls: make(map[*call]bool), echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
+		calls: make(map[*call]bool), owners: make(map[int64]*call), echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
 	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
 	if err := v.open(); err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -290,6 +291,9 @@ func (v *Voice) leave(c *call) {
 		close(v.emptied)
 		v.emptied = nil
 	}
+	if v.owners[c.conversation] == c { // its goroutine has ended
+		delete(v.owners, c.conversation)
+	}
 	v.mu.Unlock()
 	v.running.Done()
 }
@@ -335,6 +339,11 @@ func (v *Voice) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("telephone's bus: %w", err), v.Close())
 	}
+	unoffers, err := v.cfg.Bus.Subscribe(channels.OfferSubject, v.offers)
+	if err != nil {
+		unbus()
+		return errors.Join(fmt.Errorf("telephone's bus: %w", err), v.Close())
+	}
 	pacerCtx, stopPacer := context.WithCancel(context.Background())
 	defer stopPacer()
 	var parts sync.WaitGroup
@@ -364,6 +373,7 @@ func (v *Voice) Run(ctx context.Context) error {
 	stopTrunks()
 	<-v.trunksEnded
 	v.hangUpAll()
+	unoffers()
 	stopPacer()
 	err = errors.Join(err, v.Close())
 	parts.Wait()

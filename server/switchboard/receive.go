@@ -35,6 +35,13 @@ func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channel
 	if in.Type == channels.Words && in.Body == "" && in.Full == "" && in.Subject == "" {
 		return r, channels.FailField(channels.Invalid, "body", "The message is empty.")
 	}
+	switch in.Type {
+	case channels.OfferTaken:
+		_, err := s.Accept(ctx, in.AgentID, in.OfferID)
+		return r, err
+	case channels.OfferDeclined:
+		return r, s.Decline(ctx, in.AgentID, in.OfferID)
+	}
 	if in.Type == channels.CallEndedIn && in.CallID == 0 {
 		if err := s.knownCall(ctx, &in); err != nil {
 			return r, err

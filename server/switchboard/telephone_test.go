@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"patchbay/agents"
 	"patchbay/channels"
 )
@@ -125,4 +127,39 @@ func TestDial(t *testing.T) {
 	if open != 0 {
 		t.Error("a refused call is still open")
 	}
+}
+
+// TestOfferAnsweredOnATelephone: answering there is the same as a click, and so is declining.
+func TestOfferAnsweredOnATelephone(t *testing.T) {
+	f := newFlow(t)
+	ctx := t.Context()
+	r := f.receive(channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice, From: channels.Address{Kind: channels.Phone, Value: "+4930111"},
+		To: "100", SIPCallID: "call-1"})
+	f.receive(channels.Inbound{Type: channels.Wish, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, Source: "key"})
+	offer := f.offer(r.ConversationID, f.ana)
+	_, err := f.Receive(ctx, channels.Inbound{Type: channels.OfferTaken, Channel: channels.Voice, ConversationID: r.ConversationID, AgentID: f.bo, OfferID: offer})
+	f.refused(err, channels.NotFound) // not bo's
+	f.receive(channels.Inbound{Type: channels.OfferDeclined, Channel: channels.Voice, ConversationID: r.ConversationID, AgentID: f.ana, OfferID: offer})
+	f.state(r.ConversationID, channels.Waiting)
+	offer = f.offer(r.ConversationID, f.ana)
+	f.receive(channels.Inbound{Type: channels.OfferTaken, Channel: channels.Voice, ConversationID: r.ConversationID, AgentID: f.ana, OfferID: offer})
+	if state, agent, _, _ := f.conversation(r.ConversationID); state != channels.Agent || agent != f.ana || f.voice.has("join") != 1 {
+		t.Errorf("state %s, agent %d, %d joins", state, agent, f.voice.has("join"))
+	}
+	_, err = f.Receive(ctx, channels.Inbound{Type: channels.OfferTaken, Channel: channels.Voice, ConversationID: r.ConversationID, AgentID: f.ana, OfferID: offer})
+	f.refused(err, channels.Conflict)
+}
+
+// offer shows a waiting conversation to an agent, as the router does.
+func (f *flow) offer(conversation, agent int64) (id int64) {
+	f.t.Helper()
+	ctx := f.t.Context()
+	f.ok(pgx.BeginFunc(ctx, f.Pool, func(tx pgx.Tx) error {
+		if _, err := channels.Move(ctx, tx, conversation, channels.Offered); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `insert into offers (conversation_id, agent_id, expires_at, why) values ($1, $2, now() + interval '1 minute', 'a test')
+			returning id`, conversation, agent).Scan(&id)
+	}))
+	return id
 }

@@ -240,6 +240,9 @@ func (l *Leg) emit(e Event) {
 	}
 }
 
+// Elsewhere is the reason of a Hangup when another telephone was answered (RFC 3326 section 2).
+const Elsewhere = "Call completed elsewhere"
+
 // Hangup ends the leg, whatever it is doing: CANCEL, BYE or a refusal. reason is for the other side's log.
 func (l *Leg) Hangup(reason string) { l.post(func() { l.hangup(Ended{By: ByUs, Reason: reason}) }) }
 
@@ -254,6 +257,7 @@ func (l *Leg) hangup(e Ended) {
 		l.refuseCall(edge.Refuse(603, "Decline"), e)
 		return
 	default:
+		l.out.elsewhere = e.Reason == Elsewhere
 		l.takeBack()
 	}
 	l.finish(e)

@@ -50,7 +50,8 @@ type outgoing struct {
 	sounds    bool                // early sound is to be heard
 	rang      bool
 	told183   bool
-	tries     int // with credentials, another interval
+	tries     int  // with credentials, another interval
+	elsewhere bool // it is taken back because another telephone was faster
 	viaStream bool
 }
 
@@ -457,6 +458,9 @@ func (l *Leg) takeBack() {
 	req.AppendHeader(&id)
 	req.AppendHeader(&sip.CSeqHeader{SeqNo: a.req.CSeq().SeqNo, MethodName: sip.CANCEL})
 	req.AppendHeader(&hops)
+	if l.out.elsewhere { // else it would be listed as a missed call
+		req.AppendHeader(sip.NewHeader("Reason", `SIP;cause=200;text="`+Elsewhere+`"`))
+	}
 	req.SetBody(nil)
 	req.SetTransport(a.req.Transport())
 	cancel := outbound{req, a.path, a.path.hop.Addr.String()}
