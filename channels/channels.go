@@ -148,6 +148,7 @@ const (
 	CodeHandedOut  = "handed_out"   // (private) the caller now talks with an outside number
 	CodePassFailed = "pass_failed"  // passing the caller on failed
 	CodeDialled    = "dialled"      // (private) an agent calls out
+	CodeRecorded   = "recorded"     // (private) what became of a recording
 	CodeDelivery   = "delivery"     // (private) a mail could not be delivered, or it is unsure
 )
 

@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"channels/chat":      10,
 
 	"channels/voice/sipleg":  5, // one SIP leg of a call: a half floor between the wire's parts and the calls
+	"channels/voice/archive": 5, // recordings: the calls make them, the API gives them out
 	"channels/voice/devices": 5, // the agents' SIP telephones
 	"channels/voice/webleg":  5, // one browser's
 

@@ -27,6 +27,7 @@ import (
 	"patchbay/channels/chat"
 	"patchbay/channels/email"
 	"patchbay/channels/voice"
+	"patchbay/channels/voice/archive"
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/webleg"
 	"patchbay/llm"
@@ -47,10 +48,12 @@ type house struct {
 	out       func(format string, args ...any) // what the person who starts it reads
 	web       net.Listener
 	node      string
+	nodeName  string // the same after a restart
 	db        *db.DB
 	bus       *bus.Bus
 	responder *llm.Standby
 	flow      *switchboard.Switchboard
+	archive   *archive.Archive
 	voice     *voice.Voice
 	mail      *email.Channel
 	chat      *chat.Chat
@@ -90,9 +93,9 @@ func (h *house) ground(ctx context.Context) (err error) {
 	if h.bus, err = bus.Open(ctx, h.cfg.NATS.URL, h.log); err != nil {
 		return fmt.Errorf("bus: %w", err)
 	}
-	name := h.cfg.Node.Name + "/" + h.web.Addr().String()
-	h.node = name + "/" + nonce()
-	return switchboard.Join(ctx, h.db.Pool, h.node, name)
+	h.nodeName = h.cfg.Node.Name + "/" + h.web.Addr().String()
+	h.node = h.nodeName + "/" + nonce()
+	return switchboard.Join(ctx, h.db.Pool, h.node, h.nodeName)
 }
 
 func nonce() string {
@@ -115,6 +118,9 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	// the one call that goes up: channels hand to the flow what came in
 	receive := func(ctx context.Context, in channels.Inbound) (channels.Receipt, error) {
 		return h.flow.Receive(ctx, in)
+	}
+	if h.archive, err = archive.Open(h.archiveConfig()); err != nil {
+		return err
 	}
 	ways := map[channels.Kind]switchboard.Channel{}
 	if h.cfg.SIP.Listen != "" {
@@ -149,7 +155,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(), TrustedProxies: h.cfg.HTTP.TrustedProxies,
 		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer, TransferCall: h.flow.TransferCall, Dial: h.flow.Dial,
 			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress},
-		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Mount: []func(fiber.Router){h.chat.Mount}})
+		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
 	return err
 }
 
@@ -166,7 +172,7 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		GiveBack: func(ctx context.Context, call, agent int64) error {
 			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
 		},
-		Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log}
+		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log}
 	for _, s := range h.cfg.SIP.ListenAlso {
 		transport, addr, _ := strings.Cut(s, ":")
 		cfg.ListenAlso = append(cfg.ListenAlso, edge.Listen{Transport: transport, Addr: addr})
@@ -195,6 +201,12 @@ func prefixes(texts []string) []netip.Prefix {
 		}
 	}
 	return list
+}
+
+func (h *house) archiveConfig() archive.Config {
+	c := h.cfg.Recordings
+	return archive.Config{Dir: c.Dir, KeepDays: c.KeepDays, S3: archive.S3{Endpoint: c.S3Endpoint, Bucket: c.S3Bucket, Region: c.S3Region, Key: c.S3Key, Secret: c.S3Secret},
+		Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, NodeName: h.nodeName, Log: h.log}
 }
 
 func (h *house) turnConfig() webleg.TURNConfig {
@@ -339,9 +351,16 @@ func (h *house) live(ctx context.Context, greet func()) error {
 	})
 	parts.Go(func() error { return h.flow.Run(running) })
 	parts.Go(func() error { return h.router.Run(running) })
-	if h.voice != nil {
-		parts.Go(func() error { return h.voice.Run(running) })
-	}
+	archiving, stopArchive := context.WithCancel(context.WithoutCancel(ctx)) // the last calls bring their recordings
+	parts.Go(func() error { return h.archive.Run(archiving) })
+	parts.Go(func() error {
+		defer stopArchive()
+		if h.voice == nil {
+			<-running.Done()
+			return nil
+		}
+		return h.voice.Run(running)
+	})
 	if h.mail != nil {
 		parts.Go(func() error { return h.mail.Run(running) })
 	}

@@ -40,6 +40,7 @@ type call struct {
 	menu
 	desk
 	outbox
+	record
 }
 
 // stopped lands in the mail when the server shuts down, beside the leg's events and channels' commands (see command).
@@ -98,6 +99,8 @@ func (c *call) run() {
 		select {
 		case m := <-c.mail:
 			c.handle(m)
+		case take := <-c.taken:
+			c.onTaken(take)
 		case <-c.playing:
 			c.onPlayed()
 		case <-timer.C:
@@ -155,6 +158,11 @@ func (c *call) handle(m any) {
 		c.onTold(m)
 	case command:
 		c.onCommand(m)
+	case recordFailed:
+		if !c.ended {
+			c.endRecord()
+			c.news("")
+		}
 	case stopped:
 		if c.state == "" {
 			c.refuse(503, "Service Unavailable")
@@ -246,6 +254,7 @@ func (c *call) finish(result, reason string) {
 
 // dismiss takes everybody but a customer's telephone out of a call that has ended.
 func (c *call) dismiss(reason string) {
+	c.endRecord()
 	if c.way != nil {
 		c.way.settle()
 		c.way = nil

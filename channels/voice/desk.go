@@ -190,6 +190,10 @@ func (c *call) agentDoes(cmd command) *channels.Error {
 			return errNotNow
 		}
 		c.held = cmd.On
+	case "record":
+		if refused := c.setRecord(cmd.On); refused != nil {
+			return refused
+		}
 	case "dtmf":
 		return c.sendKey(cmd.Digit)
 	case "consult", "transfer":
@@ -363,11 +367,16 @@ func (c *call) bridge() {
 	if c.ended || !c.agent().here() || !c.who[callerSeat].answered() {
 		return
 	}
-	c.agentAt, c.playing = time.Time{}, nil
+	c.agentAt = time.Time{}
+	if c.tellFirst() {
+		return
+	}
+	c.playing = nil
 	if c.bridgedAt.IsZero() {
 		c.bridgedAt = time.Now()
 	}
 	c.state = channels.CallBridged
+	c.order()
 	c.patch()
 	c.log.Info("call bridged", "agent", c.agentID(), "after", time.Since(c.answeredAt).Round(time.Millisecond))
 	c.moved()

@@ -287,6 +287,11 @@ func until(t testing.TB, ctx context.Context, what string, cond func() bool) {
 func hearPrompt(t testing.TB, ctx context.Context, r *voicetest.RTP, d time.Duration) []int16 {
 	t.Helper()
 	hear(t, ctx, r, d)
+	return said(t, r)
+}
+
+// said is everything heard, without such pauses.
+func said(t testing.TB, r *voicetest.RTP) []int16 {
 	sound, headers := r.Heard(), r.Headers()
 	var out []byte
 	pauses := 0

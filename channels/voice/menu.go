@@ -11,6 +11,7 @@ import (
 // menu is the caller's side: what is played to them and what their keys mean.
 type menu struct {
 	playing    <-chan struct{} // the prompt being spoken; nil for music and silence
+	saying     string          // its name
 	player     *media.Player
 	then       func() // when it was spoken to its end
 	greeted    bool
@@ -38,8 +39,8 @@ func (c *call) say(name string, then func()) {
 		return // onHold and callerHere speak again
 	}
 	caller.comfort = spoken
-	c.player = caller.leg().Play(media.NewPlayer(c.v.prompts[name]))
-	c.playing, c.then = c.player.Done(), then
+	c.player = caller.leg().Play(media.NewPlayer(c.prompt(name)))
+	c.playing, c.saying, c.then = c.player.Done(), name, then
 }
 
 // music plays until something else does.
@@ -70,7 +71,7 @@ func (c *call) greet() {
 	}
 	if c.inLine {
 		c.state = channels.CallWaiting
-		c.say(promptWaiting, c.music)
+		c.say(promptWaiting, c.thenMusic)
 		c.moved()
 		return
 	}
@@ -139,7 +140,7 @@ func (c *call) wish(source string) {
 	c.inputAt = time.Time{}
 	c.state = channels.CallWaiting
 	c.log.Info("caller asks for a person", "source", source)
-	c.say(promptWaiting, c.music)
+	c.say(promptWaiting, c.thenMusic)
 	c.tell(c.about(channels.Inbound{Type: channels.Wish, Source: source}))
 	c.moved()
 }
@@ -159,6 +160,8 @@ func (c *call) onHold(held bool) {
 	switch {
 	case c.talks():
 		c.patch()
+	case !held && c.agent().here() && c.who[callerSeat].answered():
+		c.bridge()
 	case held:
 		caller.comfort = nothing
 		caller.leg().Stop()

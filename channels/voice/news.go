@@ -26,6 +26,7 @@ type callNews struct {
 	To             string     `json:"to,omitempty"`
 	Third          *thirdNews `json:"third,omitempty"`
 	TalkingTo      talk       `json:"talking_to,omitempty"`
+	Recording      string     `json:"recording"` // off, on, paused
 	Held           bool       `json:"held"`
 	Muted          bool       `json:"muted"`
 	CallerHeld     bool       `json:"caller_held"`
@@ -50,7 +51,7 @@ func (c *call) news(reason string) {
 
 func (c *call) newsFor(s seat, p *party, reason string) callNews {
 	n := callNews{CallID: c.id, ConversationID: c.conversation, State: c.state, Role: roles[s], Direction: c.direction, From: c.number, Name: c.name,
-		To: c.ours, CallerHeld: c.callerHeld, Tab: p.tab, Device: p.asked(), StartedAt: c.startedAt, Reason: reason}
+		To: c.ours, CallerHeld: c.callerHeld, Recording: c.recording(), Tab: p.tab, Device: p.asked(), StartedAt: c.startedAt, Reason: reason}
 	if !c.bridgedAt.IsZero() {
 		n.BridgedAt = &c.bridgedAt
 	}

@@ -19,7 +19,8 @@ type outbox struct {
 // told is what became of the first in the queue.
 type told struct {
 	receipt channels.Receipt
-	unbus   func() // of CallStarted: the call's commands are answered
+	sound   *queueSound // of CallStarted
+	unbus   func()      // of CallStarted: the call's commands are answered
 	err     error
 }
 
@@ -64,6 +65,7 @@ func (c *call) handUp(in channels.Inbound) (m told) {
 	defer cancel()
 	m.receipt, m.err = c.v.cfg.Receive(ctx, in)
 	if m.err == nil && in.Type == channels.CallStarted {
+		m.sound = c.v.soundOf(ctx, m.receipt.QueueID, m.receipt.ConversationID)
 		m.unbus, m.err = c.v.cfg.Bus.Respond(channels.CallSubject(m.receipt.CallID), c.obey)
 	}
 	return m
@@ -74,7 +76,7 @@ func (c *call) onTold(m told) {
 	in := c.queue[0]
 	if in.Type == channels.CallStarted {
 		c.queue = c.queue[1:]
-		c.id, c.conversation = m.receipt.CallID, m.receipt.ConversationID
+		c.id, c.conversation, c.sound = m.receipt.CallID, m.receipt.ConversationID, m.sound
 		c.inLine = m.receipt.State == channels.Waiting || m.receipt.State == channels.Offered
 		c.withPerson = c.fromPage() && m.receipt.State == channels.Agent
 		switch {

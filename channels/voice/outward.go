@@ -24,6 +24,7 @@ func (v *Voice) dialOut(req channels.VoiceRequest) error {
 	if !v.enter(c) {
 		return channels.Fail(channels.Unavailable, "The telephone has no free line.")
 	}
+	c.sound = v.soundOf(ctx, 0, c.conversation)
 	if c.unbus, err = v.cfg.Bus.Respond(channels.CallSubject(c.id), c.obey); err != nil {
 		v.leave(c)
 		return fmt.Errorf("call out: %w", err)

@@ -41,6 +41,7 @@ func (c *call) patch() {
 	for s := range seats {
 		c.soothe(s, e)
 	}
+	c.tap()
 }
 
 // pair swaps packets: nothing of ours is between two who have only each other.
@@ -166,7 +167,7 @@ func (c *call) comfortOf(s seat) comfort {
 }
 
 // musicOnHold is what this call's customer hears in line and on hold.
-func (c *call) musicOnHold() media.Prompt { return c.v.prompts[promptMusic] }
+func (c *call) musicOnHold() media.Prompt { return c.prompt(promptMusic) }
 
 // talks tells whether the caller is with people, or on hold by them: not in the menu, not in line.
 func (c *call) talks() bool {

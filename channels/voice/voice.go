@@ -31,6 +31,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/archive"
 	"patchbay/channels/voice/devices"
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
@@ -62,6 +63,8 @@ type Config struct {
 	// Borrow finds a free colleague for a consultation and counts them as busy until GiveBack (see package agents).
 	Borrow   func(ctx context.Context, callID, by int64, t channels.CallTarget) (agentID int64, name string, err error)
 	GiveBack func(ctx context.Context, callID, agentID int64) error
+
+	Archive *archive.Archive // nil: nothing is recorded
 
 	Receive channels.Receive
 	Bus     *bus.Bus
@@ -130,6 +133,7 @@ type Voice struct {
 	ports6  *media.Ports // nil: no IPv6
 	pacer   *media.Pacer
 	web     *webleg.Stack
+	sounds  queueSounds
 	prompts prompts
 	trunks  *trunks
 	phones  *devices.Registrar // the agents' SIP telephones; nil: without a database
@@ -339,6 +343,12 @@ func (v *Voice) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("telephone's bus: %w", err), v.Close())
 	}
+	unwatch, err := v.watchSounds()
+	if err != nil {
+		unbus()
+		return errors.Join(fmt.Errorf("telephone's bus: %w", err), v.Close())
+	}
+	defer unwatch()
 	unoffers, err := v.cfg.Bus.Subscribe(channels.OfferSubject, v.offers)
 	if err != nil {
 		unbus()

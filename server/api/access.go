@@ -64,6 +64,9 @@ var access = map[string]permission{
 	"AddPrompt":            admin,
 	"DeletePrompt":         admin,
 	"GetPromptSound":       supervisor,
+	"GetRecording":         anAgent, // who had it: report
+	"GetRecordingSound":    anAgent, // as GetRecording
+	"DeleteRecording":      supervisor,
 	"ListQueueSounds":      supervisor,
 	"SaveQueueSound":       admin,
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -66,19 +67,19 @@ func (e LiveCallDirection) Valid() bool {
 
 // Defines values for LiveCallRecording.
 const (
-	Off    LiveCallRecording = "off"
-	On     LiveCallRecording = "on"
-	Paused LiveCallRecording = "paused"
+	LiveCallRecordingOff    LiveCallRecording = "off"
+	LiveCallRecordingOn     LiveCallRecording = "on"
+	LiveCallRecordingPaused LiveCallRecording = "paused"
 )
 
 // Valid indicates whether the value is a known member of the LiveCallRecording enum.
 func (e LiveCallRecording) Valid() bool {
 	switch e {
-	case Off:
+	case LiveCallRecordingOff:
 		return true
-	case On:
+	case LiveCallRecordingOn:
 		return true
-	case Paused:
+	case LiveCallRecordingPaused:
 		return true
 	default:
 		return false
@@ -391,6 +392,30 @@ func (e MeRole) Valid() bool {
 	case MeRoleAgent:
 		return true
 	case MeRoleSupervisor:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RecordingMarkWhat.
+const (
+	RecordingMarkWhatFailed  RecordingMarkWhat = "failed"
+	RecordingMarkWhatGap     RecordingMarkWhat = "gap"
+	RecordingMarkWhatPaused  RecordingMarkWhat = "paused"
+	RecordingMarkWhatResumed RecordingMarkWhat = "resumed"
+)
+
+// Valid indicates whether the value is a known member of the RecordingMarkWhat enum.
+func (e RecordingMarkWhat) Valid() bool {
+	switch e {
+	case RecordingMarkWhatFailed:
+		return true
+	case RecordingMarkWhatGap:
+		return true
+	case RecordingMarkWhatPaused:
+		return true
+	case RecordingMarkWhatResumed:
 		return true
 	default:
 		return false
@@ -802,6 +827,22 @@ type QueueSoundSettings = channels.QueueSound
 // Rate defines model for Rate.
 type Rate = channels.Rate
 
+// Recording defines model for Recording.
+type Recording = report.Recording
+
+// RecordingDetail defines model for RecordingDetail.
+type RecordingDetail = report.RecordingDetail
+
+// RecordingMark defines model for RecordingMark.
+type RecordingMark struct {
+	// At seconds from the beginning
+	At   float64           `json:"at"`
+	What RecordingMarkWhat `json:"what"`
+}
+
+// RecordingMarkWhat defines model for RecordingMark.What.
+type RecordingMarkWhat string
+
 // Registration defines model for Registration.
 type Registration = channels.Registration
 
@@ -905,6 +946,11 @@ type AddPromptParams struct {
 
 // AddPromptParamsKind defines parameters for AddPrompt.
 type AddPromptParamsKind string
+
+// GetRecordingSoundParams defines parameters for GetRecordingSound.
+type GetRecordingSoundParams struct {
+	Range *string `json:"Range,omitempty"`
+}
 
 // DialJSONRequestBody defines body for Dial for application/json ContentType.
 type DialJSONRequestBody = Dial
@@ -1055,6 +1101,15 @@ type ServerInterface interface {
 
 	// (GET /api/queues)
 	ListQueues(c *fiber.Ctx) error
+
+	// (DELETE /api/recordings/{id})
+	DeleteRecording(c *fiber.Ctx, id ID) error
+
+	// (GET /api/recordings/{id})
+	GetRecording(c *fiber.Ctx, id ID) error
+
+	// (GET /api/recordings/{id}/sound)
+	GetRecordingSound(c *fiber.Ctx, id ID, params GetRecordingSoundParams) error
 
 	// (POST /api/sign-in)
 	SignIn(c *fiber.Ctx) error
@@ -1964,6 +2019,115 @@ func (siw *ServerInterfaceWrapper) ListQueues(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// DeleteRecording operation middleware
+func (siw *ServerInterfaceWrapper) DeleteRecording(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DeleteRecording(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetRecording operation middleware
+func (siw *ServerInterfaceWrapper) GetRecording(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetRecording(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetRecordingSound operation middleware
+func (siw *ServerInterfaceWrapper) GetRecordingSound(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetRecordingSoundParams
+
+	headers := c.GetReqHeaders()
+
+	// ------------- Optional header parameter "Range" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Range")]; found {
+		var Range string
+		n := len(valueList)
+		if n != 1 {
+			return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("Too many values for ParamName Range, 1 is required, but %d found", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Range", valueList[0], &Range, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter Range: %w", err).Error())
+		}
+
+		params.Range = &Range
+
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetRecordingSound(c, id, params)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // SignIn operation middleware
 func (siw *ServerInterfaceWrapper) SignIn(c *fiber.Ctx) error {
 
@@ -2235,6 +2399,12 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 	router.Delete(options.BaseURL+"/api/prompts/:id", wrapper.DeletePrompt)
 
 	router.Get(options.BaseURL+"/api/prompts/:id/sound", wrapper.GetPromptSound)
+
+	router.Delete(options.BaseURL+"/api/recordings/:id", wrapper.DeleteRecording)
+
+	router.Get(options.BaseURL+"/api/recordings/:id", wrapper.GetRecording)
+
+	router.Get(options.BaseURL+"/api/recordings/:id/sound", wrapper.GetRecordingSound)
 
 	router.Get(options.BaseURL+"/api/queue-sounds", wrapper.ListQueueSounds)
 
@@ -3210,6 +3380,130 @@ func (response ListQueuesdefaultJSONResponse) VisitListQueuesResponse(ctx *fiber
 	return ctx.JSON(&response.Body)
 }
 
+type DeleteRecordingRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type DeleteRecordingResponseObject interface {
+	VisitDeleteRecordingResponse(ctx *fiber.Ctx) error
+}
+
+type DeleteRecording204Response struct {
+}
+
+func (response DeleteRecording204Response) VisitDeleteRecordingResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type DeleteRecordingdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteRecordingdefaultJSONResponse) VisitDeleteRecordingResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetRecordingRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetRecordingResponseObject interface {
+	VisitGetRecordingResponse(ctx *fiber.Ctx) error
+}
+
+type GetRecording200JSONResponse RecordingDetail
+
+func (response GetRecording200JSONResponse) VisitGetRecordingResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetRecordingdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetRecordingdefaultJSONResponse) VisitGetRecordingResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetRecordingSoundRequestObject struct {
+	ID     ID `json:"id"`
+	Params GetRecordingSoundParams
+}
+
+type GetRecordingSoundResponseObject interface {
+	VisitGetRecordingSoundResponse(ctx *fiber.Ctx) error
+}
+
+type GetRecordingSound200AudioWavResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetRecordingSound200AudioWavResponse) VisitGetRecordingSoundResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "audio/wav")
+	if response.ContentLength != 0 {
+		ctx.Response().Header.Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	ctx.Status(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(ctx.Response().BodyWriter(), response.Body)
+	return err
+}
+
+type GetRecordingSound206AudioWavResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetRecordingSound206AudioWavResponse) VisitGetRecordingSoundResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "audio/wav")
+	if response.ContentLength != 0 {
+		ctx.Response().Header.Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	ctx.Status(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(ctx.Response().BodyWriter(), response.Body)
+	return err
+}
+
+type GetRecordingSound416Response struct {
+}
+
+func (response GetRecordingSound416Response) VisitGetRecordingSoundResponse(ctx *fiber.Ctx) error {
+	ctx.Status(416)
+	return nil
+}
+
+type GetRecordingSounddefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetRecordingSounddefaultJSONResponse) VisitGetRecordingSoundResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type SignInRequestObject struct {
 	Body *SignInJSONRequestBody
 }
@@ -3540,6 +3834,15 @@ type StrictServerInterface interface {
 
 	// (GET /api/queues)
 	ListQueues(ctx context.Context, request ListQueuesRequestObject) (ListQueuesResponseObject, error)
+
+	// (DELETE /api/recordings/{id})
+	DeleteRecording(ctx context.Context, request DeleteRecordingRequestObject) (DeleteRecordingResponseObject, error)
+
+	// (GET /api/recordings/{id})
+	GetRecording(ctx context.Context, request GetRecordingRequestObject) (GetRecordingResponseObject, error)
+
+	// (GET /api/recordings/{id}/sound)
+	GetRecordingSound(ctx context.Context, request GetRecordingSoundRequestObject) (GetRecordingSoundResponseObject, error)
 
 	// (POST /api/sign-in)
 	SignIn(ctx context.Context, request SignInRequestObject) (SignInResponseObject, error)
@@ -4612,6 +4915,88 @@ func (sh *strictHandler) ListQueues(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(ListQueuesResponseObject); ok {
 		if err := validResponse.VisitListQueuesResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteRecording operation middleware
+func (sh *strictHandler) DeleteRecording(ctx *fiber.Ctx, id ID) error {
+	var request DeleteRecordingRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteRecording(ctx.UserContext(), request.(DeleteRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteRecordingResponseObject); ok {
+		if err := validResponse.VisitDeleteRecordingResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRecording operation middleware
+func (sh *strictHandler) GetRecording(ctx *fiber.Ctx, id ID) error {
+	var request GetRecordingRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRecording(ctx.UserContext(), request.(GetRecordingRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRecording")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRecordingResponseObject); ok {
+		if err := validResponse.VisitGetRecordingResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRecordingSound operation middleware
+func (sh *strictHandler) GetRecordingSound(ctx *fiber.Ctx, id ID, params GetRecordingSoundParams) error {
+	var request GetRecordingSoundRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRecordingSound(ctx.UserContext(), request.(GetRecordingSoundRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRecordingSound")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRecordingSoundResponseObject); ok {
+		if err := validResponse.VisitGetRecordingSoundResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

@@ -50,6 +50,8 @@ type Config struct {
 	Flow   Flow
 	Web    fs.FS // the built pages, webui.Dist()
 
+	Recordings Recordings // without verbs: there are none to be played
+
 	Build          string   // names the pages' build; an open desk of another build offers to reload
 	PublicURL      string   // where browsers find us; https makes the cookie Secure. "": wherever they say they are
 	TrustedProxies []string // addresses or networks whose X-Forwarded-For is believed

@@ -112,6 +112,7 @@ type ConversationDetail struct {
 	Addresses    []channels.Address `json:"addresses"`
 	Earlier      []ConversationRow  `json:"earlier"` // other conversations of the contact
 	Calls        []channels.Call    `json:"calls"`
+	Recordings   []Recording        `json:"recordings"` // of those calls
 }
 
 const earlierLimit = 20
@@ -142,6 +143,10 @@ func Detail(ctx context.Context, q channels.Querier, id int64) (*ConversationDet
 		return nil, err
 	}
 	d.Calls, err = rows[channels.Call](ctx, q, "calls", `select `+callColumns+` from calls where conversation_id = $1 order by id`, id)
+	if err != nil {
+		return nil, err
+	}
+	d.Recordings, err = rows[Recording](ctx, q, "recordings", `select `+recordingColumns+` from recordings r where conversation_id = $1 order by id`, id)
 	return d, err
 }
 

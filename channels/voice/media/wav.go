@@ -32,11 +32,16 @@ func ParsePrompt(wav []byte) (Prompt, error) {
 	if err != nil {
 		return nil, err
 	}
+	return NewPrompt(sound), nil
+}
+
+// NewPrompt makes a prompt of samples at 8 kHz.
+func NewPrompt(sound []int16) Prompt {
 	p := make(Prompt, len(sound))
 	for i, s := range sound {
 		p[i] = EncodeULaw(s)
 	}
-	return p, nil
+	return p
 }
 
 // WAV is sound in memory, channels interleaved.

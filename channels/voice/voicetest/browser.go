@@ -180,23 +180,23 @@ func (b *Browser) listen(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 	}
 }
 
-// Play speaks into the microphone, µ-law in packets of 20 ms.
+// Play speaks into the microphone, µ-law in packets of 20 ms, on an absolute clock: a late packet does not delay the others.
 func (b *Browser) Play(ctx context.Context, sound []byte) {
-	tick := time.NewTicker(media.Frame)
-	defer tick.Stop()
-	var seq uint16
-	var ts uint32
-	for ; len(sound) >= media.FrameSamples; sound = sound[media.FrameSamples:] {
+	begun := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for n := uint16(1); len(sound) >= media.FrameSamples; n++ {
+		timer.Reset(time.Until(begun.Add(time.Duration(n) * media.Frame)))
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
-		seq, ts = seq+1, ts+media.FrameSamples
-		if err := b.mic.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: ts},
+		if err := b.mic.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: n, Timestamp: uint32(n) * media.FrameSamples},
 			Payload: sound[:media.FrameSamples]}); err != nil {
 			return
 		}
+		sound = sound[media.FrameSamples:]
 	}
 }
 

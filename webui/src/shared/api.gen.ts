@@ -498,6 +498,45 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/recordings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        /** @description Who had the conversation, and supervisors. */
+        get: operations["getRecording"];
+        put?: never;
+        post?: never;
+        /** @description For good. Refused while the call runs. */
+        delete: operations["deleteRecording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/recordings/{id}/sound": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        /** @description Who had the conversation, and supervisors. Left is the caller, right who speaks to them. */
+        get: operations["getRecordingSound"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/queue-sounds": {
         parameters: {
             query?: never;
@@ -721,6 +760,55 @@ export interface components {
             /** @description other conversations of the contact */
             earlier: components["schemas"]["ConversationRow"][];
             calls: components["schemas"]["Call"][];
+            /** @description of those calls, the oldest first */
+            recordings: components["schemas"]["Recording"][];
+        };
+        Recording: {
+            /** Format: int64 */
+            id: number;
+            /** Format: int64 */
+            call_id: number;
+            /**
+             * @description recovered: cut by a failure, the rest is kept
+             * @enum {string}
+             */
+            state: "recording" | "done" | "recovered" | "failed" | "deleted";
+            /** Format: date-time */
+            started_at: string;
+            /** Format: double */
+            seconds: number;
+            marks: components["schemas"]["RecordingMark"][];
+            /**
+             * Format: date-time
+             * @description null: until somebody deletes it
+             */
+            keep_until: string | null;
+            /** @description of recovered and failed, in words: "the disk is full" */
+            error: string;
+        };
+        RecordingMark: {
+            /**
+             * Format: double
+             * @description seconds from the beginning
+             */
+            at: number;
+            /** @enum {string} */
+            what: "paused" | "resumed" | "gap" | "failed";
+        };
+        RecordingDetail: {
+            recording: components["schemas"]["Recording"];
+            /**
+             * Format: byte
+             * @description the waveform: pairs of bytes (caller, who speaks to them), 20 a second
+             */
+            peaks: string;
+            /**
+             * Format: int64
+             * @description of the file
+             */
+            bytes: number;
+            /** @description of the file */
+            sha256?: string;
         };
         Contact: {
             /** Format: int64 */
@@ -2189,6 +2277,91 @@ export interface operations {
                 content: {
                     "audio/wav": string;
                 };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A recording with its waveform */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getRecordingSound: {
+        parameters: {
+            query?: never;
+            header?: {
+                Range?: string;
+            };
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The whole file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
+                };
+            };
+            /** @description A part of it */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
+                };
+            };
+            /** @description No such part */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Error"];
         };

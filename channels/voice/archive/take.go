@@ -1,0 +1,232 @@
+package archive
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"patchbay/channels/voice/media"
+)
+
+// Order is a recording that is wanted.
+type Order struct {
+	CallID, ConversationID int64
+	Rate                   int  // 8000, or 16000 for a wideband caller
+	Told                   bool // the caller has been told
+	// OnFail is called once when the disk refuses in mid-call, from a goroutine of the recorder's.
+	OnFail func()
+}
+
+// Take is a running recording. Put Tap on the caller's leg, take it off before Finish.
+type Take struct {
+	a        *Archive
+	id       int64
+	order    Order
+	place    string
+	recorder *media.Recorder
+}
+
+// Begin makes the row and then the file. An ErrDisk has been told to everybody; any other error passes.
+func (a *Archive) Begin(ctx context.Context, o Order) (*Take, error) {
+	t := &Take{a: a, order: o, place: fmt.Sprintf("%s/call-%d-%s.wav", time.Now().UTC().Format("2006/01/02"), o.CallID, strings.ToLower(rand.Text()[:8]))}
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
+	err := a.cfg.Pool.QueryRow(ctx, `insert into recordings (call_id, conversation_id, node_id, place) values ($1, $2, $3, $4) returning id`,
+		o.CallID, o.ConversationID, a.cfg.NodeID, t.place).Scan(&t.id)
+	if err != nil {
+		return nil, fmt.Errorf("begin recording: %w", err)
+	}
+	a.hold(t.id)
+	if err = t.open(); err == nil {
+		return t, nil
+	}
+	defer a.release(t.id)
+	words := inWords(err)
+	a.log.Error("call is not recorded", "call", o.CallID, "err", err)
+	if e := a.fail(ctx, t.id, o.ConversationID, o.CallID, "This call is not recorded: "+words+". The call goes on.", words); e != nil {
+		a.log.Error("recording not noted as failed", "recording", t.id, "err", e)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrDisk, err)
+}
+
+// open begins the file.
+func (t *Take) open() error {
+	path, err := t.a.path(t.place)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(t.a.cfg.Dir, &disk); err == nil && disk.Bavail*uint64(disk.Bsize) < t.a.cfg.Reserve {
+		return syscall.ENOSPC
+	}
+	t.recorder, err = media.NewRecorder(media.RecorderConfig{Path: path, Rate: t.order.Rate, Log: t.a.log, OnFail: t.failed})
+	return err
+}
+
+// failed: the disk has refused in mid-call. What is written is kept; the rest is Finish's.
+func (t *Take) failed(err error) {
+	o := t.order
+	t.a.log.Error("recording stopped, the call goes on", "call", o.CallID, "recording", t.id, "err", err)
+	if o.OnFail != nil {
+		o.OnFail()
+	}
+	words := inWords(err)
+	if e := t.a.change(context.Background(), o.ConversationID, o.CallID, func(tx pgx.Tx) (string, error) {
+		_, err := tx.Exec(context.Background(), `update recordings set error = $2 where id = $1`, t.id, words)
+		return "The recording stopped: " + words + ". The call goes on.", err
+	}); e != nil {
+		t.a.log.Error("stopped recording not noted", "recording", t.id, "err", e)
+	}
+}
+
+// Tap is what the caller's leg gets.
+func (t *Take) Tap() media.Tap { return t.recorder }
+
+// Pause keeps silence until Resume: card numbers.
+func (t *Take) Pause() { t.recorder.Pause() }
+
+// Resume ends a Pause.
+func (t *Take) Resume() { t.recorder.Resume() }
+
+// Finish closes the file and completes the row, beside the caller; once.
+func (t *Take) Finish() {
+	t.a.closing.Add(1)
+	go func() {
+		defer t.a.closing.Done()
+		defer t.a.release(t.id)
+		sum, err := t.recorder.Close()
+		pause := t.a.cfg.Retry
+		for {
+			e := t.a.finished(t, sum, err)
+			if e == nil {
+				nudge(t.a.wake)
+				return
+			}
+			t.a.log.Error("recording not stored, trying again", "recording", t.id, "err", e)
+			select {
+			case <-t.a.stopped:
+				t.a.log.Error("recording left for the next start", "recording", t.id)
+				return
+			case <-time.After(pause):
+				pause = min(2*pause, t.a.cfg.Sweep)
+			}
+		}
+	}()
+}
+
+// finished completes the row. A file that could not be written to its end is repaired as far as it goes.
+func (a *Archive) finished(t *Take, sum media.Summary, broken error) error {
+	ctx := context.Background()
+	if broken == nil {
+		line := "The call was recorded, " + minutes(sum.Seconds) + "."
+		if t.order.Told {
+			line = "The call was recorded, " + minutes(sum.Seconds) + ". The caller was told."
+		}
+		return a.complete(ctx, t.id, t.order.ConversationID, t.order.CallID, "done", line, sum)
+	}
+	path, err := a.path(t.place)
+	if err != nil {
+		return err
+	}
+	marks := sum.Marks
+	if sum, err = media.Repair(path); err != nil {
+		a.log.Error("recording lost", "recording", t.id, "err", errors.Join(broken, err))
+		return a.fail(ctx, t.id, t.order.ConversationID, t.order.CallID, "The recording of this call is lost: "+inWords(broken)+".", inWords(broken))
+	}
+	sum.Marks = marks
+	return a.complete(ctx, t.id, t.order.ConversationID, t.order.CallID, "recovered", cutLine(sum), sum)
+}
+
+// complete writes what is known of a whole file.
+func (a *Archive) complete(ctx context.Context, id, conversation, call int64, state, line string, sum media.Summary) error {
+	marks, err := json.Marshal(append([]media.Mark{}, sum.Marks...))
+	if err != nil {
+		return fmt.Errorf("marks: %w", err)
+	}
+	return a.change(ctx, conversation, call, func(tx pgx.Tx) (string, error) {
+		tag, err := tx.Exec(ctx, `update recordings set state = $2, seconds = $3, bytes = $4, sha256 = $5, marks = $6, peaks = $7,
+			keep_until = case when $8 > 0 then now() + make_interval(days => $8) end where id = $1 and state = 'recording'`,
+			id, state, sum.Seconds, sum.Bytes, sum.SHA256[:], marks, append([]byte{}, sum.Peaks...), a.cfg.KeepDays)
+		if err != nil || tag.RowsAffected() == 0 {
+			line = ""
+		}
+		return line, wrap("complete recording", err)
+	})
+}
+
+// fail notes that there is nothing to be heard, and why.
+func (a *Archive) fail(ctx context.Context, id, conversation, call int64, line, why string) error {
+	return a.change(ctx, conversation, call, func(tx pgx.Tx) (string, error) {
+		tag, err := tx.Exec(ctx, `update recordings set state = 'failed', error = $2 where id = $1 and state = 'recording'`, id, why)
+		if err != nil || tag.RowsAffected() == 0 {
+			line = ""
+		}
+		return line, wrap("fail recording", err)
+	})
+}
+
+func (a *Archive) hold(id int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.active[id] = true
+}
+
+func (a *Archive) release(id int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.active, id)
+}
+
+func (a *Archive) holds(id int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.active[id]
+}
+
+func cutLine(sum media.Summary) string {
+	return "Recording cut at " + minutes(sum.Seconds) + ", the rest is kept."
+}
+
+// minutes is 3:12.
+func minutes(seconds float64) string {
+	s := int(seconds)
+	if s >= 3600 {
+		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+	}
+	return fmt.Sprintf("%d:%02d", s/60, s%60)
+}
+
+// inWords is what a disk's error means to people.
+func inWords(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "the disk is full"
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return "the recordings folder cannot be written"
+	case errors.Is(err, fs.ErrNotExist):
+		return "its file is gone"
+	case errors.Is(err, media.ErrNoRecording):
+		return "its file holds no sound"
+	}
+	return "the disk has failed"
+}
+
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
