@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -214,6 +216,44 @@ func ufrag(sdp string) string {
 	_, rest, _ := strings.Cut(sdp, "a=ice-ufrag:")
 	line, _, _ := strings.Cut(rest, "\r\n")
 	return line
+}
+
+// TestLegsApart: the end of one leg costs another none of its packets.
+func TestLegsApart(t *testing.T) {
+	w, ctx := webRoom(t), testCtx(t)
+	other := voicetest.NewBrowser(t).Offer(ctx)
+	conn, err := w.mux.GetConn("another leg", w.conn.LocalAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	var sending sync.WaitGroup
+	for range 4 {
+		sending.Go(func() {
+			for {
+				if _, err := conn.WriteTo(make([]byte, 172), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+					t.Error(err)
+					return
+				}
+				select {
+				case <-over:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 100 {
+		leg, _, err := w.Answer(ctx, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := leg.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(over)
+	sending.Wait()
 }
 
 func TestBrowserOffersRefused(t *testing.T) {

@@ -158,7 +158,7 @@ func (s *Stack) listen(at netip.AddrPort) (err error) {
 
 func (s *Stack) settings(cfg Config) (webrtc.SettingEngine, error) {
 	set := webrtc.SettingEngine{LoggerFactory: pionLog{s.log}}
-	s.mux = webrtc.NewICEUDPMux(set.LoggerFactory.NewLogger("ice"), s.conn)
+	s.mux = webrtc.NewICEUDPMux(set.LoggerFactory.NewLogger("ice"), steady{s.conn})
 	set.SetLite(true)
 	set.SetICEUDPMux(s.mux)
 	s.tcps = ice.NewTCPMuxDefault(ice.TCPMuxParams{Listener: s.tcp, Logger: set.LoggerFactory.NewLogger("ice"), ReadBufferSize: 64,
@@ -204,6 +204,21 @@ func (s *Stack) Close() error {
 	}
 	return err
 }
+
+// steady is the socket of all legs. pion's mux sets its write deadline when one leg is closed, to free that leg's writers
+// (ice 4.4.2, UDPMuxDefault.abortWrite): whatever another leg sends at that moment is lost, its goodbye too. A write by
+// UDP waits for nobody and needs no freeing.
+type steady struct{ *net.UDPConn }
+
+func (s steady) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	return s.ReadFromUDPAddrPort(b)
+}
+
+func (s steady) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	return s.WriteToUDPAddrPort(b, to)
+}
+
+func (steady) SetWriteDeadline(time.Time) error { return nil }
 
 // pionLog gives pion our log, one step quieter than it thinks of itself: a browser that goes away is no error.
 type pionLog struct{ log *slog.Logger }
