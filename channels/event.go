@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 )
@@ -87,7 +88,7 @@ func Token(id string) string {
 // the caller hears music), swap, complete (join caller and consulted, and go), cancel (back to the caller), merge
 // (three-way), record (On false = pause). From a supervisor's tab: supervise (Mode, SDP), unsupervise. From the
 // consulted agent's tab: connect, decline, hangup. From the web page of the customer: restart, hangup, dtmf, mute.
-// From the switchboard: join (an agent has accepted: expect its connect), release (the agent has let go: back to the
+// From the API: trace (the call doctor's record so far). From the switchboard: join (an agent has accepted: expect its connect), release (the agent has let go: back to the
 // line), end (hang up).
 type CallSignal struct {
 	Type    string      `json:"type"`
@@ -135,8 +136,9 @@ type VoiceRequest struct {
 
 // CallReply answers a CallSignal; Error is set when it was refused.
 type CallReply struct {
-	CallID int64       `json:"call_id,omitempty"`
-	SDP    string      `json:"sdp,omitempty"`
-	Trunk  *TrunkState `json:"trunk,omitempty"` // of trunk_test
-	Error  *Error      `json:"error,omitempty"`
+	CallID int64           `json:"call_id,omitempty"`
+	SDP    string          `json:"sdp,omitempty"`
+	Trunk  *TrunkState     `json:"trunk,omitempty"` // of trunk_test
+	Trace  json.RawMessage `json:"trace,omitempty"` // of trace: what the call doctor knows of a running call
+	Error  *Error          `json:"error,omitempty"`
 }

@@ -337,7 +337,9 @@ func EndCall(ctx context.Context, tx pgx.Tx, id int64, result, reason string, st
 	if err != nil || stats == nil {
 		raw = []byte("{}")
 	}
-	return one[EndedCall](ctx, tx, `update calls k set state = 'ended', ended_at = clock_timestamp(), result = $2, reason = $3, stats = $4
+	return one[EndedCall](ctx, tx, `update calls k set state = 'ended', ended_at = clock_timestamp(), result = $2, reason = $3, stats = $4::jsonb,
+		mos = ($4::jsonb #>> '{worst,mos}')::numeric, lost_percent = ($4::jsonb #>> '{worst,lost_percent}')::numeric,
+		jitter_ms = round(($4::jsonb #>> '{worst,jitter_ms}')::numeric)::int
 		where id = $1 and state <> 'ended' returning `+callColumns+`,
 		(select count(*) from calls o where o.conversation_id = k.conversation_id and o.id <> k.id and o.state <> 'ended') as others`, id, result, reason, raw)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/doctor"
 	"patchbay/channels/voice/sipleg"
 )
 
@@ -41,6 +42,7 @@ type call struct {
 	desk
 	outbox
 	record
+	story story
 }
 
 // stopped lands in the mail when the server shuts down, beside the leg's events and channels' commands (see command).
@@ -98,6 +100,7 @@ func (c *call) run() {
 		//   callsCtx   the server's patience at shutdown is over
 		select {
 		case m := <-c.mail:
+			c.overhear(m)
 			c.handle(m)
 		case take := <-c.taken:
 			c.onTaken(take)
@@ -108,6 +111,7 @@ func (c *call) run() {
 		case <-c.v.callsCtx.Done():
 			return
 		}
+		c.observe()
 	}
 }
 
@@ -156,6 +160,8 @@ func (c *call) handle(m any) {
 		c.onFound(m)
 	case told:
 		c.onTold(m)
+	case wantTrace:
+		m.reply <- c.trace()
 	case command:
 		c.onCommand(m)
 	case recordFailed:
@@ -243,6 +249,7 @@ func (c *call) end(result, reason string, bye bool) {
 func (c *call) finish(result, reason string) {
 	word := c.lastWord(result, reason)
 	c.ended, c.state = true, channels.CallEnded
+	c.story.result, c.story.reason = result, reason
 	c.news(reason)
 	c.playing = nil
 	c.dismiss(reason)
@@ -277,7 +284,7 @@ func (c *call) crash() {
 	if c.ended {
 		return
 	}
-	c.ended = true
+	c.ended, c.story.result, c.story.reason = true, failed, "internal error"
 	c.who[callerSeat].hangup("internal error")
 	if c.id != 0 {
 		c.handUp(c.lastWord(failed, "internal error"))
@@ -288,6 +295,7 @@ func (c *call) crash() {
 func (c *call) release() {
 	close(c.gone)
 	c.who[callerSeat].hangup("") // has ended already, unless the server cut us off
+	c.tellDoctor()
 	c.dismiss("")
 	if c.unbus != nil {
 		c.unbus()
@@ -395,6 +403,8 @@ type callStats struct {
 	RemoteLost   uint32 `json:"remote_lost"`
 	RemoteJitter int64  `json:"remote_jitter_ms"`
 	RoundTripMS  int64  `json:"round_trip_ms"`
+
+	Worst *doctor.Quality `json:"worst,omitempty"` // of all legs
 }
 
 // lastWord is the CallEnded of this call.
@@ -405,7 +415,7 @@ func (c *call) lastWord(result, reason string) channels.Inbound {
 	}
 	s := p.stats()
 	stats := callStats{Codec: p.leg().Format().Codec.Name(), PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
-		Strangers: s.Strangers, RemoteLost: s.RemoteLost, RemoteJitter: s.RemoteJitter.Milliseconds(), RoundTripMS: s.RoundTrip.Milliseconds()}
+		Strangers: s.Strangers, RemoteLost: s.RemoteLost, RemoteJitter: s.RemoteJitter.Milliseconds(), RoundTripMS: s.RoundTrip.Milliseconds(), Worst: c.worst()}
 	return c.about(channels.Inbound{Type: channels.CallEndedIn, Result: result, Reason: reason, Stats: stats})
 }
 

@@ -67,6 +67,9 @@ func (c *call) obey(data []byte) (any, error) {
 	if bad != nil {
 		return channels.CallReply{Error: bad}, nil
 	}
+	if sig.Type == "trace" {
+		return c.shown()
+	}
 	cmd := command{CallSignal: sig, found: make(chan *webleg.Leg, 1), reply: make(chan *channels.Error, 1)}
 	ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
 	defer cancel()

@@ -6,10 +6,12 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/sipleg"
 	"patchbay/channels/voice/webleg"
 )
 
-// The test call: an agent hears themselves a second later, over the same way that a customer's voice would take.
+// The test call: an agent hears themselves a second later, over the same way that a customer's voice would take. A
+// telephone gets one by calling a number of kind echo.
 
 const echoDelay = time.Second
 
@@ -68,6 +70,67 @@ func (v *Voice) keepEcho(leg *webleg.Leg, over <-chan struct{}) {
 	}
 	if err := leg.Close(); err != nil {
 		v.log.Debug("close browser leg", "err", err)
+	}
+}
+
+// sayBack answers a call to an echo number: the words what this is, then the caller's own sound. It is no call of the
+// house: nobody is to be found, nothing is stored. The trunk's limits count it.
+func (v *Voice) sayBack(leg *sipleg.Leg, a arrival) {
+	if !v.hold() {
+		leg.Refuse(503, "")
+		return
+	}
+	events := make(chan sipleg.Event, mailSize)
+	over := make(chan struct{})
+	tell := func(e sipleg.Event) {
+		select {
+		case events <- e:
+		case <-over:
+		}
+	}
+	if err := leg.Accept(a.trunk.accept(tell, v.external)); err != nil {
+		v.log.Info("test call refused", "err", err)
+		v.running.Done()
+		return
+	}
+	end := a.trunk.begin()
+	go func() {
+		defer v.running.Done()
+		defer end()
+		defer close(over)
+		v.keepSaying(leg, events)
+	}()
+}
+
+// keepSaying is the test call of a telephone, to its end.
+func (v *Voice) keepSaying(leg *sipleg.Leg, events <-chan sipleg.Event) {
+	limit := time.NewTimer(v.times.Echo)
+	defer limit.Stop()
+	leg.Answer()
+	player := media.NewPlayer(v.prompts[promptEcho])
+	spoken := player.Done()
+	for {
+		select {
+		case e := <-events:
+			switch e := e.(type) {
+			case sipleg.Acked: // before that the caller's telephone may not play yet
+				leg.Media().Play(player)
+			case sipleg.Referred:
+				e.Answer(603)
+			case sipleg.Replaced:
+				e.By.Refuse(603, "")
+			case sipleg.Ended:
+				return
+			}
+		case <-spoken:
+			spoken = nil
+			leg.Media().Swap(&delay{out: leg.Media().Out()})
+		case <-limit.C:
+			leg.Hangup("the test call's time is over")
+		case <-v.callsCtx.Done():
+			leg.Hangup("server stopped")
+			return
+		}
 	}
 }
 

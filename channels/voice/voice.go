@@ -33,6 +33,7 @@ import (
 	"patchbay/channels"
 	"patchbay/channels/voice/archive"
 	"patchbay/channels/voice/devices"
+	"patchbay/channels/voice/doctor"
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
@@ -71,6 +72,8 @@ type Config struct {
 	Pool    *pgxpool.Pool // Join and End look up the conversation's call in it
 	NodeID  string
 	Log     *slog.Logger
+
+	TraceDays int // the call doctor's records are kept so long: 30
 
 	Times      Times
 	PhoneTimes devices.Times
@@ -136,7 +139,10 @@ type Voice struct {
 	sounds  queueSounds
 	prompts prompts
 	trunks  *trunks
-	phones  *devices.Registrar // the agents' SIP telephones; nil: without a database
+
+	collector *doctor.Collector
+	casebook  *casebook
+	phones    *devices.Registrar // the agents' SIP telephones; nil: without a database
 
 	external netip.Addr // announced in SIP and SDP; invalid = the address that faces the peer
 
@@ -178,6 +184,10 @@ func New(cfg Config) (*Voice, error) {
 	}
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
 		calls: make(map[*call]bool), owners: make(map[int64]*call), echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
+	if v.cfg.TraceDays == 0 {
+		v.cfg.TraceDays = keepDays
+	}
+	v.collector, v.casebook = doctor.NewCollector(doctor.CollectorConfig{}), newCasebook(v)
 	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
 	if err := v.open(); err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -205,7 +215,7 @@ func (v *Voice) open() (err error) {
 		return err
 	}
 	if v.edge, err = edge.Open(edge.Config{Listen: append([]edge.Listen{{Transport: "udp", Addr: v.cfg.Listen}}, v.cfg.ListenAlso...), TLS: v.cfg.TLS, Roots: v.cfg.Roots,
-		Digest: logins, Log: v.log}); err != nil {
+		Digest: logins, Trace: v.traced, Log: v.log}); err != nil {
 		return err
 	}
 	v.trunks = newTrunks(v.trunksConfig())
@@ -235,6 +245,10 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 	a, r := v.arrival(leg)
 	if r != nil {
 		leg.Refuse(r.Code, r.Reason, r.Headers...)
+		return
+	}
+	if a.number.Kind == channels.EchoNumber {
+		v.sayBack(leg, a)
 		return
 	}
 	c := newCall(v, leg, a)
@@ -373,6 +387,9 @@ func (v *Voice) Run(ctx context.Context) error {
 			}
 		})
 	}
+	casebookCtx, stopCasebook := context.WithCancel(context.Background())
+	defer stopCasebook()
+	parts.Go(func() { v.casebook.run(casebookCtx) })
 	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                       // returns its ctx's error
 	parts.Go(func() { served <- v.sip.Run(context.WithoutCancel(ctx)) }) // until Close: farewells need the sockets
 	select {
@@ -384,6 +401,7 @@ func (v *Voice) Run(ctx context.Context) error {
 	<-v.trunksEnded
 	v.hangUpAll()
 	unoffers()
+	stopCasebook()
 	stopPacer()
 	err = errors.Join(err, v.Close())
 	parts.Wait()

@@ -298,6 +298,7 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	out := unlend(p)
+	c.edge.gate.tell(false, c.transport, c.local, c.remote, out) // first, else the answer stands before it
 	err := c.SetWriteDeadline(time.Now().Add(c.edge.limits.Write))
 	if err == nil {
 		_, err = c.Conn.Write(out)
@@ -306,7 +307,6 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.Close() // half a message may be out
 		return 0, err
 	}
-	c.edge.gate.tell(false, c.transport, c.local, c.remote, out)
 	return len(p), nil
 }
 

@@ -86,12 +86,12 @@ func (s *udpSocket) await(ctx context.Context) error {
 // WriteTo sends, without the From tag that straighten lent to an RFC 2543 request.
 func (s *udpSocket) WriteTo(p []byte, addr net.Addr) (int, error) {
 	out := unlend(p)
-	if _, err := s.UDPConn.WriteTo(out, addr); err != nil {
-		return 0, err
-	}
-	if to, ok := addr.(*net.UDPAddr); ok {
+	if to, ok := addr.(*net.UDPAddr); ok { // first, else the answer stands before it
 		at := to.AddrPort()
 		s.gate.tell(false, "udp", s.local, netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), out)
+	}
+	if _, err := s.UDPConn.WriteTo(out, addr); err != nil {
+		return 0, err
 	}
 	return len(p), nil // sipgo compares with what it handed in
 }

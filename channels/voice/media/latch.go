@@ -79,6 +79,14 @@ func (l *UDPLeg) LatchLog() []LatchEvent {
 	return slices.Clone(l.story)
 }
 
+// Addresses are where their SDP says their sound comes from, where it comes from, and where ours goes; invalid = unknown,
+// nobody yet, nowhere.
+func (l *UDPLeg) Addresses() (announced, source, target netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.latch.announced, l.latch.source, l.latch.target()
+}
+
 // note remembers a decision. The lock is held.
 func (l *UDPLeg) note(e LatchEvent) {
 	if len(l.story) < maxLatchEvents {

@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type paced interface {
 type Pacer struct {
 	wake  chan struct{}
 	loops loops
+	late  atomic.Uint64 // frames left out
 
 	mu    sync.Mutex
 	slots [slots][]paced
@@ -44,6 +46,9 @@ func (p *Pacer) add(o paced) {
 	}
 }
 
+// Late counts the frames that were left out because there was no time for them.
+func (p *Pacer) Late() uint64 { return p.late.Load() }
+
 // Run serves them until ctx ends; it returns ctx's error.
 func (p *Pacer) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
@@ -65,6 +70,7 @@ func (p *Pacer) Run(ctx context.Context) error {
 		wait := time.Until(start.Add(time.Duration(next) * time.Millisecond))
 		if wait < -Frame { // late by more than a frame: those frames are lost
 			next += int64(-wait/Frame) * slots
+			p.late.Add(uint64(-wait / Frame))
 			continue
 		}
 		if wait > 0 {

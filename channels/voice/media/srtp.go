@@ -87,6 +87,17 @@ func (l *UDPLeg) SetSecurity(s Security) error {
 	return nil
 }
 
+// Secured names what protects the leg: SDES, DTLS, or "" for nothing.
+func (l *UDPLeg) Secured() string {
+	switch {
+	case l.dtls.Load() != nil:
+		return "DTLS"
+	case l.cipher.Load() != nil:
+		return "SDES"
+	}
+	return ""
+}
+
 // oldKey is how long a replaced remote key is still good.
 const oldKey = 5 * time.Second
 

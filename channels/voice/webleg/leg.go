@@ -84,6 +84,19 @@ func (l *Leg) Restart(ctx context.Context, offer string) (answer string, err err
 // Events tells what happens to the connection; it is closed behind Closed.
 func (l *Leg) Events() <-chan Event { return l.events }
 
+// Way is the way through the network that ICE has chosen; nil: none yet.
+func (l *Leg) Way() *webrtc.ICECandidatePair {
+	senders := l.pc.GetSenders()
+	if len(senders) == 0 || senders[0].Transport() == nil {
+		return nil
+	}
+	chosen, err := senders[0].Transport().ICETransport().GetSelectedCandidatePair()
+	if err != nil {
+		return nil
+	}
+	return chosen
+}
+
 func (l *Leg) answer(ctx context.Context, offerSDP string) (string, error) {
 	if len(offerSDP) > maxOffer {
 		return "", ErrTooLong
