@@ -34,6 +34,7 @@ type Config struct {
 	Ollama     OllamaConfig     `koanf:"ollama" help:"The model that answers first."`
 	Knowledge  KnowledgeConfig  `koanf:"knowledge" help:"What the responder may say."`
 	SIP        SIPConfig        `koanf:"sip" help:"The telephone line."`
+	Calls      CallsConfig      `koanf:"calls" help:"What is kept of telephone calls."`
 	RTP        RTPConfig        `koanf:"rtp" help:"The sound of telephone calls; each call takes two ports."`
 	WebRTC     WebRTCConfig     `koanf:"webrtc" help:"The sound of the agents' browsers."`
 	TURN       TURNConfig       `koanf:"turn" help:"A relay for browsers whose network lets almost nothing through. It leads to our own calls and nowhere else."`
@@ -116,6 +117,11 @@ type SIPConfig struct {
 	Phones     []string `koanf:"phones" rule:"networks" help:"From where the agents' SIP telephones may sign in: IPs or networks, such as \"192.168.0.0/16\". They show their password; all other addresses get no answer. Empty: no telephones but the browsers; with demo the ones on this machine."`
 }
 
+// CallsConfig is what is kept of calls.
+type CallsConfig struct {
+	TraceDays int `koanf:"trace_days" rule:"1..3650" help:"Days that the call doctor keeps a call's signalling and quality, for finding out what was wrong with it."`
+}
+
 // RTPConfig is a range of UDP ports.
 type RTPConfig struct {
 	PortMin int `koanf:"port_min" rule:"1024..65534" help:"First port."`
@@ -180,6 +186,7 @@ func defaultConfig() Config {
 		Chat:       ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
 		Ollama:     OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
 		SIP:        SIPConfig{Listen: "127.0.0.1:5060", ListenAlso: []string{}, Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
+		Calls:      CallsConfig{TraceDays: 30},
 		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},
 		WebRTC:     WebRTCConfig{UDPPort: 8189},
 		TURN:       TURNConfig{Listen: "off", TLSListen: "off", Media: []string{}},

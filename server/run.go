@@ -172,7 +172,7 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		GiveBack: func(ctx context.Context, call, agent int64) error {
 			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
 		},
-		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log}
+		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays}
 	for _, s := range h.cfg.SIP.ListenAlso {
 		transport, addr, _ := strings.Cut(s, ":")
 		cfg.ListenAlso = append(cfg.ListenAlso, edge.Listen{Transport: transport, Addr: addr})

@@ -150,7 +150,7 @@ func TestStoryWithoutDatabase(t *testing.T) {
 	}
 	h.expect(ctx, channels.CallEndedIn)
 	until(t, ctx, "a failed attempt", func() bool {
-		ready, _ := h.voice.records.due(time.Now())
+		ready, _ := h.voice.casebook.due(time.Now())
 		return len(ready) == 1
 	})
 	if _, err := pool.Exec(ctx, `alter table away rename to call_traces`); err != nil {
@@ -178,7 +178,7 @@ func TestStoryAtTheEnd(t *testing.T) {
 	if tr, _ := stored(t, ctx, pool, 2); tr.Reason != "server stopped" || !strings.Contains(tr.Messages[0].Raw, "s=\u2400\uFFFD") {
 		t.Errorf("%+v", tr)
 	}
-	h.voice.records.sweep(ctx)
+	h.voice.casebook.sweep(ctx)
 	var n int
 	if err := pool.QueryRow(ctx, `select count(*) from call_traces where call_id = 1`).Scan(&n); err != nil || n != 0 {
 		t.Errorf("the old record is still there (%v)", err)

@@ -302,7 +302,13 @@ func TestCallLife(t *testing.T) {
 	}
 	f.receive(channels.Inbound{Type: channels.Wish, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, Source: "key"})
 	f.state(r.ConversationID, channels.Waiting)
-	f.receive(channels.Inbound{Type: channels.CallEndedIn, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, Result: "abandoned", Reason: "caller hung up"})
+	f.receive(channels.Inbound{Type: channels.CallEndedIn, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, Result: "abandoned", Reason: "caller hung up",
+		Stats: map[string]any{"worst": map[string]any{"mos": 4.237, "lost_percent": 1.5, "jitter_ms": 3.6}}})
+	var quality string
+	f.ok(f.Pool.QueryRow(t.Context(), `select concat_ws(' ', mos, lost_percent, jitter_ms) from calls where id = $1`, r.CallID).Scan(&quality))
+	if quality != "4.24 1.50 4" {
+		t.Errorf("the call's quality is stored as %q", quality)
+	}
 	f.state(r.ConversationID, channels.Closed)
 	if f.promises(r.ConversationID, "contact") != 1 {
 		t.Error("hanging up does not close the promise")
