@@ -67,6 +67,12 @@ export function newHouse() {
   const closed = conversation({ contact_name: 'Jonas Falkenried', contact_id: 1, state: 'closed', channel: 'email', subject: 'Which groundsheet fits', disposition: 'solved', agent_name: 'Mira', changed_at: ago(60 * 24 * 40) })
 
   const calls = [{ id: 7, conversation_id: jonas.id, direction: 'in', from_address: '+49 171 555 0147', to_address: '100', agent_id: 1, state: 'ended', started_at: ago(60 * 25), bridged_at: ago(60 * 25 - 1), ended_at: ago(60 * 25 - 4), result: 'completed', reason: '', stats: {} }]
+  const soundMarks = [{ at: 60, what: 'paused' }, { at: 74, what: 'resumed' }]
+  const recordings = [
+    { id: 5, call_id: 7, state: 'done', started_at: ago(60 * 25 - 1), seconds: 180, marks: soundMarks, keep_until: null, error: '' },
+    { id: 6, call_id: 7, state: 'recovered', started_at: ago(60 * 25 - 1), seconds: 192, marks: [], keep_until: null, error: '' },
+    { id: 8, call_id: 7, state: 'failed', started_at: ago(60 * 25 - 1), seconds: 0, marks: [], keep_until: null, error: 'the disk is full' },
+  ]
   const said = new Map()
   said.set(jonas.id, [
     message(jonas, { channel: 'email', body: 'Hello, the fourth section split along the seam. We leave on Friday.', at: ago(60 * 26), data: { subject: 'Pole of my Skarv 2 is broken', full: 'Hello, the fourth section split along the seam. We leave on Friday.\n\n> On Monday you wrote:\n> use the sleeve' } }),
@@ -84,5 +90,5 @@ export function newHouse() {
   for (const c of [saskia, ole, phone, idris, visitor, robot, mira, wrap, closed]) {
     said.set(c.id, [message(c, { author: c.last_author === 'contact' ? 'contact' : c.last_author, body: c.last_words || 'Hello', data: c.channel === 'email' ? { subject: c.subject } : {} })])
   }
-  return { me: newMe(), phone: newPhone(), agents, queues, said, calls, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
+  return { me: newMe(), phone: newPhone(), agents, queues, said, calls, recordings, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
 }

@@ -15,6 +15,7 @@ export type Message = Schemas['Message']
 export type NewMessage = Schemas['NewMessage']
 export type Offer = Schemas['Offer']
 export type Call = Schemas['Call']
+export type Recording = Schemas['Recording']
 export type LiveCall = Schemas['LiveCall']
 export type ThirdParty = Schemas['ThirdParty']
 export type CallQuality = Schemas['CallQuality']
@@ -117,6 +118,17 @@ export const api = {
   setPhone: (phone: PhoneSettings['phone']) => ask(client.PUT('/api/phone', { body: { phone } })),
   dial: (body: Dial) => ask(client.POST('/api/calls', { body })),
   addAddress: (contact: number, body: Address) => ask(client.POST('/api/contacts/{id}/addresses', { ...path(contact), body })),
+  recording: (id: number) => ask(client.GET('/api/recordings/{id}', path(id))),
+  deleteRecording: (id: number) => ask(client.DELETE('/api/recordings/{id}', path(id))),
+  // whySilent asks for the first byte of a recording that did not play, for the server's words.
+  whySilent: async (id: number): Promise<string> => {
+    try {
+      await ask(client.GET('/api/recordings/{id}/sound', { params: { path: { id }, header: { Range: 'bytes=0-0' } }, parseAs: 'blob' }))
+    } catch (err) {
+      return said(err)
+    }
+    return 'This browser cannot play the recording.'
+  },
   trunks: () => ask(client.GET('/api/trunks')),
   saveTrunk: (trunk: Trunk) =>
     trunk.id ? ask(client.PUT('/api/trunks/{id}', { ...path(trunk.id), body: trunk })) : ask(client.POST('/api/trunks', { body: trunk })),

@@ -21,6 +21,7 @@ export const icons = {
   mic: '<rect x="7.5" y="2.75" width="5" height="9" rx="2.5"/><path d="M4.5 9.5a5.5 5.5 0 0 0 11 0M10 15v2.5"/>',
   out: '<path d="M8 4H4v12h4M12.5 6.5 16 10l-3.5 3.5M16 10H8"/>',
   phone: '<path d="M5.2 3.5h2.3l1.2 3.3-1.6 1.3a9 9 0 0 0 4.8 4.8l1.3-1.6 3.3 1.2v2.3a1.7 1.7 0 0 1-1.8 1.7A13 13 0 0 1 3.5 5.3a1.7 1.7 0 0 1 1.7-1.8Z"/>',
+  play: '<path d="M6.5 4.2v11.6l9.2-5.8-9.2-5.8Z"/>',
   plus: '<path d="M10 4v12M4 10h12"/>',
   rec: '<circle cx="10" cy="10" r="6.5"/><circle cx="10" cy="10" r="2.5" fill="currentColor" stroke="none"/>',
   right: '<path d="m7.5 5 5 5-5 5"/>',

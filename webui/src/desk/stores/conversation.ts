@@ -205,6 +205,8 @@ export const useConversation = defineStore('conversation', () => {
   const end = (): Promise<boolean> => act('end', () => api.end(id.value) as Promise<undefined>)
   const close = (how: CloseWith): Promise<boolean> => act('close', () => api.close(id.value, how) as Promise<undefined>)
 
+  const deleteRecording = (recording: number): Promise<boolean> => act('recording', () => api.deleteRecording(recording) as Promise<undefined>)
+
   // addAddress throws: its form shows the sentence under the field.
   async function addAddress(address: Address): Promise<void> {
     if (!detail.value) return
@@ -215,6 +217,6 @@ export const useConversation = defineStore('conversation', () => {
   return {
     id, detail, messages, draft, typing, error, actError, acting, readingOlder, row, mine, wrapUp, lastSeq, hasOlder,
     open, leave, again, add, take, receive, receiveState, receiveDraft, receiveTyping, tellTyping, older,
-    takeOver, transfer, end, close, addAddress,
+    takeOver, transfer, end, close, deleteRecording, addAddress,
   }
 })

@@ -70,7 +70,7 @@ export function eventText(m: Message, contact: string): string {
 
 const icons: Record<string, IconName> = {
   waiting: 'check', model_down: 'alert', no_answer: 'alert', missed: 'alert', transfer: 'transfer', call_ended: 'phone',
-  call_lost: 'alert', delivery: 'alert', through: 'headset', closed: 'check',
+  call_lost: 'alert', recorded: 'rec', delivery: 'alert', through: 'headset', closed: 'check',
 }
 
 // What the customer was told by an event is worth reading where it is more than the event's name.
