@@ -20,7 +20,8 @@ type call struct {
 
 	// ------------------------------------------------------------------ run's own
 	unbus func()
-	leg   *sipleg.Leg // of a caller by telephone
+	leg   *sipleg.Leg // of a caller by telephone, and
+	trunk *trunk      // the trunk it came by
 	way   *wayOut     // of a call that an agent makes
 
 	spentAt time.Time // when the trunk's money of the day is spent: the call ends
@@ -58,14 +59,11 @@ const (
 )
 
 func newCall(v *Voice, leg *sipleg.Leg, a arrival) *call {
-	c := &call{v: v, leg: leg, direction: channels.CallIn, queueID: a.queueID(), ours: a.number.Number, number: a.caller, name: a.name, startedAt: time.Now(), mail: make(chan any, mailSize),
+	c := &call{v: v, leg: leg, trunk: a.trunk, direction: channels.CallIn, queueID: a.queueID(), ours: a.number.Number, number: a.caller, name: a.name, startedAt: time.Now(), mail: make(chan any, mailSize),
 		gone: make(chan struct{}), log: v.log.With("sip_call", leg.Info().CallID)}
 	c.who[callerSeat] = &party{sip: leg}
 	return c
 }
-
-// heard takes an event of the leg, on the leg's goroutine.
-func (c *call) heard(e sipleg.Event) { c.post(e) }
 
 // post hands something to the call; false: it is over.
 func (c *call) post(m any) bool {
@@ -130,24 +128,6 @@ func (c *call) begin() {
 // handle takes one piece of mail.
 func (c *call) handle(m any) {
 	switch m := m.(type) {
-	case sipleg.Acked:
-		if !c.ended {
-			c.greet()
-		}
-	case sipleg.Held:
-		if !c.ended {
-			c.onHold(m.Held)
-		}
-	case sipleg.Key:
-		if !c.ended {
-			c.onKey(m.Digit)
-		}
-	case sipleg.Referred:
-		m.Answer(603) // nobody may transfer us yet
-	case sipleg.Replaced:
-		m.By.Refuse(603, "")
-	case sipleg.Ended:
-		c.onLegEnded(m)
 	case fromSIP:
 		c.onSIP(m)
 	case fromWeb:
@@ -178,10 +158,12 @@ func (c *call) handle(m any) {
 	}
 }
 
-// onSIP is an event of a leg that we called.
+// onSIP is an event of a telephone leg.
 func (c *call) onSIP(m fromSIP) {
 	switch {
-	case c.ended:
+	case c.ended || m.n != m.p.legs:
+	case m.p == c.who[callerSeat] && c.direction == channels.CallIn:
+		c.onCaller(m.p, m.e)
 	case m.p == c.who[callerSeat]:
 		c.onCalled(m.p, m.e)
 	case m.p == c.who[thirdSeat]:
@@ -189,10 +171,30 @@ func (c *call) onSIP(m fromSIP) {
 	}
 }
 
+// onCaller is an event of the caller's leg.
+func (c *call) onCaller(p *party, e sipleg.Event) {
+	switch e := e.(type) {
+	case sipleg.Acked:
+		c.greet()
+	case sipleg.Held:
+		c.onHold(e.Held)
+	case sipleg.Key:
+		c.onKey(e.Digit)
+	case sipleg.Referred: // who calls us does not make us call others, at our cost
+		e.Answer(603)
+	case sipleg.ReferProgress:
+		c.onReferProgress(e)
+	case sipleg.Replaced:
+		c.replace(p, e.By, c.trunk)
+		c.leg = p.sip
+	case sipleg.Ended:
+		c.onLegEnded(e)
+	}
+}
+
 // onLegEnded: the caller is gone, by their own doing or the network's.
 func (c *call) onLegEnded(e sipleg.Ended) {
 	switch {
-	case c.ended:
 	case e.By == sipleg.ByPeer && e.Code == 487: // perhaps while we answered: the CANCEL was faster
 		c.finish(abandoned, e.Reason)
 	case e.By == sipleg.ByPeer:

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
+
 	"patchbay/channels"
 	"patchbay/channels/voice/sipleg"
 )
@@ -41,7 +43,7 @@ func (v *Voice) dialOut(req channels.VoiceRequest) error {
 // dialCustomer: the agent's sound is up; call the number by the next way that is left.
 func (c *call) dialCustomer() {
 	p := &party{number: c.number}
-	leg, err := c.way.dial(func(e sipleg.Event) { c.post(fromSIP{p, e}) })
+	leg, err := c.way.dial(c.hears(p))
 	if err != nil {
 		c.end(failed, c.v.inWords(err, "call out").Text, true)
 		return
@@ -74,7 +76,9 @@ func (c *call) onCalled(p *party, e sipleg.Event) {
 	case sipleg.Referred:
 		e.Answer(603)
 	case sipleg.Replaced:
-		e.By.Refuse(603, "")
+		c.replace(p, e.By, c.way.now.trunk)
+	case sipleg.Redirected:
+		c.way.targets = e.Targets
 	case sipleg.Ended:
 		switch {
 		case p.up:
@@ -113,15 +117,17 @@ func endInWords(e sipleg.Ended) string {
 
 // wayOut is an outside number with the ways to it that are left to try.
 type wayOut struct {
-	v      *Voice
-	by     int64 // the agent
-	callID int64
-	shown  string  // number of ours
-	now    *route  // that is being tried, and then the one that was taken
-	left   []route // healthy ones first
-	rang   bool    // it has rung there: no other way would do better
-	over   func()  // counts now's call out
-	upAt   time.Time
+	v       *Voice
+	by      int64 // the agent
+	callID  int64
+	shown   string   // number of ours
+	now     *route   // that is being tried, and then the one that was taken
+	left    []route  // healthy ones first
+	rang    bool     // it has rung there: no other way would do better
+	targets []string // where it was sent on to (3xx)
+	sentOn  bool
+	over    func() // counts now's call out
+	upAt    time.Time
 }
 
 // plan asks the dial policy. Refusals are in words; the first way is reserved.
@@ -180,12 +186,40 @@ func (w *wayOut) again(e sipleg.Ended) bool {
 			w.now.trunk.failed(h.Addr)
 		}
 	}
+	if e.Code >= 300 && e.Code < 400 {
+		return w.sendOn()
+	}
 	if w.rang || len(w.left) == 0 || !failsOver(e.Code) && e.By != sipleg.ByFault {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(w.v.callsCtx, w.v.times.Receive)
 	defer cancel()
 	return w.next(ctx) == nil
+}
+
+// sendOn follows a redirection, once, where the trunk's row lets it: the new number is asked of the dial policy like any other.
+func (w *wayOut) sendOn() bool {
+	if w.sentOn || !w.now.trunk.MayRedirect {
+		return false
+	}
+	w.sentOn = true
+	ctx, cancel := context.WithTimeout(w.v.callsCtx, w.v.times.Receive)
+	defer cancel()
+	for _, target := range w.targets {
+		var uri sip.Uri
+		if err := sip.ParseUri(target, &uri); err != nil {
+			continue
+		}
+		routes, err := w.v.trunks.routes(w.now.trunk.e164(uri.User), "", "")
+		if err != nil {
+			continue
+		}
+		w.left = routes
+		if w.next(ctx) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // taken notes that somebody has answered; the time is when the money of the day is spent, zero: never.

@@ -115,6 +115,9 @@ func answering(t testing.TB, codes ...int) (at string, invites <-chan *sip.Reque
 				continue // says nothing
 			}
 			res := sip.NewResponseFromRequest(req, code, "As Told", nil)
+			if code == 302 {
+				res.AppendHeader(sip.NewHeader("Contact", "<sip:+4940999@"+conn.LocalAddr().String()+">"))
+			}
 			_, _ = conn.WriteToUDPAddrPort([]byte(res.String()), src)
 		}
 	}()

@@ -16,6 +16,7 @@ type party struct {
 	number  string // an outside number
 	tab     string // whose browser was connected last
 	sip     *sipleg.Leg
+	legs    int // how many telephone legs it has had
 	web     *webleg.Leg
 	phones       // of a colleague who wants their calls there
 	up      bool // answered, or connected: sound flows both ways
@@ -73,6 +74,7 @@ func (p *party) hangup(reason string) {
 type (
 	fromSIP struct {
 		p *party
+		n int // which of the party's legs; an older one has been replaced
 		e sipleg.Event
 	}
 	fromWeb struct {
@@ -81,6 +83,13 @@ type (
 		e   webleg.Event
 	}
 )
+
+// hears makes a way for the events of the party's next telephone leg.
+func (c *call) hears(p *party) func(sipleg.Event) {
+	p.legs++
+	n := p.legs
+	return func(e sipleg.Event) { c.post(fromSIP{p, n, e}) }
+}
 
 // byWeb gives a party a new browser leg, in place of the one it had.
 func (c *call) byWeb(p *party, leg *webleg.Leg, tab string) {

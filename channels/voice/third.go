@@ -11,12 +11,13 @@ import (
 // third is the consultation: the agent calls a colleague or an outside number while the caller hears music, and then
 // joins them, returns, or has all three talk. A transfer to an outside number is a consultation that completes itself.
 type third struct {
-	asking  bool // somebody is being looked for
-	passing bool // complete as soon as the third answers
-	thirdAt time.Time
-	to      *wayOut // of an outside number
-	note    *thirdNews
-	handing int64 // the agent who stepped out while it rang
+	asking    bool // somebody is being looked for
+	referring bool // the trunk is asked to do it
+	passing   bool // complete as soon as the third answers
+	thirdAt   time.Time
+	to        *wayOut // of an outside number
+	note      *thirdNews
+	handing   int64 // the agent who stepped out while it rang
 }
 
 // thirdNews is the third as the agent's tabs see it: the API's ThirdParty.
@@ -71,7 +72,7 @@ func (c *call) consult(cmd command) *channels.Error {
 			f.party.phones = c.v.phonesOf(ctx, f.party.agentID)
 		}
 		if !c.post(f) {
-			c.v.giveBack(c.id, f.party.agentID)
+			c.v.dropFound(c.id, f)
 			cmd.reply <- errOver
 		}
 	}()
@@ -90,7 +91,15 @@ func (c *call) onFound(f found) {
 	}
 	f.cmd.reply <- c.v.inWords(err, "call a third")
 	if err != nil {
-		c.v.giveBack(c.id, f.party.agentID)
+		c.v.dropFound(c.id, f)
+	}
+}
+
+// dropFound gives back who was found and cannot be called.
+func (v *Voice) dropFound(callID int64, f found) {
+	v.giveBack(callID, f.party.agentID)
+	if f.way != nil {
+		f.way.hangUp()
 	}
 }
 
@@ -99,9 +108,8 @@ func (c *call) ringThird(f found) error {
 	c.note, c.to, c.passing = nil, f.way, f.cmd.Type == "transfer"
 	c.who[thirdSeat] = p
 	if p.agentID == 0 {
-		if err := c.dialThird(); err != nil {
+		if err := c.passOut(); err != nil {
 			c.who[thirdSeat] = nil
-			c.to.hangUp()
 			return err
 		}
 		c.thirdAt = time.Now().Add(c.v.times.OutsideRing)
@@ -122,7 +130,7 @@ func (c *call) ringThird(f found) error {
 // dialThird calls the outside number by the next way that is left.
 func (c *call) dialThird() error {
 	p := c.who[thirdSeat]
-	leg, err := c.to.dial(func(e sipleg.Event) { c.post(fromSIP{p, e}) })
+	leg, err := c.to.dial(c.hears(p))
 	if err != nil {
 		return err
 	}
@@ -149,7 +157,9 @@ func (c *call) onThird(p *party, e sipleg.Event) {
 	case sipleg.Referred:
 		e.Answer(603)
 	case sipleg.Replaced:
-		e.By.Refuse(603, "")
+		c.replace(p, e.By, c.to.now.trunk)
+	case sipleg.Redirected:
+		c.to.targets = e.Targets
 	case sipleg.Ended:
 		if !p.up && c.to.again(e) && c.dialThird() == nil {
 			c.patch()
@@ -210,7 +220,7 @@ func (c *call) thirdGone(reason string) {
 
 // dropThird takes the third out of the call; patch follows.
 func (c *call) dropThird(reason string) {
-	c.talking, c.passing, c.thirdAt = toCaller, false, time.Time{}
+	c.talking, c.passing, c.referring, c.thirdAt = toCaller, false, false, time.Time{}
 	if p := c.vacate(thirdSeat, reason); p != nil {
 		c.v.giveBack(c.id, p.agentID)
 	}

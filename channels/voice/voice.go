@@ -247,6 +247,10 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 		leg.Refuse(r.Code, r.Reason, r.Headers...)
 		return
 	}
+	if old := leg.Replaces(); old != nil { // one who is in a call already is somebody else from now on (RFC 3891)
+		old.Replace(leg)
+		return
+	}
 	if a.number.Kind == channels.EchoNumber {
 		v.sayBack(leg, a)
 		return
@@ -256,7 +260,7 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 		leg.Refuse(503, "")
 		return
 	}
-	if err := leg.Accept(a.trunk.accept(c.heard, v.external)); err != nil {
+	if err := leg.Accept(a.trunk.accept(c.hears(c.who[callerSeat]), v.external)); err != nil {
 		v.log.Info("call refused", "err", err)
 		v.leave(c)
 		return

@@ -442,3 +442,10 @@ func parseSDP(sdp string) (to netip.AddrPort, payloadType, eventType uint8, ok b
 	}
 	return netip.AddrPortFrom(addr, to.Port()), payloadType, eventType, ok && addr.IsValid()
 }
+
+// Replaces is the header by which another phone takes this call over (RFC 3891).
+func (c *Call) Replaces() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("Replaces: %s;to-tag=%s;from-tag=%s", c.callID, c.toTag, c.tag)
+}
