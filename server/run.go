@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -155,8 +156,20 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(), TrustedProxies: h.cfg.HTTP.TrustedProxies,
 		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer, TransferCall: h.flow.TransferCall, Dial: h.flow.Dial,
 			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress},
-		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
+		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Version: version(), Facts: h.facts(), Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
 	return err
+}
+
+// facts are the settings that matter for calls, for the call doctor's support bundles.
+func (h *house) facts() map[string]string {
+	c := h.cfg
+	join := func(list []string) string { return strings.Join(list, ", ") }
+	return map[string]string{
+		"sip.listen": c.SIP.Listen, "sip.listen_also": join(c.SIP.ListenAlso), "sip.external_ip": c.SIP.ExternalIP, "sip.trunks": join(c.SIP.Trunks), "sip.phones": join(c.SIP.Phones),
+		"rtp.port_min": strconv.Itoa(c.RTP.PortMin), "rtp.port_max": strconv.Itoa(c.RTP.PortMax), "webrtc.udp_port": strconv.Itoa(c.WebRTC.UDPPort),
+		"webrtc.external_ip": c.WebRTC.ExternalIP, "turn.listen": c.TURN.Listen, "turn.tls_listen": c.TURN.TLSListen, "turn.media": join(c.TURN.Media),
+		"log.level": c.Log.Level, "cpus": strconv.Itoa(runtime.NumCPU()),
+	}
 }
 
 func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err error) {

@@ -47,6 +47,9 @@ var access = map[string]permission{
 	"Dial":                 anAgent, // the dial policy decides: voice
 	"GetPhone":             anAgent,
 	"SetPhone":             anAgent,
+	"ListCalls":            anAgent, // its own: the handler
+	"GetCall":              anAgent, // its own: the handler
+	"GetCallBundle":        anAgent, // its own: the handler
 	"ListTrunks":           supervisor,
 	"AddTrunk":             admin,
 	"ChangeTrunk":          admin,

@@ -14,6 +14,7 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/voice/doctor"
 	"patchbay/server/report"
 
 	"github.com/gofiber/fiber/v2"
@@ -49,16 +50,16 @@ func (e CloseWithDisposition) Valid() bool {
 
 // Defines values for LiveCallDirection.
 const (
-	In  LiveCallDirection = "in"
-	Out LiveCallDirection = "out"
+	LiveCallDirectionIn  LiveCallDirection = "in"
+	LiveCallDirectionOut LiveCallDirection = "out"
 )
 
 // Valid indicates whether the value is a known member of the LiveCallDirection enum.
 func (e LiveCallDirection) Valid() bool {
 	switch e {
-	case In:
+	case LiveCallDirectionIn:
 		return true
-	case Out:
+	case LiveCallDirectionOut:
 		return true
 	default:
 		return false
@@ -470,6 +471,42 @@ func (e ThirdPartyState) Valid() bool {
 	}
 }
 
+// Defines values for ListCallsParamsState.
+const (
+	ListCallsParamsStateEnded   ListCallsParamsState = "ended"
+	ListCallsParamsStateRunning ListCallsParamsState = "running"
+)
+
+// Valid indicates whether the value is a known member of the ListCallsParamsState enum.
+func (e ListCallsParamsState) Valid() bool {
+	switch e {
+	case ListCallsParamsStateEnded:
+		return true
+	case ListCallsParamsStateRunning:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListCallsParamsDirection.
+const (
+	ListCallsParamsDirectionIn  ListCallsParamsDirection = "in"
+	ListCallsParamsDirectionOut ListCallsParamsDirection = "out"
+)
+
+// Valid indicates whether the value is a known member of the ListCallsParamsDirection enum.
+func (e ListCallsParamsDirection) Valid() bool {
+	switch e {
+	case ListCallsParamsDirectionIn:
+		return true
+	case ListCallsParamsDirectionOut:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListConversationsParamsView.
 const (
 	ListConversationsParamsViewAll     ListConversationsParamsView = "all"
@@ -536,6 +573,9 @@ type Address = channels.Address
 // Call defines model for Call.
 type Call = channels.Call
 
+// CallDetail defines model for CallDetail.
+type CallDetail = callDetail
+
 // CallQuality What the server hears of the customer's side, the last five seconds.
 type CallQuality struct {
 	// Delay round trip, milliseconds; 0 = unknown
@@ -550,6 +590,9 @@ type CallQuality struct {
 	// Mos 1 to 4.5
 	Mos float64 `json:"mos"`
 }
+
+// CallRow defines model for CallRow.
+type CallRow = report.CallRow
 
 // CallTarget defines model for CallTarget.
 type CallTarget = channels.CallTarget
@@ -886,6 +929,30 @@ type ThirdPartyKind string
 // ThirdPartyState defines model for ThirdParty.State.
 type ThirdPartyState string
 
+// Trace defines model for Trace.
+type Trace = doctor.Trace
+
+// TraceCandidate defines model for TraceCandidate.
+type TraceCandidate = doctor.Candidate
+
+// TraceDecision defines model for TraceDecision.
+type TraceDecision = doctor.Decision
+
+// TraceEvent defines model for TraceEvent.
+type TraceEvent = doctor.Event
+
+// TraceLeg defines model for TraceLeg.
+type TraceLeg = doctor.Leg
+
+// TraceMessage defines model for TraceMessage.
+type TraceMessage = doctor.Message
+
+// TraceQuality defines model for TraceQuality.
+type TraceQuality = doctor.Quality
+
+// TraceSlice defines model for TraceSlice.
+type TraceSlice = doctor.Slice
+
 // TransferTo Either queue_id or agent_id; the colleague must be free and is asked first.
 type TransferTo struct {
 	AgentID *int64  `json:"agent_id,omitempty"`
@@ -909,8 +976,32 @@ type TrunkSettings = channels.Trunk
 // TrunkState defines model for TrunkState.
 type TrunkState = channels.TrunkState
 
+// Verdict One thing that the call doctor has found, the worst first.
+type Verdict = doctor.Verdict
+
 // ID defines model for ID.
 type ID = int64
+
+// ListCallsParams defines parameters for ListCalls.
+type ListCallsParams struct {
+	// Before only calls with a smaller id (paging)
+	Before    *int64                    `form:"before,omitempty" json:"before,omitempty"`
+	AgentID   *int64                    `form:"agent_id,omitempty" json:"agent_id,omitempty"`
+	State     *ListCallsParamsState     `form:"state,omitempty" json:"state,omitempty"`
+	Direction *ListCallsParamsDirection `form:"direction,omitempty" json:"direction,omitempty"`
+
+	// Poor only those that were heard badly or failed
+	Poor *bool `form:"poor,omitempty" json:"poor,omitempty"`
+
+	// Number a part of either number
+	Number *string `form:"number,omitempty" json:"number,omitempty"`
+}
+
+// ListCallsParamsState defines parameters for ListCalls.
+type ListCallsParamsState string
+
+// ListCallsParamsDirection defines parameters for ListCalls.
+type ListCallsParamsDirection string
 
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
@@ -1006,8 +1097,17 @@ type ServerInterface interface {
 	// (GET /api/agents)
 	ListAgents(c *fiber.Ctx) error
 
+	// (GET /api/calls)
+	ListCalls(c *fiber.Ctx, params ListCallsParams) error
+
 	// (POST /api/calls)
 	Dial(c *fiber.Ctx) error
+
+	// (GET /api/calls/{id})
+	GetCall(c *fiber.Ctx, id ID) error
+
+	// (GET /api/calls/{id}/bundle)
+	GetCallBundle(c *fiber.Ctx, id ID) error
 
 	// (POST /api/contacts/{id}/addresses)
 	AddAddress(c *fiber.Ctx, id ID) error
@@ -1163,11 +1263,141 @@ func (siw *ServerInterfaceWrapper) ListAgents(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// ListCalls operation middleware
+func (siw *ServerInterfaceWrapper) ListCalls(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCallsParams
+
+	var query url.Values
+	query, err = url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for query string: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "before" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "before", query, &params.Before, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter before: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "agent_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "agent_id", query, &params.AgentID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter agent_id: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", query, &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter state: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "direction" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "direction", query, &params.Direction, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter direction: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "poor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "poor", query, &params.Poor, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter poor: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "number" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "number", query, &params.Number, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter number: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListCalls(c, params)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // Dial operation middleware
 func (siw *ServerInterfaceWrapper) Dial(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.Dial(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetCall operation middleware
+func (siw *ServerInterfaceWrapper) GetCall(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetCall(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetCallBundle operation middleware
+func (siw *ServerInterfaceWrapper) GetCallBundle(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetCallBundle(c, id)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2360,7 +2590,13 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 
 	router.Post(options.BaseURL+"/api/conversations/:id/close", wrapper.CloseConversation)
 
+	router.Get(options.BaseURL+"/api/calls", wrapper.ListCalls)
+
 	router.Post(options.BaseURL+"/api/calls", wrapper.Dial)
+
+	router.Get(options.BaseURL+"/api/calls/:id", wrapper.GetCall)
+
+	router.Get(options.BaseURL+"/api/calls/:id/bundle", wrapper.GetCallBundle)
 
 	router.Get(options.BaseURL+"/api/phone", wrapper.GetPhone)
 
@@ -2448,6 +2684,35 @@ func (response ListAgentsdefaultJSONResponse) VisitListAgentsResponse(ctx *fiber
 	return ctx.JSON(&response.Body)
 }
 
+type ListCallsRequestObject struct {
+	Params ListCallsParams
+}
+
+type ListCallsResponseObject interface {
+	VisitListCallsResponse(ctx *fiber.Ctx) error
+}
+
+type ListCalls200JSONResponse []CallRow
+
+func (response ListCalls200JSONResponse) VisitListCallsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListCallsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListCallsdefaultJSONResponse) VisitListCallsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type DialRequestObject struct {
 	Body *DialJSONRequestBody
 }
@@ -2471,6 +2736,82 @@ type DialdefaultJSONResponse struct {
 }
 
 func (response DialdefaultJSONResponse) VisitDialResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetCallRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetCallResponseObject interface {
+	VisitGetCallResponse(ctx *fiber.Ctx) error
+}
+
+type GetCall200JSONResponse CallDetail
+
+func (response GetCall200JSONResponse) VisitGetCallResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetCalldefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetCalldefaultJSONResponse) VisitGetCallResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetCallBundleRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetCallBundleResponseObject interface {
+	VisitGetCallBundleResponse(ctx *fiber.Ctx) error
+}
+
+type GetCallBundle200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type GetCallBundle200ApplicationZipResponse struct {
+	Body          io.Reader
+	Headers       GetCallBundle200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetCallBundle200ApplicationZipResponse) VisitGetCallBundleResponse(ctx *fiber.Ctx) error {
+	if response.Headers.ContentDisposition != nil {
+		ctx.Response().Header.Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	ctx.Response().Header.Set("Content-Type", "application/zip")
+	if response.ContentLength != 0 {
+		ctx.Response().Header.Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	ctx.Status(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(ctx.Response().BodyWriter(), response.Body)
+	return err
+}
+
+type GetCallBundledefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetCallBundledefaultJSONResponse) VisitGetCallBundleResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -3739,8 +4080,17 @@ type StrictServerInterface interface {
 	// (GET /api/agents)
 	ListAgents(ctx context.Context, request ListAgentsRequestObject) (ListAgentsResponseObject, error)
 
+	// (GET /api/calls)
+	ListCalls(ctx context.Context, request ListCallsRequestObject) (ListCallsResponseObject, error)
+
 	// (POST /api/calls)
 	Dial(ctx context.Context, request DialRequestObject) (DialResponseObject, error)
+
+	// (GET /api/calls/{id})
+	GetCall(ctx context.Context, request GetCallRequestObject) (GetCallResponseObject, error)
+
+	// (GET /api/calls/{id}/bundle)
+	GetCallBundle(ctx context.Context, request GetCallBundleRequestObject) (GetCallBundleResponseObject, error)
 
 	// (POST /api/contacts/{id}/addresses)
 	AddAddress(ctx context.Context, request AddAddressRequestObject) (AddAddressResponseObject, error)
@@ -3912,6 +4262,33 @@ func (sh *strictHandler) ListAgents(ctx *fiber.Ctx) error {
 	return nil
 }
 
+// ListCalls operation middleware
+func (sh *strictHandler) ListCalls(ctx *fiber.Ctx, params ListCallsParams) error {
+	var request ListCallsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCalls(ctx.UserContext(), request.(ListCallsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCalls")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListCallsResponseObject); ok {
+		if err := validResponse.VisitListCallsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // Dial operation middleware
 func (sh *strictHandler) Dial(ctx *fiber.Ctx) error {
 	var request DialRequestObject
@@ -3943,6 +4320,60 @@ func (sh *strictHandler) Dial(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(DialResponseObject); ok {
 		if err := validResponse.VisitDialResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCall operation middleware
+func (sh *strictHandler) GetCall(ctx *fiber.Ctx, id ID) error {
+	var request GetCallRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCall(ctx.UserContext(), request.(GetCallRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCall")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCallResponseObject); ok {
+		if err := validResponse.VisitGetCallResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetCallBundle operation middleware
+func (sh *strictHandler) GetCallBundle(ctx *fiber.Ctx, id ID) error {
+	var request GetCallBundleRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCallBundle(ctx.UserContext(), request.(GetCallBundleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCallBundle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCallBundleResponseObject); ok {
+		if err := validResponse.VisitGetCallBundleResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

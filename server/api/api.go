@@ -59,6 +59,9 @@ type Config struct {
 	// ICE gives a browser the servers that help it through closed networks, with credentials for that user; nil: none.
 	ICE func(user string) []channels.ICEServer
 
+	Version string            // of the program, for support bundles
+	Facts   map[string]string // settings that matter for calls, for support bundles; what is personal in them is masked there
+
 	Ready   func() error         // why not to send us more, though database and bus answer; nil: never
 	Metrics prometheus.Gatherer  // nil: no /metrics
 	Mount   []func(fiber.Router) // the channels' own routes; Locals("peer") holds the caller's address

@@ -271,10 +271,49 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** @description At most 50 calls, the newest first. Agents see those that they had or dialled, supervisors all. */
+        get: operations["listCalls"];
         put?: never;
         /** @description Calls a customer. My browser (or desk telephone) is connected first, as for any call of mine: a call frame comes, the tab connects. Refused with the dial policy's words. With conversation_id the call belongs to that conversation, else to the newest open one of the contact with that number, else to a new one. */
         post: operations["dial"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/calls/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        /** @description What the call doctor knows of a call, also of one that runs. Whoever had it, and supervisors. */
+        get: operations["getCall"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/calls/{id}/bundle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        /** @description A zip for whoever helps. Nothing personal is in it. */
+        get: operations["getCallBundle"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -851,6 +890,195 @@ export interface components {
             stats: {
                 [key: string]: unknown;
             };
+        };
+        CallRow: {
+            /** Format: int64 */
+            id: number;
+            /** Format: int64 */
+            conversation_id: number;
+            /** @enum {string} */
+            direction: "in" | "out";
+            from_address: string;
+            to_address: string;
+            /** Format: int64 */
+            agent_id: number | null;
+            /**
+             * @description the customer's side
+             * @enum {string}
+             */
+            media: "sip" | "web";
+            /** @enum {string} */
+            state: "dialling" | "ringing" | "answered" | "waiting" | "connecting" | "bridged" | "ended";
+            /** Format: date-time */
+            started_at: string;
+            /** Format: date-time */
+            bridged_at: string | null;
+            /** Format: date-time */
+            ended_at: string | null;
+            result: string;
+            reason: string;
+            stats: {
+                [key: string]: unknown;
+            };
+            contact_name: string;
+            agent_name: string;
+            /** @description of the worst leg, 1 to 4.5 */
+            mos: number | null;
+            lost_percent: number | null;
+            jitter_ms: number | null;
+            /** @description the call doctor has a record */
+            traced: boolean;
+        };
+        CallDetail: {
+            call: components["schemas"]["CallRow"];
+            trace: components["schemas"]["Trace"] | null;
+            verdicts: components["schemas"]["Verdict"][];
+            /** @description in one sentence why it ended; empty while it runs */
+            ending: string;
+        };
+        /** @description One thing that the call doctor has found, the worst first. */
+        Verdict: {
+            code: string;
+            /** @enum {string} */
+            grade: "good" | "note" | "warning" | "fault";
+            title: string;
+            text: string;
+            evidence: string[];
+            /** @description 0: the whole call */
+            leg: number;
+        };
+        Trace: {
+            /** Format: int64 */
+            call_id: number;
+            node: string;
+            /** @enum {string} */
+            direction: "in" | "out";
+            /** @enum {string} */
+            media: "sip" | "web";
+            state: string;
+            number: string;
+            name: string;
+            ours: string;
+            /** Format: date-time */
+            started_at: string;
+            /** Format: date-time */
+            answered_at: string | null;
+            /** Format: date-time */
+            bridged_at: string | null;
+            /** Format: date-time */
+            ended_at: string | null;
+            result: string;
+            reason: string;
+            legs: components["schemas"]["TraceLeg"][];
+            messages: components["schemas"]["TraceMessage"][];
+            events: components["schemas"]["TraceEvent"][];
+            /** @description messages and events there was no room for */
+            dropped: number;
+            /** @description sound that this machine had no time for */
+            late: {
+                frames: number;
+                seconds: number;
+            };
+        };
+        TraceLeg: {
+            id: number;
+            /** @enum {string} */
+            role: "customer" | "agent" | "consulted" | "outside" | "supervisor";
+            /** Format: int64 */
+            agent_id?: number;
+            name?: string;
+            number?: string;
+            /** @enum {string} */
+            by: "sip" | "web";
+            sip_call_id?: string;
+            inbound: boolean;
+            transport?: string;
+            source?: string;
+            /** Format: date-time */
+            joined_at: string;
+            /** Format: date-time */
+            up_at: string | null;
+            /** Format: date-time */
+            parted_at: string | null;
+            codec: string;
+            secured?: string;
+            local?: string;
+            announced?: string;
+            seen?: string;
+            sends_to?: string;
+            latch: components["schemas"]["TraceDecision"][];
+            pair: {
+                local: components["schemas"]["TraceCandidate"];
+                remote: components["schemas"]["TraceCandidate"];
+            } | null;
+            counts: {
+                in: number;
+                out: number;
+                lost: number;
+                strangers: number;
+                malformed: number;
+                unauthenticated: number;
+                foreign: number;
+            };
+            overall: components["schemas"]["TraceQuality"];
+            slices: components["schemas"]["TraceSlice"][];
+            end: {
+                /** Format: date-time */
+                at: string;
+                /** @enum {string} */
+                by: "them" | "us" | "fault";
+                code: number;
+                reason: string;
+            } | null;
+        };
+        TraceDecision: {
+            /** Format: date-time */
+            at: string;
+            from?: string;
+            to?: string;
+            why: string;
+        };
+        TraceCandidate: {
+            addr?: string;
+            kind: string;
+            protocol: string;
+        };
+        TraceQuality: {
+            mos: number;
+            lost_percent: number;
+            jitter_ms: number;
+            round_trip_ms: number;
+        };
+        TraceSlice: {
+            /** Format: date-time */
+            at: string;
+            seconds: number;
+            mos: number;
+            lost_percent: number;
+            jitter_ms: number;
+            round_trip_ms: number;
+            packets: number;
+            missing: number;
+            strangers: number;
+            far_lost_percent: number;
+            far_jitter_ms: number;
+        };
+        TraceMessage: {
+            /** Format: date-time */
+            at: string;
+            in: boolean;
+            transport: string;
+            local?: string;
+            remote?: string;
+            call_id: string;
+            raw: string;
+        };
+        TraceEvent: {
+            /** Format: date-time */
+            at: string;
+            leg: number;
+            kind: string;
+            text: string;
         };
         Message: {
             /** Format: int64 */
@@ -1811,6 +2039,37 @@ export interface operations {
             default: components["responses"]["Error"];
         };
     };
+    listCalls: {
+        parameters: {
+            query?: {
+                /** @description only calls with a smaller id (paging) */
+                before?: number;
+                agent_id?: number;
+                state?: "running" | "ended";
+                direction?: "in" | "out";
+                /** @description only those that were heard badly or failed */
+                poor?: boolean;
+                /** @description a part of either number */
+                number?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Calls */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallRow"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
     dial: {
         parameters: {
             query?: never;
@@ -1831,6 +2090,53 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Dialled"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The call */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getCallBundle: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A zip */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
                 };
             };
             default: components["responses"]["Error"];
