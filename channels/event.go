@@ -94,6 +94,7 @@ type CallSignal struct {
 	Type    string      `json:"type"`
 	CallID  int64       `json:"call_id"`
 	AgentID int64       `json:"agent_id"`
+	Name    string      `json:"name,omitempty"` // the agent's, from their tab
 	Tab     string      `json:"tab,omitempty"`
 	SDP     string      `json:"sdp,omitempty"`
 	On      bool        `json:"on,omitempty"`    // hold, mute, record

@@ -329,6 +329,7 @@ func (c *call) nextDeadline() time.Time {
 	sooner(c.agentAt)
 	sooner(c.thirdAt)
 	sooner(c.spentAt)
+	sooner(c.newsAt)
 	if c.fromPage() {
 		sooner(c.page.backBy)
 		sooner(c.page.until)
@@ -379,6 +380,10 @@ func (c *call) onTime(now time.Time) {
 	}
 	if reached(&c.thirdAt) {
 		c.onThirdLate()
+	}
+	if reached(&c.newsAt) && c.state == channels.CallBridged {
+		c.newsAt = now.Add(newsEvery)
+		c.news("")
 	}
 	if reached(&c.spentAt) {
 		c.end(failed, "the trunk's money for the day is spent", true)

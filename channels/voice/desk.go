@@ -22,6 +22,7 @@ type desk struct {
 	held    bool // by the agent: the caller hears music
 	muted   bool
 	agentAt time.Time // until when the agent must be connected
+	newsAt  time.Time // when they learn again how the customer is heard
 
 	room   *media.Room // while somebody hears more than one
 	seated [seats]*media.Seat
@@ -296,6 +297,7 @@ func (c *call) expect(p *party) {
 func (c *call) connect(p *party, s seat, cmd command) {
 	was := p.up
 	c.dropPhones(p, sipleg.Elsewhere) // the sound is wanted here now
+	p.name = orElse(cmd.Name, p.name)
 	c.byWeb(p, cmd.leg, cmd.Tab)
 	switch s {
 	case agentSeat:
@@ -378,7 +380,7 @@ func (c *call) bridge() {
 	if c.bridgedAt.IsZero() {
 		c.bridgedAt = time.Now()
 	}
-	c.state = channels.CallBridged
+	c.state, c.newsAt = channels.CallBridged, time.Now().Add(newsEvery)
 	c.order()
 	c.patch()
 	c.log.Info("call bridged", "agent", c.agentID(), "after", time.Since(c.answeredAt).Round(time.Millisecond))

@@ -230,7 +230,7 @@ func (h *house) join(ctx context.Context, callID, agentID int64) *voicetest.Brow
 func (h *house) connect(ctx context.Context, callID, agentID int64) *voicetest.Browser {
 	h.t.Helper()
 	b := voicetest.NewBrowser(h.t)
-	reply := h.must(ctx, channels.CallSignal{Type: "connect", CallID: callID, AgentID: agentID, SDP: b.Offer(ctx)})
+	reply := h.must(ctx, channels.CallSignal{Type: "connect", CallID: callID, AgentID: agentID, Name: "Ana Lund", SDP: b.Offer(ctx)})
 	b.Accept(reply.SDP)
 	waitChan(h.t, ctx, b.Up, "browser connected")
 	return b

@@ -2,6 +2,7 @@ package voice
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"patchbay/channels"
@@ -31,12 +32,25 @@ type callNews struct {
 	Muted          bool       `json:"muted"`
 	CallerHeld     bool       `json:"caller_held"`
 	Supervisor     string     `json:"supervisor,omitempty"`
+	SupervisorName string     `json:"supervisor_name,omitempty"`
+	Quality        *hearing   `json:"quality,omitempty"`
 	Tab            string     `json:"tab,omitempty"`    // the tab that has the sound
 	Device         bool       `json:"device,omitempty"` // their SIP telephone has it, or rings
 	StartedAt      time.Time  `json:"started_at"`
 	BridgedAt      *time.Time `json:"bridged_at"`
 	Reason         string     `json:"reason,omitempty"`
 }
+
+// hearing is how the customer's side is heard here, over the last slice: the API's CallQuality.
+type hearing struct {
+	MOS    float64 `json:"mos"`
+	Lost   float64 `json:"lost"`   // per cent
+	Jitter float64 `json:"jitter"` // milliseconds
+	Delay  float64 `json:"delay"`  // round trip, milliseconds; 0 = unknown
+}
+
+// newsEvery is how often those in a call learn how the customer's side is heard.
+const newsEvery = 5 * time.Second
 
 var roles = [seats]string{agentSeat: "agent", thirdSeat: "consulted", supervisorSeat: "supervisor"}
 
@@ -55,13 +69,17 @@ func (c *call) newsFor(s seat, p *party, reason string) callNews {
 	if !c.bridgedAt.IsZero() {
 		n.BridgedAt = &c.bridgedAt
 	}
+	if c.state == channels.CallBridged {
+		n.Quality = c.hearing()
+	}
 	switch s {
 	case agentSeat:
 		n.Held, n.Muted, n.TalkingTo, n.Third = c.held, c.muted, c.talking, c.thirdNews()
 		if c.mode == whisper || c.mode == barge { // who listens is not shown: laws differ, and it is the default elsewhere
-			n.Supervisor = c.mode
+			n.Supervisor, n.SupervisorName = c.mode, c.who[supervisorSeat].name
 		}
 	case thirdSeat:
+		n.TalkingTo, n.Third = c.talking, c.asker()
 		switch {
 		case p.up:
 			n.State = channels.CallBridged
@@ -96,6 +114,39 @@ func (c *call) thirdNews() *thirdNews {
 		n.State = "talking"
 	}
 	return n
+}
+
+// asker is the agent as the consulted colleague sees them; nil: has gone.
+func (c *call) asker() *thirdNews {
+	a := c.agent()
+	if a == nil {
+		return nil
+	}
+	n := &thirdNews{Kind: channels.TargetAgent, Name: a.name, AgentID: a.agentID, State: "ringing"}
+	switch {
+	case !c.who[thirdSeat].answered():
+	case c.talking == toCaller:
+		n.State = "held"
+	default:
+		n.State = "talking"
+	}
+	return n
+}
+
+// hearing is nil while nothing was heard.
+func (c *call) hearing() *hearing {
+	leg := c.who[callerSeat].leg()
+	if leg == nil {
+		return nil
+	}
+	q := leg.Quality()
+	if q.MOS == 0 {
+		return nil
+	}
+	ms := func(d time.Duration) float64 {
+		return float64(d.Round(100*time.Microsecond)) / float64(time.Millisecond)
+	}
+	return &hearing{MOS: math.Round(q.MOS*100) / 100, Lost: math.Round(q.Lost*100) / 100, Jitter: ms(q.Jitter), Delay: ms(q.RoundTrip)}
 }
 
 // publishEnded tells one colleague that the call is over for them.

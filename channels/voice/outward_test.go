@@ -149,6 +149,9 @@ func TestDialOut(t *testing.T) {
 	agentWords, ulaw := speech(82)
 	go b.Play(ctx, ulaw)
 	voicetest.Check(t, "agent hears", b.Hear(ctx, 9*time.Second), words, agentWords)
+	if n := frame(t, ctx, frames, "how the customer is heard", func(n callNews) bool { return n.Quality != nil }); n.Quality.MOS < 3.8 || n.Quality.Lost > 1 {
+		t.Errorf("quality: %+v", *n.Quality)
+	}
 	o.must(ctx, channels.CallSignal{Type: "hangup", CallID: call, AgentID: 1})
 	if in := o.ended(ctx, call); in.Result != completed {
 		t.Errorf("ended: %+v", in)

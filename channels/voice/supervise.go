@@ -28,7 +28,7 @@ func (c *call) supervise(cmd command) *channels.Error {
 		return channels.FailField(channels.Invalid, "sdp", "The field sdp is missing.")
 	}
 	if p == nil {
-		p = &party{agentID: cmd.AgentID}
+		p = &party{agentID: cmd.AgentID, name: cmd.Name}
 		c.who[supervisorSeat] = p
 		c.invited.Store(cmd.AgentID, nil)
 		c.guest(cmd.AgentID)

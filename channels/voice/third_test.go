@@ -131,7 +131,9 @@ func TestConsultation(t *testing.T) {
 	hearsOnly(t, ctx, "caller after refusals", caller, agentTone)
 
 	h.must(ctx, channels.CallSignal{Type: "consult", CallID: 1, AgentID: 7, Target: &channels.CallTarget{Kind: "agent", AgentID: 9}})
-	frame(t, ctx, colleagueNews, "ringing at the colleague", func(n callNews) bool { return n.State == "ringing" && n.Role == "consulted" })
+	frame(t, ctx, colleagueNews, "ringing at the colleague", func(n callNews) bool {
+		return n.State == "ringing" && n.Role == "consulted" && n.Third != nil && n.Third.Name == "Ana Lund" && n.Third.State == "ringing"
+	})
 	hearsMusic(t, ctx, "caller", caller)
 	hearsMusic(t, ctx, "agent, the ringing tone", agent)
 	refused(channels.CallSignal{Type: "consult", AgentID: 7, Target: &channels.CallTarget{Kind: "agent", AgentID: 9}}, channels.Conflict)

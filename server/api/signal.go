@@ -36,7 +36,7 @@ func (t *tab) signal(in LiveIn) error {
 			}
 		}
 	}
-	return t.ask(in, channels.CallSubject(id), channels.CallSignal{Type: string(in.Type), CallID: id, AgentID: t.session.AgentID, Tab: t.id,
+	return t.ask(in, channels.CallSubject(id), channels.CallSignal{Type: string(in.Type), CallID: id, AgentID: t.session.AgentID, Name: t.name, Tab: t.id,
 		SDP: text(in.Sdp), On: in.On != nil && *in.On, Digit: text(in.Digit), Target: in.Target, Mode: string(orZero(in.Mode))})
 }
 

@@ -36,6 +36,7 @@ const (
 type tab struct {
 	id      string
 	session agents.Session
+	name    string // the agent's; set before the first command is read
 	hub     *hub
 	log     *slog.Logger
 
@@ -119,6 +120,7 @@ func (t *tab) begin() error {
 	if err != nil {
 		return err
 	}
+	t.name = me.Name
 	t.send(encode(LiveOut{Type: LiveOutTypeHello, Me: me, Build: &t.hub.s.cfg.Build, Node: &t.hub.s.cfg.NodeID, Tab: &t.id}))
 	return nil
 }

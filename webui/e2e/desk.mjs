@@ -123,12 +123,13 @@ export async function takeConversation(page) {
   await page.getByRole('group', { name: 'Acts' }).getByRole('button', { name: 'End' }).waitFor()
 }
 
-export async function transferTo(page, queue, note = '') {
+// transferTo passes a chat or a mail on: to is the name of a colleague or a queue.
+export async function transferTo(page, to, note = '') {
   await page.getByRole('group', { name: 'Acts' }).getByRole('button', { name: 'Transfer' }).click()
   const dialog = page.getByRole('dialog', { name: 'Transfer' })
-  const option = dialog.getByRole('option').filter({ hasText: queue }).first()
+  const option = dialog.getByRole('option').filter({ hasText: to }).first()
   await option.waitFor({ state: 'attached' })
-  await dialog.getByLabel('To the queue').selectOption(await option.getAttribute('value'))
+  await dialog.getByLabel('To', { exact: true }).selectOption(await option.getAttribute('value'))
   await dialog.getByLabel('Note for the next agent').fill(note)
   await dialog.getByRole('button', { name: 'Transfer' }).click()
   await dialog.waitFor({ state: 'detached' })

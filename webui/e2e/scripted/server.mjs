@@ -295,7 +295,7 @@ export class ScriptedServer {
     if (verb === 'take') Object.assign(row, { state: 'agent', agent_id: 1, agent_name: 'Ana', waiting_since: null })
     if (verb === 'end') Object.assign(row, { state: 'wrapup', wrapup_until: new Date(Date.now() + 60_000).toISOString() })
     if (verb === 'close') Object.assign(row, { state: 'closed', disposition: body.disposition, wrapup_until: null })
-    if (verb === 'transfer') Object.assign(row, { state: 'waiting', agent_id: null, agent_name: '', queue_id: body.queue_id, queue_name: this.house.queues[body.queue_id - 1].name, waiting_since: new Date().toISOString() })
+    if (verb === 'transfer') Object.assign(row, { state: 'waiting', agent_id: null, agent_name: '', ...(body.queue_id ? { queue_id: body.queue_id, queue_name: this.house.queues[body.queue_id - 1].name } : {}), waiting_since: new Date().toISOString() })
     this.changed(row)
     return verb === 'take' ? this.detail(row) : undefined
   }

@@ -26,6 +26,7 @@ export type PhoneSettings = Schemas['Phone']
 export type Address = Schemas['Address']
 export type Channel = Schemas['Channel']
 export type CloseWith = Schemas['CloseWith']
+export type TransferTo = Schemas['TransferTo']
 export type LiveIn = Schemas['LiveIn']
 export type LiveOut = Schemas['LiveOut']
 export type Trunk = Schemas['Trunk']
@@ -108,8 +109,7 @@ export const api = {
     ask(client.GET('/api/conversations/{id}/messages', { params: { path: { id }, query } })),
   post: (id: number, body: NewMessage) => ask(client.POST('/api/conversations/{id}/messages', { ...path(id), body })),
   take: (id: number) => ask(client.POST('/api/conversations/{id}/take', path(id))),
-  transfer: (id: number, queue: number, note?: string) =>
-    ask(client.POST('/api/conversations/{id}/transfer', { ...path(id), body: { queue_id: queue, note } })),
+  transfer: (id: number, body: TransferTo) => ask(client.POST('/api/conversations/{id}/transfer', { ...path(id), body })),
   end: (id: number) => ask(client.POST('/api/conversations/{id}/end', path(id))),
   close: (id: number, body: CloseWith) => ask(client.POST('/api/conversations/{id}/close', { ...path(id), body })),
   accept: (offer: number) => ask(client.POST('/api/offers/{id}/accept', path(offer))),

@@ -2,7 +2,7 @@
 // means lost news and is read again by REST.
 import { defineStore } from 'pinia'
 import { computed, ref, shallowRef, watch } from 'vue'
-import { api, said, type Address, type CloseWith, type Detail, type LiveOut, type Message, type Row } from '../../shared/api'
+import { api, said, type Address, type CloseWith, type Detail, type LiveOut, type Message, type Row, type TransferTo } from '../../shared/api'
 import { useLists } from './lists'
 import { useLive } from './live'
 import { useOutbox } from './outbox'
@@ -200,8 +200,7 @@ export const useConversation = defineStore('conversation', () => {
   }
 
   const takeOver = (): Promise<boolean> => act('take', () => api.take(id.value))
-  const transfer = (queue: number, note: string): Promise<boolean> =>
-    act('transfer', () => api.transfer(id.value, queue, note || undefined) as Promise<undefined>)
+  const transfer = (to: TransferTo): Promise<boolean> => act('transfer', () => api.transfer(id.value, to) as Promise<undefined>)
   const end = (): Promise<boolean> => act('end', () => api.end(id.value) as Promise<undefined>)
   const close = (how: CloseWith): Promise<boolean> => act('close', () => api.close(id.value, how) as Promise<undefined>)
 
