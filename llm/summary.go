@@ -8,6 +8,9 @@ import (
 
 const summaryRunes = 300
 
+// NothingSaid is the summary of somebody who has said nothing besides their wish.
+const NothingSaid = "The customer asks for a person and has said nothing else yet."
+
 // Summary is the hand-over note: made by code from the rows, so that it holds with the model dead, and cannot say what
 // was not said. What the customer says is marked as a claim.
 func Summary(history []channels.Message) string {
@@ -35,7 +38,7 @@ func Summary(history []channels.Message) string {
 		}
 	}
 	if wants == "" {
-		return "The customer asks for a person and has said nothing else yet."
+		return NothingSaid
 	}
 	out := "Says: “" + short(wants, 120) + "”."
 	if last != wants {

@@ -157,6 +157,15 @@ func (b *browser) shot(page, name string) {
 	}
 }
 
+// look checks a state of the page with axe, and keeps pictures of it in the light and in the dark.
+func (b *browser) look(page, name string) {
+	b.t.Helper()
+	b.clean(page)
+	if dir := os.Getenv("PATCHBAY_TEST_SHOTS"); dir != "" {
+		b.do("look", frame{"page": page, "path": filepath.Join(dir, name)})
+	}
+}
+
 func (b *browser) page(name, url string, with frame) {
 	b.t.Helper()
 	f := frame{"page": name, "url": url}

@@ -38,17 +38,26 @@ func (b *browser) hears(page string, seconds int) []int16 {
 	return b.heard(page)
 }
 
-// listen records what the phone hears for that many seconds from now.
-func listen(t testing.TB, rtp *voicetest.RTP, seconds int) []int16 {
+// both is what the page's phone and somebody else hear in the same time.
+func (b *browser) both(page string, other func() []int16) (here, there []int16) {
+	b.t.Helper()
+	b.do("hear", frame{"page": page})
+	there = other()
+	return b.heard(page), there
+}
+
+// listen records what the phone hears for that long from now.
+func listen(t testing.TB, rtp *voicetest.RTP, d time.Duration) []int16 {
 	t.Helper()
+	want := int(d.Seconds() * voicetest.Rate)
 	rtp.Forget()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	for limit := time.After(patience + time.Duration(seconds)*time.Second); len(rtp.Heard()) < seconds*8000; {
+	for limit := time.After(patience + d); len(rtp.Heard()) < want; {
 		select {
 		case <-look.C:
 		case <-limit:
-			t.Fatalf("the caller heard %d of %d bytes", len(rtp.Heard()), seconds*8000)
+			t.Fatalf("the caller heard %d of %d bytes", len(rtp.Heard()), want)
 		}
 	}
 	return voicetest.FromULaw(rtp.Heard())
@@ -101,7 +110,16 @@ func after(samples []int16, seconds int) []int16 {
 	return samples[max(0, len(samples)-seconds*8000):]
 }
 
-// TestBrowserPhoneControls: mute, hold with music, keys both ways, a reload in mid-call, hanging up by the agent.
+// inBackground has the page believe that its tab is behind another one, which a headless Chromium never says, and notes
+// what it would show the agent there.
+const inBackground = `(() => {
+	window.told = []
+	Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })
+	window.Notification = class { static permission = 'granted'; constructor(words) { window.told.push(words) } close() { delete document.hidden } }
+})()`
+
+// TestBrowserPhoneControls: a test call; mute, hold with music, keys both ways; a reload, a network that goes away, other
+// tabs in front and a phone that moves between tabs in mid-call; hanging up by the agent.
 func TestBrowserPhoneControls(t *testing.T) {
 	_, env := ollama(t, llmtest.Oracle)
 	b := chromium(t, microphone(t))
@@ -109,32 +127,37 @@ func TestBrowserPhoneControls(t *testing.T) {
 	h.openDesk(b, "ana", frame{"raw": true})
 	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
 	defer cancel()
+	b.desk("ana", "testCall")
+	b.look("ana", "test-call")
+	b.do("press", frame{"page": "ana", "keys": "Escape"})
 	server := netip.MustParseAddrPort(h.sip)
 	phone := voicetest.NewPhone(t, "+4930111222", netip.MustParseAddr("127.0.0.1"))
 	call := phone.Dial(ctx, server, "100", voicetest.Invite{})
-	if rms := voicetest.RMS(listen(t, call.RTP, 2)); rms < 100 {
+	if rms := voicetest.RMS(listen(t, call.RTP, 2*time.Second)); rms < 100 {
 		t.Errorf("the greeting cannot be heard: level %.0f", rms)
 	}
+	b.do("evaluate", frame{"page": "ana", "js": inBackground})
 	call.RTP.Press(ctx, '0')
 	b.desk("ana", "waitForOffer")
-	if rms := voicetest.RMS(listen(t, call.RTP, 4)); rms < 100 {
+	b.do("until", frame{"page": "ana", "js": `window.told.some((words) => words.startsWith('Call for you'))`})
+	if rms := voicetest.RMS(listen(t, call.RTP, 4*time.Second)); rms < 100 {
 		t.Errorf("no words and no music while waiting: level %.0f", rms)
 	}
 	b.desk("ana", "acceptOffer")
 	b.desk("ana", "waitForPhone", "call")
 	go call.RTP.Play(ctx, voicetest.ULaw(speech(callerSeed)))
-	voicetest.Check(t, "the caller hears the agent", listen(t, call.RTP, 10), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.Check(t, "the caller hears the agent", listen(t, call.RTP, 10*time.Second), speech(agentSeed), speech(callerSeed), speech(strangers))
 
 	b.click("ana", "button", "Mute")
 	settled(b, "ana")
-	voicetest.CheckSilent(t, "the caller, agent muted", after(listen(t, call.RTP, 3), 2))
+	voicetest.CheckSilent(t, "the caller, agent muted", after(listen(t, call.RTP, 3*time.Second), 2))
 	b.click("ana", "button", "Mute")
 
 	b.click("ana", "button", "Hold")
 	b.desk("ana", "waitForPhone", "held")
 	b.shot("ana", "desk-held")
 	b.clean("ana")
-	held := listen(t, call.RTP, 10)
+	held := listen(t, call.RTP, 10*time.Second)
 	if voicetest.RMS(held) < 100 {
 		t.Error("no music on hold")
 	}
@@ -163,8 +186,35 @@ func TestBrowserPhoneControls(t *testing.T) {
 	// the page is loaded again in the middle of the call
 	b.do("reload", frame{"page": "ana"})
 	b.desk("ana", "waitForPhone", "call")
-	voicetest.Check(t, "the caller hears the agent after the reload", listen(t, call.RTP, 10), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.Check(t, "the caller hears the agent after the reload", listen(t, call.RTP, 10*time.Second), speech(agentSeed), speech(callerSeed), speech(strangers))
 	b.shot("ana", "desk-after-reload")
+
+	// the network is away for two seconds: the same line over a new path, with a tab in front of the desk
+	bothHear := func(when, page string) {
+		t.Helper()
+		agent, caller := b.both(page, func() []int16 { return listen(t, call.RTP, 10*time.Second) })
+		voicetest.Check(t, "the agent hears the caller "+when, agent, speech(callerSeed), speech(agentSeed), speech(strangers))
+		voicetest.Check(t, "the caller hears the agent "+when, caller, speech(agentSeed), speech(callerSeed), speech(strangers))
+	}
+	b.do("offline", frame{"person": "ana", "on": true})
+	b.do("until", frame{"page": "ana", "js": "!navigator.onLine"})
+	b.look("ana", "call-offline")
+	b.do("offline", frame{"person": "ana", "on": false})
+	b.do("asks", frame{"page": "ana", "type": "restart"})
+	b.desk("ana", "waitForPhone", "call")
+	b.page("other", h.url+"/help/returns", frame{"person": "ana"})
+	bothHear("in a tab behind, after the network was away", "ana")
+
+	// two tabs: one has the phone, the other can take it, and it comes back when that one is closed
+	b.page("ana2", h.url+"/desk/", frame{"person": "ana"})
+	b.desk("ana2", "waitForPhone", "elsewhere")
+	b.look("ana2", "phone-elsewhere")
+	b.click("ana2", "button", "Use the phone here")
+	b.desk("ana2", "waitForPhone", "call")
+	b.desk("ana", "waitForPhone", "elsewhere")
+	bothHear("in the second tab", "ana2")
+	b.do("close", frame{"page": "ana2"})
+	b.desk("ana", "waitForPhone", "call")
 
 	b.click("ana", "button", "Hang up")
 	select {

@@ -108,7 +108,7 @@ func TestCallDeclinedAndMissed(t *testing.T) {
 	if end := a.await("missed", func(f frame) bool { return f.str("type") == "offer_ended" && f.num("offer_id") == second.num("id") }); end.str("outcome") != "missed" {
 		t.Errorf("ended %v", end)
 	}
-	if rms := voicetest.RMS(listen(t, call.RTP, 2)); rms < 100 {
+	if rms := voicetest.RMS(listen(t, call.RTP, 2*time.Second)); rms < 100 {
 		t.Errorf("the caller hears nothing while waiting: %.0f", rms)
 	}
 	if !one[bool](h, `select c.state = 'waiting' and c.front and k.state = 'waiting' from conversations c join calls k on k.conversation_id = c.id`) {

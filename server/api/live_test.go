@@ -494,7 +494,7 @@ func TestCallCommands(t *testing.T) {
 			t.Errorf("%s: %+v %+v", c.frame, f, f.Error)
 		}
 		if c.want.Type != "" {
-			c.want.CallID, c.want.AgentID, c.want.Tab = 5, h.mira, *p.hello.Tab
+			c.want.CallID, c.want.AgentID, c.want.Name, c.want.Tab = 5, h.mira, p.hello.Me.Name, *p.hello.Tab
 			if sig := <-signals; !reflect.DeepEqual(sig, c.want) {
 				t.Errorf("%s: %+v", c.frame, sig)
 			}

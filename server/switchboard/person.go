@@ -174,7 +174,7 @@ func (s *Switchboard) grab(ctx context.Context, ch *change, agentID int64) error
 		}
 	case channels.New, channels.Bot, channels.Closed:
 		// nobody asked for a person: no promise and no notice, only who is there now
-		if err := s.intoLine(ctx, ch); err != nil {
+		if err := s.intoLine(ctx, ch, false); err != nil {
 			return err
 		}
 	case channels.Agent, channels.Wrapup:
@@ -191,7 +191,7 @@ func (s *Switchboard) grab(ctx context.Context, ch *change, agentID int64) error
 // takeFromColleague is a supervisor's right. A running call comes along.
 func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID int64) error {
 	if ch.c.State == channels.Wrapup && ch.c.AgentID != nil && *ch.c.AgentID == agentID {
-		return s.intoLine(ctx, ch) // one's own wrap-up: taken up again
+		return s.intoLine(ctx, ch, false) // one's own wrap-up: taken up again
 	}
 	may, err := agents.Supervises(ctx, ch.tx, agentID)
 	if err != nil {
@@ -201,7 +201,7 @@ func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID
 		return channels.Fail(channels.Conflict, "A colleague has this conversation.")
 	}
 	if ch.c.State == channels.Wrapup {
-		return s.intoLine(ctx, ch)
+		return s.intoLine(ctx, ch, false)
 	}
 	if err := s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "A colleague takes over."); err != nil {
 		return err

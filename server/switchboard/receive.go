@@ -266,7 +266,7 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 		_, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 		return err
 	}
-	if err := s.intoLine(ctx, ch); err != nil {
+	if err := s.intoLine(ctx, ch, true); err != nil {
 		return err
 	}
 	due, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
@@ -280,13 +280,18 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 	return nil
 }
 
-// intoLine moves the conversation to the line, with the short summary of what was said so far.
-func (s *Switchboard) intoLine(ctx context.Context, ch *change) error {
+// intoLine moves the conversation to the line, with the short summary of what was said so far. Without a wish for a person
+// there may be nothing to sum up: the customer is called, or comes back to a closed conversation.
+func (s *Switchboard) intoLine(ctx context.Context, ch *change, wish bool) error {
 	history, err := channels.History(ctx, ch.tx, ch.c.ID, 0, 60)
 	if err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
-	if err := ch.exec(ctx, "summary", `update conversations set summary = $2 where id = $1`, ch.c.ID, llm.Summary(history)); err != nil {
+	summary := llm.Summary(history)
+	if summary == llm.NothingSaid && !wish {
+		summary = ""
+	}
+	if err := ch.exec(ctx, "summary", `update conversations set summary = $2 where id = $1`, ch.c.ID, summary); err != nil {
 		return err
 	}
 	moved, err := ch.move(ctx, channels.Waiting)

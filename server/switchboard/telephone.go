@@ -18,6 +18,7 @@ func (s *Switchboard) Dial(ctx context.Context, agentID int64, number, from stri
 	if err != nil {
 		return 0, 0, channels.FailField(channels.Invalid, "number", "A phone number has 2 to 15 digits, such as +49 30 23125410.")
 	}
+	begun := false // the conversation, by this call
 	err = s.change(ctx, conversationID, func(ch *change) error {
 		if err := agents.FreeToTalk(ctx, ch.tx, agentID); err != nil {
 			return err
@@ -26,6 +27,7 @@ func (s *Switchboard) Dial(ctx context.Context, agentID int64, number, from stri
 			if err := s.open(ctx, ch, channels.Inbound{Channel: channels.Voice, From: to}); err != nil {
 				return err
 			}
+			begun = ch.c.State == channels.New
 		}
 		if err := s.takeToCall(ctx, ch, agentID); err != nil {
 			return err
@@ -55,9 +57,19 @@ func (s *Switchboard) Dial(ctx context.Context, agentID int64, number, from stri
 	if err == nil {
 		return callID, id, nil
 	}
-	// A call that never began: its row ends here. The conversation stays with the agent.
+	// A call that never began: its row ends here, and so does a conversation that nothing else was for. Another stays with
+	// the agent.
 	out := context.WithoutCancel(ctx)
-	if endErr := s.change(out, id, func(ch *change) error { return s.callNeverBegan(out, ch, callID, err) }); endErr != nil {
+	endErr := s.change(out, id, func(ch *change) error {
+		if err := s.callNeverBegan(out, ch, callID, err); err != nil || !begun {
+			return err
+		}
+		if err := s.toWrapup(out, ch); err != nil {
+			return err
+		}
+		return s.close(out, ch, "other")
+	})
+	if endErr != nil {
 		s.Log.Error("call not ended", "call", callID, "err", endErr)
 	}
 	return 0, 0, err

@@ -127,6 +127,13 @@ func TestDial(t *testing.T) {
 	if open != 0 {
 		t.Error("a refused call is still open")
 	}
+	f.state(id, channels.Agent)
+	_, _, err = f.Dial(ctx, f.ana, "+19005550100", "", 0)
+	f.refused(err, channels.Forbidden)
+	f.ok(f.Pool.QueryRow(ctx, `select count(*) from conversations where state <> 'closed'`).Scan(&open))
+	if open != 1 {
+		t.Error("a call that was never made leaves a conversation to work on")
+	}
 }
 
 // TestOfferAnsweredOnATelephone: answering there is the same as a click, and so is declining.

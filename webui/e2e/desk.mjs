@@ -181,14 +181,19 @@ export async function dial(page, number, from) {
 // callContact calls an address of the contact shown, in one click.
 export const callContact = (page, number) => page.getByRole('complementary', { name: 'Contact' }).getByRole('button', { name: `Call ${number}` }).click()
 
-async function choose(page, to, note, button) {
+// aimAt names who the call goes to and presses the button; the dialog stays when it is refused.
+export async function aimAt(page, to, note, button) {
   await phoneBar(page).getByRole('button', { name: 'Transfer' }).click()
   const dialog = page.getByRole('dialog', { name: 'Transfer the call' })
   await dialog.getByRole('combobox', { name: 'To' }).fill(to)
   await dialog.getByRole('option').first().waitFor()
   await dialog.getByLabel('Note, private').fill(note)
   await dialog.getByRole('button', { name: button }).click()
-  await dialog.waitFor({ state: 'detached' })
+}
+
+async function choose(page, ...how) {
+  await aimAt(page, ...how)
+  await page.getByRole('dialog', { name: 'Transfer the call' }).waitFor({ state: 'detached' })
 }
 
 // passOn gives the caller to an agent, a queue or a number at once; consult calls them first, the caller hears music.

@@ -46,6 +46,8 @@ const commands = {
     p.errors = []
     p.on('pageerror', (e) => p.errors.push(String(e)))
     p.on('console', (m) => { if (m.type() === 'error') p.errors.push(m.text()) })
+    p.asked = []
+    p.on('websocket', (socket) => socket.on('framesent', ({ payload }) => { if (typeof payload === 'string' && payload[0] === '{') p.asked.push(JSON.parse(payload).type) }))
     pages.set(page, p)
     await p.goto(url)
   },
@@ -65,6 +67,12 @@ const commands = {
   see: (c) => find(c).waitFor({ state: c.state || 'visible' }),
   read: (c) => find(c).innerText(),
   count: async ({ page, css, text }) => (css ? pages.get(page).locator(css) : pages.get(page).getByText(text)).count(),
+  // asks waits until the page has sent a frame of that type
+  async asks({ page, type }) {
+    for (const limit = Date.now() + patience; !pages.get(page).asked.includes(type); await new Promise((r) => setTimeout(r, 50))) {
+      if (Date.now() > limit) throw new Error(`never asked: ${type}`)
+    }
+  },
   disabled: (c) => find(c).isDisabled(),
   errors: ({ page }) => pages.get(page).errors,
   offline: ({ person, on }) => contexts.get(person).setOffline(on),
@@ -76,6 +84,15 @@ const commands = {
     }
   },
   shot: ({ page, path }) => pages.get(page).screenshot({ path }).then(() => null),
+  // look takes the page in the light and in the dark
+  async look({ page, path }) {
+    const p = pages.get(page)
+    for (const colorScheme of ['light', 'dark']) {
+      await p.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+      await p.screenshot({ path: `${path}-${colorScheme}.png` })
+    }
+    await p.emulateMedia({ colorScheme: null, reducedMotion: null })
+  },
   async axe({ page }) {
     const r = await new AxeBuilder({ page: pages.get(page) }).withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']).analyze()
     return r.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(', ')}`)

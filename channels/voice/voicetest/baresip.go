@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -254,6 +255,48 @@ func (b *Baresip) Heard() []int16 {
 		all = append(all, s...)
 	}
 	return all
+}
+
+// Listen is what the phone hears for that long from now.
+func (b *Baresip) Listen(ctx context.Context, d time.Duration) []int16 {
+	b.t.Helper()
+	const header = 44 // the recorder's; sizes in it are right only at the end
+	size := func() (newest string, n int64) {
+		files, _ := filepath.Glob(filepath.Join(b.dir, "heard", "dump-*-dec.wav"))
+		for _, f := range files {
+			if info, err := os.Stat(f); err == nil && f > newest { // named by time
+				newest, n = f, info.Size()
+			}
+		}
+		return newest, max(n, header) &^ 1
+	}
+	file, from := size()
+	want := 2 * int64(d.Seconds()*Rate)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		now, n := size()
+		if now != file {
+			file, from = now, header
+		}
+		if n-from >= want {
+			break
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			b.t.Fatalf("baresip heard %d of %d bytes: %v", n-from, want, ctx.Err())
+		}
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	heard := make([]int16, want/2)
+	if _, err := binary.Decode(raw[from:from+want], binary.LittleEndian, heard); err != nil {
+		b.t.Fatal(err)
+	}
+	return heard
 }
 
 // Close quits the phone, with force after 3 s. It may be called twice.

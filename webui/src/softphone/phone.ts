@@ -267,7 +267,7 @@ export const usePhone = defineStore('phone', () => {
   async function hangUp(): Promise<boolean> {
     if (role.value !== 'supervisor') return command({ type: 'hangup' })
     const done = await command({ type: 'unsupervise' })
-    over('', 'You have left the call')
+    over('')
     return done
   }
 

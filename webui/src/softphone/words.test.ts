@@ -52,6 +52,7 @@ it.each([
 
 it('says how a call ended', () => {
   expect(endWords('')).toBe('Call ended')
+  expect(endWords('', 'supervisor')).toBe('You have left the call')
   expect(endWords('agent hung up')).toBe('Call ended: you hung up')
   expect(endWords('hung up', 'consulted')).toBe('Call ended: you hung up')
   expect(endWords('taken back', 'consulted')).toBe('Your colleague is back with the caller')

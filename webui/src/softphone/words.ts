@@ -69,7 +69,7 @@ export function modeWords(mode: LiveCall['supervisor'], agent: string, caller: s
 
 // endWords: how I left a call, or it me, for the bar. "hung up" of the one who was asked is said of ourselves.
 export function endWords(reason: string, role: LiveCall['role'] = 'agent'): string {
-  if (!reason) return 'Call ended'
+  if (!reason) return role === 'supervisor' ? 'You have left the call' : 'Call ended'
   if (reason === 'passed on') return 'Passed on'
   if (role === 'consulted' && reason === 'taken back') return 'Your colleague is back with the caller'
   const mine = reason === 'agent hung up' || (role === 'consulted' && reason === 'hung up')
