@@ -18,6 +18,8 @@ const (
 	PassFailed    InboundType = "pass_failed"    // passing the caller on failed after the agent (AgentID) had gone; Reason says why
 	OfferTaken    InboundType = "offer_taken"    // the agent AgentID has answered the offer OfferID on a telephone
 	OfferDeclined InboundType = "offer_declined" // and here declined it
+	DialOut       InboundType = "dial_out"       // the agent AgentID has dialled To on a telephone
+	PassOn        InboundType = "pass_on"        // and here passes the caller of CallID on to Target, by the telephone's own button
 	Left          InboundType = "left"           // a visitor closed the conversation by its own button
 )
 
@@ -42,14 +44,15 @@ type Inbound struct {
 	Automatic bool // a mail that must not get an automatic answer (RFC 3834)
 	MailInID  int64
 
-	CallID    int64  // CallMoved, CallEnded, AgentLost, and Wish from a call
-	SIPCallID string // CallStarted
-	Media     string // CallStarted: sip or web
-	QueueID   int64  // CallStarted: the queue of the number that was called; 0: the house's
-	AgentID   int64  // HandedOn, PassFailed, OfferTaken, OfferDeclined
-	OfferID   int64  // OfferTaken, OfferDeclined
-	CallState string // CallMoved
-	Result    string // CallEnded: completed, abandoned, lost, failed
+	CallID    int64       // CallMoved, CallEnded, AgentLost, and Wish from a call
+	SIPCallID string      // CallStarted
+	Media     string      // CallStarted: sip or web
+	QueueID   int64       // CallStarted: the queue of the number that was called; 0: the house's
+	AgentID   int64       // HandedOn, PassFailed, OfferTaken, OfferDeclined, DialOut, PassOn
+	OfferID   int64       // OfferTaken, OfferDeclined
+	Target    *CallTarget // PassOn: a colleague
+	CallState string      // CallMoved
+	Result    string      // CallEnded: completed, abandoned, lost, failed
 	Reason    string
 	Stats     any // CallEnded: JSON
 }

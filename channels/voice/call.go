@@ -136,6 +136,8 @@ func (c *call) handle(m any) {
 		c.onPhone(m)
 	case offered:
 		c.onOffer(m)
+	case passed:
+		c.onPassed(m)
 	case found:
 		c.onFound(m)
 	case told:

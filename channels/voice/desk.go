@@ -373,6 +373,7 @@ func (c *call) bridge() {
 		return
 	}
 	c.agentAt = time.Time{}
+	c.agent().pickUp()
 	if c.tellFirst() {
 		return
 	}

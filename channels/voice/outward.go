@@ -31,7 +31,11 @@ func (v *Voice) dialOut(req channels.VoiceRequest) error {
 		v.leave(c)
 		return fmt.Errorf("call out: %w", err)
 	}
-	c.expect(&party{agentID: req.AgentID, phones: v.phonesOf(ctx, req.AgentID)})
+	if l := v.takeLifted(req.AgentID); l != nil {
+		c.expect(l.party(c))
+	} else {
+		c.expect(&party{agentID: req.AgentID, phones: v.phonesOf(ctx, req.AgentID)})
+	}
 	v.owns(c, c.conversation)
 	go func() {
 		defer v.leave(c)
@@ -86,6 +90,7 @@ func (c *call) onCalled(p *party, e sipleg.Event) {
 		case c.way.again(e):
 			c.dialCustomer()
 		default:
+			c.agent().refuse(e.Code, endInWords(e))
 			c.finish(failed, endInWords(e))
 		}
 	}

@@ -66,6 +66,7 @@ func (p *party) silent() (d time.Duration, heard bool) {
 // hangup ends a telephone's leg; a browser's is dropped.
 func (p *party) hangup(reason string) {
 	if p != nil && p.sip != nil {
+		p.refuse(480, reason)
 		p.sip.Hangup(reason)
 	}
 }
@@ -135,6 +136,9 @@ func (c *call) vacate(s seat, reason string) *party {
 	}
 	c.dropWeb(p)
 	if p.sip != nil {
+		if p.passes {
+			p.sip.Notify(200)
+		}
 		c.unseat(p.sip.Media().Leg)
 		p.hangup(reason)
 	}

@@ -28,6 +28,9 @@ type phones struct {
 	offer int64               // what rings is an offer: who answers has accepted it; 0: the call is theirs already
 	sets  []*telephone        // that ring, or the one that was answered
 	no    bool                // somebody has declined
+
+	passes bool      // the caller on, by its own button (REFER)
+	failed time.Time // when that did not work
 }
 
 // telephone is one of them, ringing or answered.
@@ -167,7 +170,7 @@ func (c *call) offerOver(reason string) {
 // reach brings a colleague's sound: by their telephones, else their browser connects when it hears of the call.
 func (c *call) reach(p *party) {
 	switch {
-	case p.sip != nil && p.up:
+	case p.sip != nil && (p.up || p.early):
 		_, s := c.whoIs(p.agentID)
 		c.arrived(p, s)
 		return
@@ -222,7 +225,7 @@ func (c *call) onPhone(m fromPhone) {
 	case sipleg.Held:
 		c.phoneHeld(p, e.Held)
 	case sipleg.Referred:
-		e.Answer(603)
+		c.phoneRefers(p, e)
 	case sipleg.Replaced:
 		e.By.Refuse(603, "")
 	case sipleg.Ended:
@@ -267,16 +270,100 @@ func (c *call) phoneHeld(p *party, held bool) {
 	c.news("")
 }
 
+// phoneRefers: the telephone's own button for passing a caller on. It is the agent's transfer: to a colleague by the name
+// of their telephone, or to a number under the dial policy.
+func (c *call) phoneRefers(p *party, e sipleg.Referred) {
+	to, ok := c.v.targetOf(e.To)
+	switch {
+	case p != c.agent() || c.state != channels.CallBridged || c.who[thirdSeat] != nil || e.Foreign || e.Replaces != nil:
+		e.Answer(603)
+		return
+	case !ok:
+		e.Answer(404)
+		return
+	}
+	e.Answer(202)
+	p.passes = true
+	leg := p.sip
+	if to.Kind == channels.TargetNumber {
+		cmd := command{CallSignal: channels.CallSignal{Type: "transfer", CallID: c.id, AgentID: p.agentID, Target: &to}, reply: make(chan *channels.Error, 1)}
+		if refused := c.consult(cmd); refused != errLater {
+			cmd.reply <- refused
+		}
+		c.beside(func() { c.post(passed{p, leg, <-cmd.reply}) })
+		return
+	}
+	in := c.about(channels.Inbound{Type: channels.PassOn, AgentID: p.agentID, Target: &to})
+	c.beside(func() { c.post(passed{p, leg, c.v.inWords(c.handUp(in).err, "pass on by telephone")}) })
+}
+
+// passed is what became of a transfer that a telephone has asked for: refused, or on its way.
+type passed struct {
+	p       *party
+	leg     *sipleg.Leg
+	refused *channels.Error
+}
+
+func (c *call) onPassed(m passed) {
+	if m.refused == nil || c.ended {
+		return // vacate tells the telephone when it is done
+	}
+	m.p.passes, m.p.failed = false, time.Now()
+	m.leg.Notify(403)
+	c.news(m.refused.Text)
+	if m.p == c.agent() && m.p.sip == nil {
+		c.ringAgain(m.p)
+	}
+}
+
+// passHangup is how soon after a failed transfer some telephones hang up, without being asked to: baresip does.
+const passHangup = 5 * time.Second
+
+// ringAgain calls the agent back whose telephone has hung up on a caller whom nobody else has taken over.
+func (c *call) ringAgain(p *party) {
+	c.comfort()
+	c.agentAt = time.Now().Add(c.v.times.AgentBack)
+	c.reach(p)
+}
+
+// targetOf reads whom a telephone names: a colleague's, or a number.
+func (v *Voice) targetOf(uri string) (to channels.CallTarget, ok bool) {
+	var u sip.Uri
+	if sip.ParseUri(uri, &u) != nil {
+		return to, false
+	}
+	user := orElse(u.User, u.Raw())
+	if d, ok := v.phones.Named(user); ok {
+		return channels.CallTarget{Kind: channels.TargetAgent, AgentID: d.AgentID}, true
+	}
+	number, ok := barePhone(user)
+	return channels.CallTarget{Kind: channels.TargetNumber, Number: number}, ok
+}
+
+// beside runs f while the call goes on; the house waits for it.
+func (c *call) beside(f func()) {
+	c.v.running.Add(1) // the call itself is one of v.running
+	go func() {
+		defer c.v.running.Done()
+		f()
+	}()
+}
+
 // phoneGone: they have hung up, or the connection has broken.
 func (c *call) phoneGone(p *party, e sipleg.Ended) {
 	c.unseat(p.sip.Media().Leg)
-	p.sip, p.up, p.heldUs, p.comfort = nil, false, false, none
+	p.sip, p.up, p.early, p.heldUs, p.comfort = nil, false, false, false, none
 	if p == c.offered {
 		return // accepted a moment ago: the browser gets it
 	}
 	_, s := c.whoIs(p.agentID)
+	byThem := e.By == sipleg.ByPeer
 	switch {
-	case e.By == sipleg.ByPeer:
+	case byThem && s == agentSeat && p.passes && c.who[thirdSeat] == nil:
+		c.patch() // music until it is known whether the caller is passed on
+	case byThem && s == agentSeat && time.Since(p.failed) < passHangup:
+		c.ringAgain(p)
+	case byThem:
 		c.leaves(s, "hangup")
 	case s == agentSeat:
 		c.comfort()
@@ -315,7 +402,7 @@ func (c *call) dropPhones(p *party, reason string) {
 	if p.sip != nil {
 		c.unseat(p.sip.Media().Leg)
 		p.hangup(reason)
-		p.sip, p.up, p.heldUs, p.comfort = nil, false, false, none
+		p.sip, p.up, p.early, p.heldUs, p.comfort = nil, false, false, false, none
 	}
 	p.hush(reason)
 }

@@ -2,8 +2,11 @@ package voice
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"patchbay/channels"
 	"patchbay/channels/voice/voicetest"
@@ -134,4 +137,169 @@ func TestAcceptedByClick(t *testing.T) {
 	frame(t, ctx, frames, "bridged on the telephone", func(n callNews) bool { return n.State == channels.CallBridged && n.Device })
 	d.must(ctx, channels.CallSignal{Type: "hangup", CallID: 1, AgentID: 7})
 	phone.Wait(ctx, "CALL_CLOSED")
+}
+
+// carrier opens a trunk that leads to a telephone of the outside, and a switchboard that dials as agents ask.
+func (d *desks) carrier(ctx context.Context, at string) {
+	d.t.Helper()
+	d.sql(d.t, `insert into queues (name) values ('Service')`)
+	d.sql(d.t, `insert into contacts (name) values ('Ole')`)
+	d.sql(d.t, `insert into conversations (contact_id, queue_id, channel) values (1, 1, 'voice')`)
+	x := channels.NewTrunk()
+	x.Name, x.Servers, x.Priority, x.NumberFormat = "one", []string{at}, 1, "plain"
+	x.DialOut, x.CountryCode, x.CallerNumber, x.OptionsSeconds = true, "49", "+4930100", 0
+	if err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error { return channels.SaveTrunk(ctx, tx, &x) }); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.bus.Publish(channels.TrunkSubject, nil); err != nil {
+		d.t.Fatal(err)
+	}
+	until(d.t, ctx, "the trunk", func() bool { _, err := d.voice.trunks.routes("+4940222", "", ""); return err == nil })
+	d.script(func(ctx context.Context, in channels.Inbound) (channels.Receipt, error) {
+		if in.Type != channels.DialOut {
+			return d.agree(in)
+		}
+		d.inbound <- in
+		return channels.Receipt{}, d.call(ctx, in.AgentID, in.To)
+	})
+}
+
+// call has the agent call a number, as the switchboard does.
+func (d *desks) call(ctx context.Context, agent int64, number string) error {
+	var call int64
+	if err := d.pool.QueryRow(ctx, `insert into calls (conversation_id, direction, from_address, to_address, node_id, state, dialled_by)
+		values (1, 'out', '', $1, 'test', 'dialling', $2) returning id`, number, agent).Scan(&call); err != nil {
+		return err
+	}
+	var reply channels.CallReply
+	if err := d.bus.Request(ctx, channels.VoiceSubject("test"), channels.VoiceRequest{Type: "dial", AgentID: agent, ConversationID: 1, CallID: call, Number: number}, &reply); err != nil {
+		return err
+	}
+	if reply.Error != nil {
+		return reply.Error
+	}
+	return nil
+}
+
+// TestCallFromTelephone: what an agent dials there goes out over the trunk under the dial policy, which refuses in words.
+func TestCallFromTelephone(t *testing.T) {
+	t.Parallel()
+	d := newDesks(t, nil)
+	d.agent(7, "ana", "md5")
+	ctx := testCtx(t)
+	agentWords, customerWords := voicetest.Speech(93, 35*time.Second, voicetest.Rate), voicetest.Speech(94, 35*time.Second, voicetest.Rate)
+	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222", Says: customerWords})
+	d.carrier(ctx, customer.Addr().String())
+	phone := d.baresip("ana", "", agentWords)
+	at := "@" + d.voice.Addr().String()
+
+	for number, words := range map[string]string{"004420700000": "Calls abroad are not allowed over one.", "bo": "A Telephone Number Was Expected",
+		"*44": "The Echo Test Is *43"} {
+		phone.Command(ctx, "dial", "sip:"+number+at)
+		if e := phone.Wait(ctx, "CALL_CLOSED"); !strings.Contains(e.Param, words) {
+			t.Errorf("%s: %q, want %q", number, e.Param, words)
+		}
+		if strings.HasPrefix(number, "00") {
+			d.expect(ctx, channels.DialOut)
+			d.sql(t, `update calls set state = 'ended'`)
+		}
+	}
+	phone.Dial(ctx, "sip:*43"+at)
+	phone.Hangup(ctx)
+	frames := d.agentFrames(7)
+	phone.Command(ctx, "dial", "sip:+4940222"+at)
+	if in := d.expect(ctx, channels.DialOut); in.AgentID != 7 || in.To != "+4940222" {
+		t.Errorf("dialled: %+v", in)
+	}
+	customer.Wait(ctx, "CALL_INCOMING")
+	frame(t, ctx, frames, "ringing", func(n callNews) bool { return n.State == channels.CallRinging && n.Device })
+	phone.Wait(ctx, "CALL_PROGRESS") // the ringing tone is ours
+	customer.Command(ctx, "accept", "")
+	frame(t, ctx, frames, "bridged", func(n callNews) bool {
+		return n.State == channels.CallBridged && n.Device && n.Direction == channels.CallOut
+	})
+	phone.Wait(ctx, "CALL_ESTABLISHED")
+	waitChan(t, ctx, time.After(10*time.Second), "talk") // what both telephones have recorded is the proof
+	phone.Hangup(ctx)
+	customer.Wait(ctx, "CALL_CLOSED")
+	d.expect(ctx, channels.CallEndedIn)
+	phone.Close()
+	customer.Close()
+	voicetest.Check(t, "the agent's telephone hears", phone.Heard(), customerWords, agentWords)
+	voicetest.Check(t, "the customer hears", customer.Heard(), agentWords, customerWords)
+}
+
+// TestCallRingsTheTelephoneFirst: who calls out from the desk and has a telephone is rung there, then the number.
+func TestCallRingsTheTelephoneFirst(t *testing.T) {
+	t.Parallel()
+	d := newDesks(t, nil)
+	d.agent(8, "bo", "md5")
+	ctx := testCtx(t)
+	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222", AutoAnswer: true})
+	d.carrier(ctx, customer.Addr().String())
+	phone := d.baresip("bo", "", nil)
+	frames := d.agentFrames(8)
+	if err := d.call(ctx, 8, "+4940222"); err != nil {
+		t.Fatal(err)
+	}
+	phone.Wait(ctx, "CALL_INCOMING")
+	frame(t, ctx, frames, "dialling by telephone", func(n callNews) bool { return n.State == channels.CallDialling && n.Device })
+	phone.Command(ctx, "accept", "")
+	frame(t, ctx, frames, "bridged", func(n callNews) bool { return n.State == channels.CallBridged })
+	customer.Hangup(ctx)
+	phone.Wait(ctx, "CALL_CLOSED")
+	d.expect(ctx, channels.CallEndedIn)
+
+	if err := d.call(ctx, 8, "+4940222"); err != nil {
+		t.Fatal(err)
+	}
+	phone.Wait(ctx, "CALL_INCOMING")
+	phone.Hangup(ctx)
+	if in := d.expect(ctx, channels.CallEndedIn); in.Reason != "declined on your telephone" {
+		t.Errorf("declined: %+v", in)
+	}
+}
+
+// TestTelephonePassesOn: the telephone's own transfer is the agent's: to a colleague by their telephone's name, to a number
+// under the dial policy, or refused.
+func TestTelephonePassesOn(t *testing.T) {
+	t.Parallel()
+	d := newDesks(t, nil)
+	d.agent(7, "ana", "md5")
+	d.agent(9, "bo", "md5")
+	ctx := testCtx(t)
+	outsider := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222", AutoAnswer: true})
+	d.carrier(ctx, outsider.Addr().String())
+	phone := d.baresip("ana", "", nil)
+	frames := d.agentFrames(7)
+	c := d.caller(ctx)
+	answered := func() {
+		t.Helper()
+		d.must(ctx, channels.CallSignal{Type: "join", CallID: 1, AgentID: 7})
+		phone.Wait(ctx, "CALL_INCOMING")
+		phone.Command(ctx, "accept", "")
+		frame(t, ctx, frames, "bridged", func(n callNews) bool { return n.State == channels.CallBridged })
+	}
+	answered()
+	at := "@" + d.voice.Addr().String()
+	phone.Command(ctx, "transfer", "sip:004420700000"+at)
+	frame(t, ctx, frames, "refused", func(n callNews) bool {
+		return strings.HasPrefix(n.Reason, "Calls abroad") && n.State == channels.CallBridged
+	})
+	phone.Wait(ctx, "CALL_INCOMING") // it has hung up by itself; its agent still has the caller
+	phone.Command(ctx, "accept", "")
+	frame(t, ctx, frames, "back", func(n callNews) bool { return n.State == channels.CallBridged && n.Device })
+	phone.Command(ctx, "transfer", "sip:bo"+at)
+	if in := d.expect(ctx, channels.PassOn); in.AgentID != 7 || in.CallID != 1 || in.Target == nil || in.Target.AgentID != 9 || in.Target.Kind != channels.TargetAgent {
+		t.Errorf("passed on: %+v", in)
+	}
+	d.must(ctx, channels.CallSignal{Type: "release", CallID: 1}) // the switchboard's part
+	phone.Wait(ctx, "CALL_CLOSED")
+	answered()
+	d.sql(t, `insert into calls (id, conversation_id, direction, from_address, to_address, node_id, state) overriding system value values (1, 1, 'in', '', '', 'test', 'bridged')`)
+	phone.Command(ctx, "transfer", "sip:+4940222"+at)
+	d.expect(ctx, channels.HandedOut)
+	phone.Wait(ctx, "CALL_CLOSED")
+	outsider.Hangup(ctx)
+	waitChan(t, ctx, c.Ended(), "BYE to the caller")
 }

@@ -212,6 +212,12 @@ func (c *call) thirdGone(reason string) {
 		c.passFailed(reason)
 	default:
 		c.note = note
+		if a := c.agent(); a != nil && a.passes {
+			a.passes, a.failed = false, time.Now()
+			if a.sip != nil {
+				a.sip.Notify(480)
+			}
+		}
 		c.patch()
 		c.news("")
 		c.note = nil

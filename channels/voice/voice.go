@@ -152,6 +152,7 @@ type Voice struct {
 	mu       sync.Mutex // guards all but running
 	calls    map[*call]bool
 	owners   map[int64]*call         // by conversation
+	lifted   map[int64]*lifted       // telephones from which an agent is calling out, by agent, until there is a call
 	echoes   map[int64]chan struct{} // test calls by agent; closed to end one
 	closing  bool
 	draining bool           // no new calls
@@ -183,7 +184,7 @@ func New(cfg Config) (*Voice, error) {
 		cfg.Keys = map[string]string{"1": promptHours, "2": promptReturns}
 	}
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
-		calls: make(map[*call]bool), owners: make(map[int64]*call), echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
+		calls: make(map[*call]bool), owners: make(map[int64]*call), lifted: make(map[int64]*lifted), echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
 	if v.cfg.TraceDays == 0 {
 		v.cfg.TraceDays = keepDays
 	}
@@ -243,6 +244,11 @@ func (v *Voice) open() (err error) {
 // admit takes a call that comes in, or refuses it.
 func (v *Voice) admit(leg *sipleg.Leg) {
 	a, r := v.arrival(leg)
+	if r != nil && v.fromPhone(leg) {
+		if r = v.lift(leg); r == nil {
+			return
+		}
+	}
 	if r != nil {
 		leg.Refuse(r.Code, r.Reason, r.Headers...)
 		return

@@ -41,6 +41,12 @@ func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channel
 		return r, err
 	case channels.OfferDeclined:
 		return r, s.Decline(ctx, in.AgentID, in.OfferID)
+	case channels.DialOut:
+		var err error
+		r.CallID, r.ConversationID, err = s.Dial(ctx, in.AgentID, in.To, "", 0)
+		return r, err
+	case channels.PassOn:
+		return r, s.TransferCall(ctx, in.AgentID, in.CallID, *in.Target)
 	}
 	if in.Type == channels.CallEndedIn && in.CallID == 0 {
 		if err := s.knownCall(ctx, &in); err != nil {
