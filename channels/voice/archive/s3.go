@@ -65,7 +65,9 @@ func (s *store) put(ctx context.Context, key, path string, sum []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, uploadTime+time.Duration(info.Size()/slowest)*time.Second)
 	defer cancel()
-	_, err = s.client.PutObject(ctx, s.bucket, key, f, info.Size(), minio.PutObjectOptions{ContentType: "audio/wav", DisableMultipart: true,
+	// Without a content hash the body goes as it is: in signed pieces (aws-chunked) it is what some stores keep (s3rver
+	// 3.7.1). The checksum in the signed headers says what the body must be.
+	_, err = s.client.PutObject(ctx, s.bucket, key, f, info.Size(), minio.PutObjectOptions{ContentType: "audio/wav", DisableMultipart: true, DisableContentSha256: true,
 		UserMetadata: map[string]string{"X-Amz-Checksum-Sha256": base64.StdEncoding.EncodeToString(sum), "Sha256": hex.EncodeToString(sum)}})
 	if err != nil {
 		return fmt.Errorf("put: %w", err)
