@@ -259,7 +259,11 @@ func TestTelephoneGone(t *testing.T) {
 func (o *desks) baresip(user, more string, says []int16) *voicetest.Baresip {
 	o.t.Helper()
 	before := len(o.registered())
-	b := voicetest.StartBaresip(o.t, voicetest.BaresipConfig{User: user, Says: says, Registrar: o.voice.Addr(), Params: more,
+	at := o.voice.Addr()
+	if tcp := o.voice.edge.Addr("tcp"); strings.Contains(more, "tcp") {
+		at = tcp
+	}
+	b := voicetest.StartBaresip(o.t, voicetest.BaresipConfig{User: user, Says: says, Registrar: at, Params: more,
 		Account: ";regint=60;auth_user=" + user + ";auth_pass=" + o.passwords[user]})
 	until(o.t, testCtx(o.t), "registered", func() bool { return len(o.registered()) > before })
 	return b

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/voicetest"
 )
 
@@ -301,5 +302,44 @@ func TestTelephonePassesOn(t *testing.T) {
 	d.expect(ctx, channels.HandedOut)
 	phone.Wait(ctx, "CALL_CLOSED")
 	outsider.Hangup(ctx)
+	waitChan(t, ctx, c.Ended(), "BYE to the caller")
+}
+
+// TestConsultRingsTheTelephone: whom an agent consults is rung on their telephone too, registered by TCP; from there they
+// get the caller.
+func TestConsultRingsTheTelephone(t *testing.T) {
+	t.Parallel()
+	d := newDesks(t, func(cfg *Config) {
+		cfg.ListenAlso = []edge.Listen{{Transport: "tcp", Addr: "127.0.0.1:0"}}
+		cfg.Borrow = func(context.Context, int64, int64, channels.CallTarget) (int64, string, error) {
+			return 9, "Bo Lind", nil
+		}
+		cfg.GiveBack = func(context.Context, int64, int64) error { return nil }
+	})
+	d.agent(9, "bo", "md5")
+	ctx := testCtx(t)
+	words := voicetest.Speech(95, 35*time.Second, voicetest.Rate)
+	phone := d.baresip("bo", ";transport=tcp", words)
+	if rows := d.registered(); rows[0].Transport != "tcp" {
+		t.Errorf("registered %+v", rows)
+	}
+	c := d.caller(ctx)
+	d.join(ctx, 1, 7)
+	frames := d.agentFrames(9)
+	consult := func() {
+		t.Helper()
+		d.must(ctx, channels.CallSignal{Type: "consult", CallID: 1, AgentID: 7, Target: &channels.CallTarget{Kind: channels.TargetAgent, AgentID: 9}})
+		phone.Wait(ctx, "CALL_INCOMING")
+	}
+	consult()
+	d.must(ctx, channels.CallSignal{Type: "cancel", CallID: 1, AgentID: 7})
+	phone.Wait(ctx, "CALL_CLOSED")
+	consult()
+	phone.Command(ctx, "accept", "")
+	frame(t, ctx, frames, "consulted", func(n callNews) bool { return n.Role == "consulted" && n.State == channels.CallBridged && n.Device })
+	d.must(ctx, channels.CallSignal{Type: "complete", CallID: 1, AgentID: 7})
+	d.expect(ctx, channels.HandedOn)
+	voicetest.Check(t, "the caller hears the colleague", hear(t, ctx, c.RTP, 9*time.Second), words)
+	phone.Hangup(ctx)
 	waitChan(t, ctx, c.Ended(), "BYE to the caller")
 }

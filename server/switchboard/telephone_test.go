@@ -170,3 +170,21 @@ func (f *flow) offer(conversation, agent int64) (id int64) {
 	}))
 	return id
 }
+
+// TestTelephoneDialsAndPassesOn: what an agent does with the telephone's own buttons is what they do at the desk.
+func TestTelephoneDialsAndPassesOn(t *testing.T) {
+	f := newFlow(t)
+	stop, err := f.Bus.Respond(channels.VoiceSubject("node-1"), func([]byte) (any, error) { return channels.CallReply{}, nil })
+	f.ok(err)
+	defer stop()
+	r := f.receive(channels.Inbound{Type: channels.DialOut, Channel: channels.Voice, AgentID: f.ana, To: "+4930222"})
+	if state, agent, _, _ := f.conversation(r.ConversationID); state != channels.Agent || agent != f.ana || r.CallID == 0 {
+		t.Errorf("state %s, agent %d, call %d", state, agent, r.CallID)
+	}
+	f.atDesk(f.bo, "tab-bo")
+	to := &channels.CallTarget{Kind: channels.TargetAgent, AgentID: f.bo}
+	f.receive(channels.Inbound{Type: channels.PassOn, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, AgentID: f.ana, Target: to})
+	if state, _, wanted, by := f.conversation(r.ConversationID); state != channels.Waiting || wanted != f.bo || by != f.ana {
+		t.Errorf("state %s, wanted %d, passed by %d", state, wanted, by)
+	}
+}
