@@ -191,7 +191,7 @@ func TestReload(t *testing.T) {
 // TestAgentLost: the browser does not come back: first in line again, told so; and one that never came at all.
 func TestAgentLost(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(c *Config) { c.Times.AgentBack, c.Times.AgentConnect = 300*time.Millisecond, 200*time.Millisecond })
+	h := newHouse(t, func(c *Config) { c.Times.AgentBack, c.Times.AgentConnect = 3*time.Second, time.Second })
 	ctx := testCtx(t)
 	frames := h.agentFrames(8)
 	c, b := h.bridgedCall(ctx, voicetest.Invite{})
