@@ -501,3 +501,27 @@ test('a test call hears itself back', { skip }, async (t) => {
   await desk.testCall(page)
   await clean(page, 'test call')
 })
+
+test('call doctor: verdicts, curves, addresses and ladder of a call, by keyboard, in both themes and narrow', { skip }, async (t) => {
+  for (const view of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { colorScheme: 'light', viewport: { width: 420, height: 900 } }]) {
+    const { server, page, link } = await stage(t, view)
+    await desk.signIn(page, link)
+    await page.goto(`${server.url}/desk/calls`)
+    await page.getByRole('link', { name: /From Rosa Lindt/ }).waitFor()
+    await clean(page, 'list of calls')
+    await page.getByRole('link', { name: /From Rosa Lindt/ }).press('Enter')
+    await page.getByText('Sound was lost on the way').waitFor()
+    await page.getByText('the SDP announced 192.168.1.4:40000').waitFor()
+    assert.equal(await page.getByRole('img', { name: /Loss over the call, at most 12 %/ }).count(), 1)
+    const invite = page.getByRole('button', { name: /INVITE \(SDP\), from Customer to Patchbay/ })
+    await invite.press('Enter')
+    await page.getByText('m=audio 40000 RTP/AVP 0 8 101').waitFor()
+    assert.equal(await invite.getAttribute('aria-expanded'), 'true')
+    assert.equal(await page.getByRole('link', { name: 'Support bundle' }).getAttribute('href'), '/api/calls/7/bundle')
+    await clean(page, `a call, ${view.colorScheme} ${view.viewport?.width ?? ''}`)
+    if (process.env.SHOTS) {
+      await page.evaluate(() => document.querySelector('#doctor').style.setProperty('overflow', 'visible'))
+      await page.screenshot({ path: `${process.env.SHOTS}/doctor-${view.colorScheme}-${view.viewport?.width ?? 'wide'}.png`, fullPage: true })
+    }
+  }
+})

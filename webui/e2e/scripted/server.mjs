@@ -1,6 +1,7 @@
 // A small server that speaks the desk's API from a script, for working on the screens and for the states that are hard
 // to reach with the real one. The final tests run against the real server (BASE_URL).
 //   node e2e/scripted/server.mjs [port]   then open /desk/#link=once
+import { sampleDetail } from './call.mjs'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { extname, join, normalize } from 'node:path'
@@ -216,6 +217,8 @@ export class ScriptedServer {
         return house.phone
       case 'PUT phone':
         return Object.assign(house.phone, body)
+      case 'GET calls':
+        return id ? sampleDetail() : [sampleDetail().call]
       case 'POST calls':
         return this.dial(body)
       case 'GET recordings':

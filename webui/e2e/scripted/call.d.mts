@@ -1,0 +1,4 @@
+import type { CallDetail, Trace } from '../../src/shared/api'
+
+export function sampleTrace(): Trace
+export function sampleDetail(): CallDetail
