@@ -276,7 +276,7 @@ func (c *call) overhear(m any) {
 	case sipleg.Key:
 		s.tell(id, doctor.KeyPressed, "a key was pressed")
 	case sipleg.Ended:
-		s.tell(id, doctor.LegEnded, endedBy(m.By)+" ended it")
+		s.tell(id, doctor.LegEnded, map[string]string{doctor.ByThem: "the other side ended it", doctor.ByUs: "we ended it", doctor.ByFault: "a fault ended it"}[endedBy(m.By)])
 		if ch != nil {
 			ch.End = &doctor.End{At: time.Now(), By: endedBy(m.By), Code: m.Code, Reason: m.Reason}
 		}

@@ -118,7 +118,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("the browser's leg: %+v", browser)
 	}
 	for _, want := range [][2]string{{doctor.LegJoined, "customer"}, {doctor.LegJoined, "agent"}, {doctor.LegUp, "by ice"}, {doctor.StateMoved, "bridged"}, {doctor.Hears, "customer hears agent, agent hears customer"},
-		{doctor.Held, "put the customer on hold"}, {doctor.Held, "took the customer back"}, {doctor.KeyPressed, "a key was pressed"}, {doctor.Asked, "hold"}, {doctor.LegEnded, "them"}, {doctor.LegParted, "agent"}} {
+		{doctor.Held, "put the customer on hold"}, {doctor.Held, "took the customer back"}, {doctor.KeyPressed, "a key was pressed"}, {doctor.Asked, "hold"}, {doctor.LegEnded, "the other side ended it"}, {doctor.LegParted, "agent"}} {
 		if !hasEvent(tr, want[0], want[1]) {
 			t.Errorf("no event %v in %v", want, tr.Events)
 		}

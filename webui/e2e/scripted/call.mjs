@@ -40,7 +40,7 @@ export function sampleTrace() {
         ],
         events: [
             { at: at(0), leg: 1, kind: 'joined', text: 'customer joined by sip' }, { at: at(9), leg: 2, kind: 'up', text: 'agent connected by ice: udp host to udp srflx' },
-            { at: at(9), leg: 0, kind: 'hears', text: 'customer hears agent, agent hears customer' }, { at: at(30), leg: 1, kind: 'key', text: 'a key was pressed' }, { at: at(62), leg: 1, kind: 'ended', text: 'them ended it' },
+            { at: at(9), leg: 0, kind: 'hears', text: 'customer hears agent, agent hears customer' }, { at: at(30), leg: 1, kind: 'key', text: 'a key was pressed' }, { at: at(62), leg: 1, kind: 'ended', text: 'the other side ended it' },
         ],
     }
 }
