@@ -23,7 +23,7 @@ func (v *Voice) asked(data []byte) (any, error) {
 	case "trunk_test":
 		ctx, cancel := context.WithTimeout(v.callsCtx, trunkTestLimit)
 		defer cancel()
-		state, err := v.trunks.test(ctx, req.TrunkID)
+		state, err := v.trunks.Test(ctx, req.TrunkID)
 		if err != nil {
 			return answered("", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"patchbay/channels"
 	"patchbay/channels/voice/doctor"
 	"patchbay/channels/voice/sipleg"
+	"patchbay/channels/voice/trunks"
 )
 
 // call is one caller's session, from INVITE to the last word about it. One goroutine (run) owns everything below the
@@ -20,9 +21,9 @@ type call struct {
 
 	// ------------------------------------------------------------------ run's own
 	unbus func()
-	leg   *sipleg.Leg // of a caller by telephone, and
-	trunk *trunk      // the trunk it came by
-	way   *wayOut     // of a call that an agent makes
+	leg   *sipleg.Leg   // of a caller by telephone, and
+	trunk *trunks.Trunk // the trunk it came by
+	way   *wayOut       // of a call that an agent makes
 
 	spentAt time.Time // when the trunk's money of the day is spent: the call ends
 	page    *page     // of a call from the web page
@@ -58,8 +59,8 @@ const (
 	failed    = "failed"
 )
 
-func newCall(v *Voice, leg *sipleg.Leg, a arrival) *call {
-	c := &call{v: v, leg: leg, trunk: a.trunk, direction: channels.CallIn, queueID: a.queueID(), ours: a.number.Number, number: a.caller, name: a.name, startedAt: time.Now(), mail: make(chan any, mailSize),
+func newCall(v *Voice, leg *sipleg.Leg, a trunks.Arrival) *call {
+	c := &call{v: v, leg: leg, trunk: a.Trunk, direction: channels.CallIn, queueID: a.QueueID(), ours: a.Number.Number, number: a.Caller, name: a.Name, startedAt: time.Now(), mail: make(chan any, mailSize),
 		gone: make(chan struct{}), log: v.log.With("sip_call", leg.Info().CallID)}
 	c.who[callerSeat] = &party{sip: leg}
 	return c

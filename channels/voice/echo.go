@@ -74,26 +74,26 @@ func (v *Voice) keepEcho(leg *webleg.Leg, over <-chan struct{}) {
 }
 
 // sayBack answers a call to an echo number: the words what this is, then the caller's own sound. It is no call of the
-// house: nobody is to be found, nothing is stored. The trunk's limits count it.
-func (v *Voice) sayBack(leg *sipleg.Leg, a arrival) {
+// house: nobody is to be found, nothing is stored. begin counts it where it comes by.
+func (v *Voice) sayBack(leg *sipleg.Leg, terms sipleg.Accept, begin func() (end func())) {
 	if !v.hold() {
 		leg.Refuse(503, "")
 		return
 	}
 	events := make(chan sipleg.Event, mailSize)
 	over := make(chan struct{})
-	tell := func(e sipleg.Event) {
+	terms.Tell = func(e sipleg.Event) {
 		select {
 		case events <- e:
 		case <-over:
 		}
 	}
-	if err := leg.Accept(a.trunk.accept(tell, v.external)); err != nil {
+	if err := leg.Accept(terms); err != nil {
 		v.log.Info("test call refused", "err", err)
 		v.running.Done()
 		return
 	}
-	end := a.trunk.begin()
+	end := begin()
 	go func() {
 		defer v.running.Done()
 		defer end()
@@ -101,6 +101,9 @@ func (v *Voice) sayBack(leg *sipleg.Leg, a arrival) {
 		v.keepSaying(leg, events)
 	}()
 }
+
+// uncounted is for test calls that no trunk brings.
+func uncounted() (end func()) { return func() {} }
 
 // keepSaying is the test call of a telephone, to its end.
 func (v *Voice) keepSaying(leg *sipleg.Leg, events <-chan sipleg.Event) {

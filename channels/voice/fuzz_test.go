@@ -7,42 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emiago/sipgo/sip"
-
-	"patchbay/channels"
-	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/voicetest"
 )
-
-// FuzzCaller: what a call reads of a request that was found valid is fit to be stored.
-func FuzzCaller(f *testing.F) {
-	files, err := filepath.Glob("edge/testdata/rfc4475/*.dat")
-	if err != nil || len(files) != 50 {
-		f.Fatalf("%d messages: %v", len(files), err)
-	}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, p []byte) {
-		msg, err := sip.ParseMessage(p)
-		if err != nil {
-			return
-		}
-		req, ok := msg.(*sip.Request)
-		if !ok || edge.Validate(req, edge.Rules{Methods: []sip.RequestMethod{sip.INVITE}}) != nil {
-			return
-		}
-		number, name := newTrunk(channels.Trunk{CallerHeader: "pai"}).caller(req)
-		if !edge.Clean(number) || !edge.Clean(name) {
-			t.Fatalf("caller %q %q", number, name)
-		}
-		dialled(req)
-	})
-}
 
 // TestGarbage: noise, half messages and mutilated good ones beside a good peer, who is answered all the time.
 func TestGarbage(t *testing.T) {

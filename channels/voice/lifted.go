@@ -12,6 +12,7 @@ import (
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
 	"patchbay/channels/voice/sipleg"
+	"patchbay/channels/voice/trunks"
 )
 
 // Calls out from an agent's SIP telephone. The telephone proves whose it is; what it has dialled goes the way of every call
@@ -70,11 +71,13 @@ func (v *Voice) lift(leg *sipleg.Leg) *edge.Refusal {
 	if !ok {
 		return edge.Refuse(403, "Forbidden")
 	}
-	to := dialled(leg.Invite())
-	number, isNumber := barePhone(to)
+	to := trunks.Dialled(leg.Invite())
+	number, isNumber := trunks.Digits(to)
+	ours, _ := v.trunks.Number(to)
 	switch {
-	case to == echoKeys || v.trunks.book.Load().numbers[bareNumber(to)].Kind == channels.EchoNumber:
-		v.sayBack(leg, arrival{trunk: newTrunk(channels.Trunk{Name: d.Username, Codecs: []string{sdp.PCMU, sdp.PCMA}, SRTP: sdp.Off, Latch: "on"})})
+	case to == echoKeys || ours.Kind == channels.EchoNumber:
+		v.sayBack(leg, sipleg.Accept{Prefs: sdp.Prefs{Codecs: []string{sdp.PCMU, sdp.PCMA}, SRTP: sdp.Off, Comfort: true, Mux: true},
+			External: v.external, Latch: media.LatchOn}, uncounted)
 		return nil
 	case strings.HasPrefix(to, "*"):
 		return edge.Refuse(404, "No Such Code; The Echo Test Is "+echoKeys)

@@ -9,6 +9,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/sipleg"
+	"patchbay/channels/voice/trunks"
 )
 
 // dialOut begins a call of an agent to a customer: the agent's browser first, as for any call, then the number. The row is
@@ -80,7 +81,7 @@ func (c *call) onCalled(p *party, e sipleg.Event) {
 	case sipleg.Referred:
 		e.Answer(603)
 	case sipleg.Replaced:
-		c.replace(p, e.By, c.way.now.trunk)
+		c.replace(p, e.By, c.way.now.Trunk)
 	case sipleg.Redirected:
 		c.way.targets = e.Targets
 	case sipleg.Ended:
@@ -125,11 +126,11 @@ type wayOut struct {
 	v       *Voice
 	by      int64 // the agent
 	callID  int64
-	shown   string   // number of ours
-	now     *route   // that is being tried, and then the one that was taken
-	left    []route  // healthy ones first
-	rang    bool     // it has rung there: no other way would do better
-	targets []string // where it was sent on to (3xx)
+	shown   string         // number of ours
+	now     *trunks.Route  // that is being tried, and then the one that was taken
+	left    []trunks.Route // healthy ones first
+	rang    bool           // it has rung there: no other way would do better
+	targets []string       // where it was sent on to (3xx)
 	sentOn  bool
 	over    func() // counts now's call out
 	upAt    time.Time
@@ -137,11 +138,11 @@ type wayOut struct {
 
 // plan asks the dial policy. Refusals are in words; the first way is reserved.
 func (v *Voice) plan(ctx context.Context, by int64, number, from string, callID int64) (*wayOut, error) {
-	routes, err := v.trunks.routes(number, from, "")
+	routes, err := v.trunks.Routes(number, from, "")
 	if err != nil {
 		return nil, err
 	}
-	w := &wayOut{v: v, by: by, callID: callID, left: routes, shown: orElse(from, routes[0].trunk.CallerNumber)}
+	w := &wayOut{v: v, by: by, callID: callID, left: routes, shown: orElse(from, routes[0].Trunk.CallerNumber)}
 	return w, w.next(ctx)
 }
 
@@ -151,8 +152,8 @@ func (w *wayOut) next(ctx context.Context) (err error) {
 	for len(w.left) > 0 {
 		r := w.left[0]
 		w.left = w.left[1:]
-		if err = w.v.trunks.reserve(ctx, &r, w.callID, w.by); err == nil {
-			w.now, w.over = &r, r.trunk.begin()
+		if err = w.v.trunks.Reserve(ctx, &r, w.callID, w.by); err == nil {
+			w.now, w.over = &r, r.Trunk.Begin()
 			return nil
 		}
 	}
@@ -167,7 +168,7 @@ var errNoTrunk = channels.Fail(channels.Unavailable, "No way to the telephone ne
 // dial calls by the way that is reserved, or by the next when it cannot even be tried.
 func (w *wayOut) dial(tell func(sipleg.Event)) (leg *sipleg.Leg, err error) {
 	for w.now != nil {
-		leg, err = w.v.sip.Dial(w.now.dial(tell, w.v.external, w.v.times.OutsideRing))
+		leg, err = w.v.sip.Dial(w.now.Dial(tell, w.v.external, w.v.times.OutsideRing))
 		if err == nil {
 			return leg, nil
 		}
@@ -187,14 +188,12 @@ func (w *wayOut) dial(tell func(sipleg.Event)) (leg *sipleg.Leg, err error) {
 // reserved, which takes a moment.
 func (w *wayOut) again(e sipleg.Ended) bool {
 	if e.Code == 408 || e.By == sipleg.ByFault || e.Code >= 500 {
-		for _, h := range w.now.Hops {
-			w.now.trunk.failed(h.Addr)
-		}
+		w.now.Failed()
 	}
 	if e.Code >= 300 && e.Code < 400 {
 		return w.sendOn()
 	}
-	if w.rang || len(w.left) == 0 || !failsOver(e.Code) && e.By != sipleg.ByFault {
+	if w.rang || len(w.left) == 0 || !trunks.FailsOver(e.Code) && e.By != sipleg.ByFault {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(w.v.callsCtx, w.v.times.Receive)
@@ -204,7 +203,7 @@ func (w *wayOut) again(e sipleg.Ended) bool {
 
 // sendOn follows a redirection, once, where the trunk's row lets it: the new number is asked of the dial policy like any other.
 func (w *wayOut) sendOn() bool {
-	if w.sentOn || !w.now.trunk.MayRedirect {
+	if w.sentOn || !w.now.Trunk.MayRedirect {
 		return false
 	}
 	w.sentOn = true
@@ -215,7 +214,7 @@ func (w *wayOut) sendOn() bool {
 		if err := sip.ParseUri(target, &uri); err != nil {
 			continue
 		}
-		routes, err := w.v.trunks.routes(w.now.trunk.e164(uri.User), "", "")
+		routes, err := w.v.trunks.Routes(w.now.Trunk.E164(uri.User), "", "")
 		if err != nil {
 			continue
 		}
@@ -256,7 +255,7 @@ func (w *wayOut) settle() {
 		defer w.v.running.Done()
 		ctx, cancel := context.WithTimeout(context.Background(), w.v.times.Receive)
 		defer cancel()
-		if err := w.v.trunks.settle(ctx, w.callID, w.now.PerMinute, talked); err != nil {
+		if err := w.v.trunks.Settle(ctx, w.callID, w.now.PerMinute, talked); err != nil {
 			w.v.log.Error("cost of a call not stored", "call", w.callID, "err", err)
 		}
 	}()

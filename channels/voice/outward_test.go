@@ -41,20 +41,19 @@ func newOutside(t testing.TB, ctx context.Context, trunks ...channels.Trunk) *ou
 	}
 	o := &outside{house: newHouse(t, func(cfg *Config) { cfg.Pool = db })}
 	until(t, ctx, "trunks read", func() bool {
-		book := o.voice.trunks.book.Load()
-		for _, x := range book.trunks {
-			for _, s := range x.servers {
-				x.mu.Lock()
-				found := len(s.hops) > 0
-				x.mu.Unlock()
-				if !found {
-					return false
-				}
-			}
-		}
-		return len(book.trunks) == len(trunks)+1
+		routes, err := o.voice.trunks.Routes("112", "", "") // goes by every trunk
+		return err == nil && len(routes) == len(trunks)
 	})
 	return o
+}
+
+// first is the trunk that is tried first, as it is run now.
+func (o *outside) first() channels.Trunk {
+	routes, err := o.voice.trunks.Routes("112", "", "")
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return routes[0].Trunk.Trunk
 }
 
 // ask has agent 1 call a number, as the switchboard does.

@@ -15,6 +15,7 @@ import (
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
 	"patchbay/channels/voice/sipleg"
+	"patchbay/channels/voice/trunks"
 )
 
 // The agents' SIP telephones in calls. Who wants their calls there is rung there: at once when a call is offered to them,
@@ -81,7 +82,7 @@ func (p *party) hush(reason string) {
 
 // account is who may log in: trunks that must, and telephones.
 func (v *Voice) account(user string) (edge.Account, bool) {
-	if a, ok := v.trunks.account(user); ok || v.phones == nil {
+	if a, ok := v.trunks.Account(user); ok || v.phones == nil {
 		return a, ok
 	}
 	return v.phones.Account(user)
@@ -193,7 +194,7 @@ func (c *call) ring(p *party) bool {
 	for _, t := range p.at {
 		set := &telephone{p: p}
 		user := "anonymous"
-		if bare, ok := barePhone(c.number); ok {
+		if bare, ok := trunks.Digits(c.number); ok {
 			user = bare
 		}
 		from := sip.Uri{Scheme: "sip", User: user, Host: c.v.sip.Here(t.Hop, c.v.external).Addr().String()}
@@ -336,7 +337,7 @@ func (v *Voice) targetOf(uri string) (to channels.CallTarget, ok bool) {
 	if d, ok := v.phones.Named(user); ok {
 		return channels.CallTarget{Kind: channels.TargetAgent, AgentID: d.AgentID}, true
 	}
-	number, ok := barePhone(user)
+	number, ok := trunks.Digits(user)
 	return channels.CallTarget{Kind: channels.TargetNumber, Number: number}, ok
 }
 

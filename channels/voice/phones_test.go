@@ -155,7 +155,7 @@ func (d *desks) carrier(ctx context.Context, at string) {
 	if err := d.bus.Publish(channels.TrunkSubject, nil); err != nil {
 		d.t.Fatal(err)
 	}
-	until(d.t, ctx, "the trunk", func() bool { _, err := d.voice.trunks.routes("+4940222", "", ""); return err == nil })
+	until(d.t, ctx, "the trunk", func() bool { _, err := d.voice.trunks.Routes("+4940222", "", ""); return err == nil })
 	d.script(func(ctx context.Context, in channels.Inbound) (channels.Receipt, error) {
 		if in.Type != channels.DialOut {
 			return d.agree(in)

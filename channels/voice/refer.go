@@ -3,19 +3,20 @@ package voice
 import (
 	"patchbay/channels"
 	"patchbay/channels/voice/sipleg"
+	"patchbay/channels/voice/trunks"
 )
 
 // What the networks at both ends can do for us: send a caller on (REFER), or put somebody else in a leg's place (Replaces).
 
 // replace puts another leg in the place of a party's: somewhere out there a transfer was completed (RFC 3891). The call goes on
 // with whoever it is now.
-func (c *call) replace(p *party, by *sipleg.Leg, t *trunk) {
+func (c *call) replace(p *party, by *sipleg.Leg, t *trunks.Trunk) {
 	if !p.up {
 		by.Refuse(481, "")
 		return
 	}
 	old := p.sip
-	if err := by.Accept(t.accept(c.hears(p), c.v.external)); err != nil {
+	if err := by.Accept(t.Accept(c.hears(p), c.v.external)); err != nil {
 		p.legs-- // refused already: the old one goes on
 		return
 	}
@@ -37,7 +38,7 @@ func (c *call) replace(p *party, by *sipleg.Leg, t *trunk) {
 // passOut calls the outside number, or has the trunk do it: one that takes REFER, and that the caller came by, connects the two
 // without us.
 func (c *call) passOut() error {
-	if c.passing && c.leg != nil && c.trunk.MayRefer && c.to.now.trunk.ID == c.trunk.ID {
+	if c.passing && c.leg != nil && c.trunk.MayRefer && c.to.now.Trunk.ID == c.trunk.ID {
 		c.referring = true
 		c.leg.Refer(c.to.now.URI, nil)
 		return nil

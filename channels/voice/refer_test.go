@@ -53,8 +53,8 @@ func TestReferOut(t *testing.T) {
 	change(`update trunks set may_refer = true, sources = '{127.0.0.1}'`)
 	change(`insert into numbers (number, trunk_id) values ('200', 1)`)
 	until(t, ctx, "trunk read again", func() bool {
-		b := o.voice.trunks.book.Load()
-		return len(b.numbers) == 2 && b.trunks[0].MayRefer
+		_, known := o.voice.trunks.Number("200")
+		return known && o.first().MayRefer
 	})
 	pass := func() *voicetest.Call {
 		c := o.phone().Dial(ctx, o.voice.Addr(), "200", voicetest.Invite{})
@@ -117,7 +117,7 @@ func TestRedirected(t *testing.T) {
 	if err := o.bus.Publish(channels.TrunkSubject, nil); err != nil {
 		t.Fatal(err)
 	}
-	until(t, ctx, "trunk read again", func() bool { return o.voice.trunks.book.Load().trunks[0].MayRedirect })
+	until(t, ctx, "trunk read again", func() bool { return o.first().MayRedirect })
 	call, refused := o.ask(ctx, "+4940222")
 	if refused != nil {
 		t.Fatal(refused)

@@ -191,7 +191,7 @@ func TestEchoNumber(t *testing.T) {
 	words := time.Duration(len(promptSamples(t, promptEcho))) * time.Second / 8000
 	h, _ := storyHouse(t, func(c *Config) { c.Times.Echo = words + 13*time.Second })
 	ctx := testCtx(t)
-	until(t, ctx, "the numbers", func() bool { return h.voice.trunks.book.Load().numbers["7777"].Kind == channels.EchoNumber })
+	until(t, ctx, "the numbers", func() bool { _, ok := h.voice.trunks.Number("7777"); return ok })
 	c := h.phone().Dial(ctx, h.voice.Addr(), "7777", voicetest.Invite{})
 	said, nobody := voicetest.Speech(1, 11*time.Second, 8000), voicetest.Speech(2, 11*time.Second, 8000)
 	hear(t, ctx, c.RTP, words-20*time.Millisecond)

@@ -157,7 +157,7 @@ func (c *call) onThird(p *party, e sipleg.Event) {
 	case sipleg.Referred:
 		e.Answer(603)
 	case sipleg.Replaced:
-		c.replace(p, e.By, c.to.now.trunk)
+		c.replace(p, e.By, c.to.now.Trunk)
 	case sipleg.Redirected:
 		c.to.targets = e.Targets
 	case sipleg.Ended:

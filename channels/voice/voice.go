@@ -38,6 +38,7 @@ import (
 	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/sdp"
 	"patchbay/channels/voice/sipleg"
+	"patchbay/channels/voice/trunks"
 	"patchbay/channels/voice/webleg"
 	"patchbay/server/bus"
 )
@@ -138,7 +139,7 @@ type Voice struct {
 	web     *webleg.Stack
 	sounds  queueSounds
 	prompts prompts
-	trunks  *trunks
+	trunks  *trunks.Shelf
 
 	collector *doctor.Collector
 	casebook  *casebook
@@ -219,7 +220,7 @@ func (v *Voice) open() (err error) {
 		Digest: logins, Trace: v.traced, Log: v.log}); err != nil {
 		return err
 	}
-	v.trunks = newTrunks(v.trunksConfig())
+	v.trunks = trunks.New(v.trunksConfig())
 	if v.cfg.Pool != nil {
 		v.phones = devices.New(devices.Config{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, Log: v.log,
 			Authenticate: v.edge.Authenticate, Welcome: v.edge.Welcome, Request: v.request, Times: v.cfg.PhoneTimes})
@@ -257,8 +258,8 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 		old.Replace(leg)
 		return
 	}
-	if a.number.Kind == channels.EchoNumber {
-		v.sayBack(leg, a)
+	if a.Number.Kind == channels.EchoNumber {
+		v.sayBack(leg, a.Trunk.Accept(nil, v.external), a.Trunk.Begin)
 		return
 	}
 	c := newCall(v, leg, a)
@@ -266,12 +267,12 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 		leg.Refuse(503, "")
 		return
 	}
-	if err := leg.Accept(a.trunk.accept(c.hears(c.who[callerSeat]), v.external)); err != nil {
+	if err := leg.Accept(a.Trunk.Accept(c.hears(c.who[callerSeat]), v.external)); err != nil {
 		v.log.Info("call refused", "err", err)
 		v.leave(c)
 		return
 	}
-	over := a.trunk.begin()
+	over := a.Trunk.Begin()
 	go func() {
 		defer v.leave(c)
 		defer over()
@@ -280,20 +281,16 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 }
 
 // arrival is who calls, whom, and by which trunk; one that must log in does so first.
-func (v *Voice) arrival(leg *sipleg.Leg) (arrival, *edge.Refusal) {
-	a, r := v.trunks.arrive(leg.Info().Source.Addr(), leg.Invite())
-	if r != nil || !a.login {
+func (v *Voice) arrival(leg *sipleg.Leg) (trunks.Arrival, *edge.Refusal) {
+	a, r := v.trunks.Arrive(leg.Info().Source.Addr(), leg.Invite())
+	if r != nil || !a.Login {
 		return a, r
 	}
 	account, r := v.edge.Authenticate(leg.Invite())
-	if r == nil && account.User != a.trunk.login() {
+	if r == nil && account.User != a.Trunk.Login() {
 		r = edge.Refuse(403, "Forbidden")
 	}
 	return a, r
-}
-
-func busy() *edge.Refusal {
-	return edge.Refuse(503, "Service Unavailable", sip.NewHeader("Retry-After", "5"))
 }
 
 // enter counts a call in; false: there is no room, or no more time.
@@ -327,15 +324,15 @@ func (v *Voice) leave(c *call) {
 }
 
 // trunksConfig ties the trunks to this telephone. What the settings say is one more trunk, that lets calls in.
-func (v *Voice) trunksConfig() trunksConfig {
+func (v *Voice) trunksConfig() trunks.Config {
 	settings := channels.Trunk{Name: "the settings", Enabled: true, CallerHeader: "pai", CalledHeader: "ruri", Transport: "udp",
 		Codecs: []string{sdp.PCMU, sdp.PCMA}, SRTP: sdp.Off, Latch: "auto"}
 	for _, p := range v.cfg.Trunks {
 		settings.Sources = append(settings.Sources, p.String())
 	}
-	return trunksConfig{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, BuiltIn: settings, Numbers: v.cfg.Numbers,
+	return trunks.Config{Pool: v.cfg.Pool, Bus: v.cfg.Bus, NodeID: v.cfg.NodeID, BuiltIn: settings, Numbers: v.cfg.Numbers,
 		Request: v.request, Resolve: new(edge.Resolver).Resolve, Here: v.hereFor, Log: v.log,
-		Times: trunkTimes{T1: v.times.T1, Retry: v.times.TrunkRetry},
+		Times: trunks.Times{T1: v.times.T1, Retry: v.times.TrunkRetry},
 		Hear: func(trusted, toSource []netip.Prefix) {
 			v.edge.SetPolicy(edge.Policy{Trusted: trusted, Phones: v.cfg.Phones, Source: toSource})
 		}}
@@ -386,7 +383,7 @@ func (v *Voice) Run(ctx context.Context) error {
 	defer stopTrunks()
 	parts.Go(func() {
 		defer close(v.trunksEnded)
-		if err := v.trunks.run(trunksCtx); err != nil {
+		if err := v.trunks.Run(trunksCtx); err != nil {
 			v.log.Error("trunks", "err", err)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/trunks"
 )
 
 // A call from the web page: the same call as a telephone's, with a browser in the caller's seat. The visitor's chat
@@ -42,7 +43,7 @@ func (v *Voice) webCall(req channels.VoiceRequest) (reply channels.CallReply, er
 		return reply, errNotYours
 	}
 	p := &page{id: "web-" + rand.Text(), visitor: channels.Address{Kind: channels.Visitor, Value: req.Visitor}, begun: make(chan begun, 1)}
-	c := &call{v: v, page: p, direction: channels.CallIn, number: webPage, name: cleanName(req.Name), ours: webPage, conversation: req.ConversationID,
+	c := &call{v: v, page: p, direction: channels.CallIn, number: webPage, name: trunks.CleanName(req.Name), ours: webPage, conversation: req.ConversationID,
 		startedAt: time.Now(), mail: make(chan any, mailSize), gone: make(chan struct{}), log: v.log.With("web_call", p.id)}
 	if refused := v.enterPage(c); refused != nil {
 		return reply, refused

@@ -1,4 +1,4 @@
-package voice
+package trunks
 
 import (
 	"net/netip"
@@ -17,8 +17,8 @@ import (
 	"patchbay/channels/voice/sipleg"
 )
 
-// trunk is one trunk as this node runs it. What is stored does not change: a changed row makes a new trunk.
-type trunk struct {
+// Trunk is one trunk as this node runs it. What is stored does not change: a changed row makes a new trunk.
+type Trunk struct {
 	channels.Trunk
 	numbering
 	sources []netip.Prefix
@@ -47,8 +47,8 @@ type server struct {
 	suspect chan struct{} // a call could not get through: look at once
 }
 
-func newTrunk(row channels.Trunk) *trunk {
-	t := &trunk{Trunk: row, numbering: numberingOf(&row), calls: new(atomic.Int64), ended: make(chan struct{})}
+func newTrunk(row channels.Trunk) *Trunk {
+	t := &Trunk{Trunk: row, numbering: numberingOf(&row), calls: new(atomic.Int64), ended: make(chan struct{})}
 	for _, s := range row.Sources {
 		if p, err := netip.ParsePrefix(s); err == nil {
 			t.sources = append(t.sources, p)
@@ -64,7 +64,7 @@ func newTrunk(row channels.Trunk) *trunk {
 
 // follow makes t go on where old, an earlier reading of the same row, ends: its keepers have unregistered before ours
 // begin, or their farewell would undo our registration.
-func (t *trunk) follow(old *trunk) {
+func (t *Trunk) follow(old *Trunk) {
 	t.calls = old.calls
 	old.mu.Lock()
 	defer old.mu.Unlock()
@@ -81,7 +81,7 @@ func (t *trunk) follow(old *trunk) {
 }
 
 // domain stands behind the @ of From, To and who is called.
-func (t *trunk) domain() (host string, port int) {
+func (t *Trunk) domain() (host string, port int) {
 	if t.Domain != "" {
 		return t.Domain, 0
 	}
@@ -103,8 +103,8 @@ func bracketed(server string) string {
 	return server
 }
 
-// login is the name that the carrier asks a password for.
-func (t *trunk) login() string {
+// Login is the name that the carrier asks a password for.
+func (t *Trunk) Login() string {
 	if t.AuthUsername != "" {
 		return t.AuthUsername
 	}
@@ -112,7 +112,7 @@ func (t *trunk) login() string {
 }
 
 // hears tells whether an address may send us calls: one of the sources, or the server where we are registered.
-func (t *trunk) hears(ip netip.Addr) bool {
+func (t *Trunk) hears(ip netip.Addr) bool {
 	if !t.Enabled {
 		return false
 	}
@@ -123,7 +123,7 @@ func (t *trunk) hears(ip netip.Addr) bool {
 }
 
 // addresses of the servers, as far as they are known.
-func (t *trunk) addresses() []netip.Addr {
+func (t *Trunk) addresses() []netip.Addr {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var list []netip.Addr
@@ -137,7 +137,7 @@ func (t *trunk) addresses() []netip.Addr {
 
 // hops are where a call may be sent to: what is known to answer first, the rest behind it; healthy tells whether there
 // is any of the first kind.
-func (t *trunk) hops() (list []edge.Hop, healthy bool) {
+func (t *Trunk) hops() (list []edge.Hop, healthy bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var down []edge.Hop
@@ -157,7 +157,7 @@ func (t *trunk) hops() (list []edge.Hop, healthy bool) {
 
 // failed notes that a call got no answer, or none that helps, from a hop: the server is looked at again before the next
 // call counts on it.
-func (t *trunk) failed(addr netip.AddrPort) {
+func (t *Trunk) failed(addr netip.AddrPort) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.servers {
@@ -172,7 +172,7 @@ func (t *trunk) failed(addr netip.AddrPort) {
 }
 
 // prefs is what may be spoken over the trunk.
-func (t *trunk) prefs() sdp.Prefs {
+func (t *Trunk) prefs() sdp.Prefs {
 	p := sdp.Prefs{SRTP: t.SRTP, Keys: t.SRTPKeys, Comfort: true, Mux: true}
 	for _, c := range t.Codecs {
 		if c != sdp.Opus || media.HasOpus() {
@@ -183,7 +183,7 @@ func (t *trunk) prefs() sdp.Prefs {
 }
 
 // at which addresses of ours the trunk finds us; invalid: those that face it.
-func (t *trunk) announced(external netip.Addr) (signal, sound netip.Addr) {
+func (t *Trunk) announced(external netip.Addr) (signal, sound netip.Addr) {
 	signal = external
 	if a, err := netip.ParseAddr(t.SignalIP); err == nil {
 		signal = a
@@ -196,23 +196,21 @@ func (t *trunk) announced(external netip.Addr) (signal, sound netip.Addr) {
 
 var latches = map[string]media.LatchMode{"auto": media.LatchAuto, "on": media.LatchOn, "off": media.LatchOff}
 
-// accept is how a call from the trunk is taken.
-func (t *trunk) accept(tell func(sipleg.Event), external netip.Addr) sipleg.Accept {
+// Accept is how a call from the trunk is taken.
+func (t *Trunk) Accept(tell func(sipleg.Event), external netip.Addr) sipleg.Accept {
 	a := sipleg.Accept{Tell: tell, Prefs: t.prefs(), Latch: latches[t.Latch]}
 	a.External, a.ExternalMedia = t.announced(external)
 	return a
 }
 
-// dial is how a call goes out over the trunk.
-func (r *route) dial(tell func(sipleg.Event), external netip.Addr, noAnswer time.Duration) sipleg.Dial {
-	d := sipleg.Dial{Tell: tell, Hops: r.Hops, URI: r.URI, From: r.From, Name: r.Name, Headers: r.Headers, User: r.User, Password: r.Password,
-		Prefs: r.trunk.prefs(), Latch: latches[r.trunk.Latch], LargeByTCP: true, NoAnswer: noAnswer}
-	d.External, d.ExternalMedia = r.trunk.announced(external)
-	return d
+// Begin counts a call on this node until over is called.
+func (t *Trunk) Begin() (over func()) {
+	t.calls.Add(1)
+	return func() { t.calls.Add(-1) }
 }
 
 // state is what this node knows of the trunk.
-func (t *trunk) state(node string) channels.TrunkState {
+func (t *Trunk) state(node string) channels.TrunkState {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := channels.TrunkState{TrunkID: t.ID, NodeID: node, Registered: t.registered, Server: t.registrar, Error: t.refused}
@@ -235,7 +233,7 @@ func (t *trunk) state(node string) channels.TrunkState {
 }
 
 // called lists what may be the number that was called, the likeliest first.
-func (t *trunk) called(req *sip.Request) []string {
+func (t *Trunk) called(req *sip.Request) []string {
 	var list []string
 	switch t.CalledHeader {
 	case "to":
@@ -245,7 +243,7 @@ func (t *trunk) called(req *sip.Request) []string {
 	case "diversion":
 		list = append(list, identities(req, "diversion")...)
 	}
-	number := dialled(req)
+	number := Dialled(req)
 	if list = append(list, number); number == t.Username { // a registrar calls our Contact, which says nothing
 		list = append(list, req.To().Address.User)
 	}
@@ -274,7 +272,7 @@ var callerHeaders = map[string][]string{
 
 // caller is who calls: the number by which the contact is known, and the name they claim. A trunk vouches for what stands
 // in its header (RFC 3325); nobody else is asked here. Who wants to stay unknown does (RFC 3323).
-func (t *trunk) caller(req *sip.Request) (number, name string) {
+func (t *Trunk) caller(req *sip.Request) (number, name string) {
 	uri, name := req.From().Address, req.From().DisplayName
 	raw := uri.Raw() // tel: and others keep their text
 	if raw == "" {
@@ -295,12 +293,12 @@ headers:
 			}
 		}
 	}
-	number = t.e164(raw)
+	number = t.E164(raw)
 	if lower := strings.ToLower(number); private || number == "" || lower == "anonymous" || lower == "restricted" || lower == "unavailable" {
 		// Nobody known: a contact of its own, not one that all anonymous callers share.
 		return "anonymous-" + req.CallID().Value(), ""
 	}
-	return number, cleanName(name)
+	return number, CleanName(name)
 }
 
 func isPrivate(req *sip.Request) bool {
@@ -332,7 +330,7 @@ const anonymous = "sip:anonymous@anonymous.invalid"
 
 // shows writes a caller's number and name where the trunk wants them. A carrier that knows us by an account and takes
 // the number elsewhere wants the account in From.
-func (t *trunk) shows(number, name string, hidden bool) who {
+func (t *Trunk) shows(number, name string, hidden bool) who {
 	at := t.at(t.spell(number, number, t.NumberFormat))
 	w := who{From: at, Name: name}
 	if t.Username != "" && t.CallerHeader != "from" || number == "" {
@@ -366,7 +364,7 @@ func (t *trunk) shows(number, name string, hidden bool) who {
 }
 
 // at is a user's URI in the trunk's domain.
-func (t *trunk) at(user string) string {
+func (t *Trunk) at(user string) string {
 	host, port := t.domain()
 	uri := sip.Uri{Scheme: "sip", User: user, Host: host, Port: port}
 	return uri.String()

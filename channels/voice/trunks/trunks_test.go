@@ -1,4 +1,4 @@
-package voice
+package trunks
 
 import (
 	"context"
@@ -21,9 +21,9 @@ import (
 func id(n int64) *int64 { return &n }
 
 // shelf is trunks as rows would make them, without a database.
-func shelf(t testing.TB, rows []channels.Trunk, numbers ...channels.Number) *trunks {
+func shelf(t testing.TB, rows []channels.Trunk, numbers ...channels.Number) *Shelf {
 	t.Helper()
-	s := newTrunks(trunksConfig{BuiltIn: channels.Trunk{Name: "the settings", Enabled: true, Sources: []string{"192.0.2.9"}, CallerHeader: "pai", CalledHeader: "ruri"},
+	s := New(Config{BuiltIn: channels.Trunk{Name: "the settings", Enabled: true, Sources: []string{"192.0.2.9"}, CallerHeader: "pai", CalledHeader: "ruri"},
 		Numbers: []string{"100"}, Hear: func(_, _ []netip.Prefix) {}})
 	b := &book{numbers: map[string]channels.Number{}}
 	for _, n := range numbers {
@@ -79,7 +79,7 @@ func TestArrive(t *testing.T) {
 					lines = append(lines, h)
 				}
 			}
-			a, r := s.arrive(netip.MustParseAddr(c.from), parseRequest(t, append(lines, c.headers...)...))
+			a, r := s.Arrive(netip.MustParseAddr(c.from), parseRequest(t, append(lines, c.headers...)...))
 			if c.code != 0 {
 				if r == nil || r.Code != c.code {
 					t.Errorf("%+v, want %d", r, c.code)
@@ -89,23 +89,23 @@ func TestArrive(t *testing.T) {
 			if r != nil {
 				t.Fatal(r)
 			}
-			if a.trunk.ID != c.trunk || a.number.Number != c.number || a.caller != c.caller || a.login != c.login {
-				t.Errorf("trunk %d, number %s, caller %s, login %v", a.trunk.ID, a.number.Number, a.caller, a.login)
+			if a.Trunk.ID != c.trunk || a.Number.Number != c.number || a.Caller != c.caller || a.Login != c.login {
+				t.Errorf("trunk %d, number %s, caller %s, login %v", a.Trunk.ID, a.Number.Number, a.Caller, a.Login)
 			}
 		})
 	}
 	req := parseRequest(t, "INVITE sip:x@y SIP/2.0", "Via: SIP/2.0/UDP a;branch=z9hG4bKa", "Call-ID: c1", "CSeq: 1 INVITE", "From: <sip:1@c>;tag=a", "To: <sip:+49301000@c>")
-	one, r := s.arrive(netip.MustParseAddr("203.0.113.5"), req)
+	one, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req)
 	if r != nil {
 		t.Fatal(r)
 	}
-	first, second := one.trunk.begin(), one.trunk.begin()
-	if _, r := s.arrive(netip.MustParseAddr("203.0.113.5"), req); r == nil || r.Code != 503 {
+	first, second := one.Trunk.Begin(), one.Trunk.Begin()
+	if _, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req); r == nil || r.Code != 503 {
 		t.Errorf("a third call on two lines: %+v", r)
 	}
 	first()
 	second()
-	if _, r := s.arrive(netip.MustParseAddr("203.0.113.5"), req); r != nil {
+	if _, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req); r != nil {
 		t.Errorf("lines that are free again: %+v", r)
 	}
 }
@@ -130,9 +130,9 @@ func TestRoutes(t *testing.T) {
 	s := shelf(t, []channels.Trunk{sick, good, cheap}, channels.Number{Number: "+4930200", CallerID: true}, channels.Number{Number: "+4930300", CallerID: true, TrunkID: id(3)},
 		channels.Number{Number: "+4930400"})
 	s.book.Load().trunks[0].failed(netip.MustParseAddrPort("198.51.100.1:5060"))
-	names := func(list []route) (names []string) {
+	names := func(list []Route) (names []string) {
 		for _, r := range list {
-			names = append(names, r.trunk.Name)
+			names = append(names, r.Trunk.Name)
 		}
 		return names
 	}
@@ -151,7 +151,7 @@ func TestRoutes(t *testing.T) {
 		"not with that number":    {"+33 123456789", "+4930200", []string{"cheap"}, ""},
 		"abroad, number of other": {"112", "anonymous", []string{"good", "cheap", "sick"}, ""},
 	} {
-		list, err := s.routes(c.number, c.from, "")
+		list, err := s.Routes(c.number, c.from, "")
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%s: %v, want %q", name, err, c.err)
@@ -162,19 +162,19 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%s: %v %s", name, err, diff)
 		}
 	}
-	told := func(number, from, name string) map[string]route {
-		list, err := s.routes(number, from, name)
+	told := func(number, from, name string) map[string]Route {
+		list, err := s.Routes(number, from, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := map[string]route{}
+		m := map[string]Route{}
 		for _, r := range list {
-			m[r.trunk.Name] = r
+			m[r.Trunk.Name] = r
 		}
 		return m
 	}
 	for name, c := range map[string]struct {
-		got  route
+		got  Route
 		uri  string
 		want who
 	}{
@@ -195,7 +195,7 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-	if r := told("112", "", "")["good"]; r.User != "auth" || r.Password != "secret" || r.Hops[0].Name != "good.example" {
+	if r := told("112", "", "")["good"]; r.user != "auth" || r.password != "secret" || r.hops[0].Name != "good.example" {
 		t.Errorf("%+v", r)
 	}
 	rpid := newTrunk(row(9, "rpid", func(t *channels.Trunk) { t.CallerHeader = "rpid" }))
@@ -208,7 +208,7 @@ func TestRoutes(t *testing.T) {
 type bank struct {
 	t    *testing.T
 	pool *pgxpool.Pool
-	*trunks
+	*Shelf
 	conversation int64
 	agents       []int64
 }
@@ -240,8 +240,8 @@ func newBank(t *testing.T, change func(*channels.Trunk)) *bank {
 	}
 	contact := b.one(`insert into contacts (name) values ('') returning id`)
 	b.conversation = b.one(`insert into conversations (contact_id, queue_id, channel, state) values ($1, $2, 'voice', 'agent') returning id`, contact, queue)
-	b.trunks = shelf(t, []channels.Trunk{*x})
-	b.trunks.cfg.Pool = b.pool
+	b.Shelf = shelf(t, []channels.Trunk{*x})
+	b.Shelf.cfg.Pool = b.pool
 	return b
 }
 
@@ -258,13 +258,13 @@ func (b *bank) call(agent int64) int64 {
 	return b.one(`insert into calls (conversation_id, direction, from_address, to_address, state, dialled_by) values ($1, 'out', '', '', 'dialling', $2) returning id`, b.conversation, agent)
 }
 
-func (b *bank) dial(number string, agent int64) (call int64, r route, err error) {
-	list, err := b.routes(number, "", "")
+func (b *bank) dial(number string, agent int64) (call int64, r Route, err error) {
+	list, err := b.Routes(number, "", "")
 	if err != nil {
-		return 0, route{}, err
+		return 0, Route{}, err
 	}
 	call = b.call(agent)
-	err = b.reserve(testCtx(b.t), &list[0], call, agent)
+	err = b.Reserve(testCtx(b.t), &list[0], call, agent)
 	if err != nil { // as the switchboard does with a call that never began
 		b.one(`update calls set state = 'ended', ended_at = now() where id = $1 returning 0`, call)
 	}
@@ -318,13 +318,13 @@ func TestReserve(t *testing.T) {
 	b.one(`with gone as (update calls set state = 'ended', started_at = now() - interval '2 hours' where trunk_id is not null returning 1) select count(*) from gone`)
 	call, r, err := b.dial("0171 2345678", b.agents[0])
 	if err != nil || r.PerMinute != 0.05 || r.Longest.Round(time.Minute) != 40*time.Minute {
-		t.Fatalf("%+v %v", r.verdict, err)
+		t.Fatalf("%+v %v", r.Verdict, err)
 	}
 	b.one(`update calls set answered_at = now() - interval '29 minutes 30 seconds' where id = $1 returning id`, call)
 	if _, r, err = b.dial("0171 2345678", b.agents[0]); err != nil || r.Longest.Round(time.Minute) != 10*time.Minute {
-		t.Errorf("beside a call that has run for 30 minutes: %+v %v", r.verdict, err)
+		t.Errorf("beside a call that has run for 30 minutes: %+v %v", r.Verdict, err)
 	}
-	if err := b.settle(testCtx(t), call, 0.05, 31*time.Minute+time.Second); err != nil {
+	if err := b.Settle(testCtx(t), call, 0.05, 31*time.Minute+time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if cents := b.one(`update calls set state = 'ended' where id = $1 returning (money * 100)::bigint`, call); cents != 160 {
@@ -350,19 +350,19 @@ func TestReserve(t *testing.T) {
 		t.Errorf("another agent: %v", err)
 	}
 	// What was allowed when the routes were looked up need not be now.
-	list, err := b.routes("030 12345", "", "")
+	list, err := b.Routes("030 12345", "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.one(`update trunks set dial_out = false returning id`)
-	refused(b.reserve(testCtx(t), &list[0], b.call(b.agents[0]), b.agents[0]), "not allowed")
+	refused(b.Reserve(testCtx(t), &list[0], b.call(b.agents[0]), b.agents[0]), "not allowed")
 	gone, cancel := context.WithCancel(testCtx(t))
 	cancel()
-	refused(b.reserve(gone, &list[0], 1, b.agents[0]), "cannot be looked up")
-	if list, err = b.routes("112", "", ""); err != nil {
+	refused(b.Reserve(gone, &list[0], 1, b.agents[0]), "cannot be looked up")
+	if list, err = b.Routes("112", "", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.reserve(gone, &list[0], 1, b.agents[0]); err != nil {
+	if err := b.Reserve(gone, &list[0], 1, b.agents[0]); err != nil {
 		t.Errorf("an emergency call while the database is away: %v", err)
 	}
 }

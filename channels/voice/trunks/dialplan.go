@@ -1,4 +1,4 @@
-package voice
+package trunks
 
 import (
 	"fmt"
@@ -20,8 +20,8 @@ type usage struct {
 	Money float64 // spent outward; running calls with what they cost so far
 }
 
-// verdict is what the dial policy says of one call.
-type verdict struct {
+// Verdict is what the dial policy says of one call.
+type Verdict struct {
 	Number    string // E.164; short ones as they are dialled
 	Emergency bool
 	PerMinute float64
@@ -29,14 +29,14 @@ type verdict struct {
 	Refused   *channels.Error // with words for the agent; nil: go ahead
 }
 
-func (v verdict) refuse(code channels.Code, field, text string, args ...any) verdict {
+func (v Verdict) refuse(code channels.Code, field, text string, args ...any) Verdict {
 	v.Refused = channels.FailField(code, field, fmt.Sprintf(text, args...))
 	return v
 }
 
 // judge is the dial policy: whether a trunk may be used for a number, and at what price. A stolen login must not run up a
 // bill, so what is not known to be harmless is refused; only emergency calls go whatever has been set or used up.
-func judge(t *channels.Trunk, number string, u usage) verdict {
+func judge(t *channels.Trunk, number string, u usage) Verdict {
 	v := judgeNumber(t, number)
 	if v.Refused != nil || v.Emergency {
 		return v
@@ -60,9 +60,9 @@ func judge(t *channels.Trunk, number string, u usage) verdict {
 }
 
 // judgeNumber is the part of the policy that no other call can change.
-func judgeNumber(t *channels.Trunk, number string) verdict {
+func judgeNumber(t *channels.Trunk, number string) Verdict {
 	n := numberingOf(t)
-	v := verdict{Number: n.e164(number)}
+	v := Verdict{Number: n.E164(number)}
 	v.Emergency = n.emergency(v.Number)
 	v.PerMinute = priceOf(t, v.Number)
 	switch {
@@ -169,6 +169,6 @@ func share(used, most float64) float64 {
 	return used / most
 }
 
-// failsOver tells whether a call that ended so is tried on the next trunk: the carrier could not, or said nothing. What a
+// FailsOver tells whether a call that ended so is tried on the next trunk: the carrier could not, or said nothing. What a
 // person or the called network has said counts: busy, declined, no such number are the same everywhere.
-func failsOver(code int) bool { return code == 408 || code >= 500 && code < 600 }
+func FailsOver(code int) bool { return code == 408 || code >= 500 && code < 600 }

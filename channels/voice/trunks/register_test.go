@@ -1,4 +1,4 @@
-package voice
+package trunks
 
 import (
 	"context"
@@ -9,15 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/emiago/sipgo"
 	"github.com/emiago/sipgo/sip"
-	"github.com/jackc/pgx/v5"
 
 	"patchbay/channels"
 	"patchbay/channels/voice/edge"
-	"patchbay/server/db/dbtest"
+	"patchbay/channels/voice/voicetest"
 )
 
 // carrierOffice is a carrier's server: it hands what it hears to the test, and says what the test wants.
@@ -99,79 +97,6 @@ func reasonFor(code int) string {
 	return map[int]string{200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout", 423: "Interval Too Brief", 503: "Service Unavailable"}[code]
 }
 
-// region is a telephone with a database and one trunk in it.
-type region struct {
-	*house
-	ctx   context.Context
-	trunk channels.Trunk
-	pool  interface {
-		Begin(context.Context) (pgx.Tx, error)
-		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	}
-}
-
-func newRegion(t *testing.T, change func(*channels.Trunk)) *region {
-	pool := dbtest.Pool(t)
-	r := &region{ctx: testCtx(t), pool: pool}
-	if _, err := pool.Exec(r.ctx, `insert into nodes (id, name, seen_at) values ('test', 'test', now() + interval '1 hour')`); err != nil {
-		t.Fatal(err)
-	}
-	r.trunk = *carrier(func(x *channels.Trunk) {
-		x.ID, x.Transport, x.Digest, x.RegisterSeconds, x.Codecs = 0, "udp", "md5", 600, []string{"PCMU"}
-		x.SRTP, x.SRTPKeys, x.Latch, x.NumberFormat, x.CallerHeader, x.CalledHeader = "off", "sdes", "auto", "e164", "pai", "ruri"
-		change(x)
-	})
-	r.save(t, &r.trunk, nil)
-	r.house = newHouse(t, func(c *Config) {
-		c.Pool, c.Times.TrunkRetry = pool, 50*time.Millisecond
-	})
-	return r
-}
-
-// save stores the trunk as an admin would, and tells the telephone.
-func (r *region) save(t testing.TB, x *channels.Trunk, tell func() error) {
-	t.Helper()
-	tx, err := r.pool.Begin(r.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := channels.SaveTrunk(r.ctx, tx, x); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(r.ctx); err != nil {
-		t.Fatal(err)
-	}
-	if tell != nil {
-		if err := tell(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func (r *region) tell() error { return r.bus.Publish(channels.TrunkSubject, struct{}{}) }
-
-// state waits until the trunk's row is as wanted.
-func (r *region) state(t testing.TB, want string, ok func(channels.TrunkState) bool) channels.TrunkState {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	var last []channels.TrunkState
-	for {
-		var err error
-		if last, err = channels.TrunkStates(r.ctx, r.pool); err != nil {
-			t.Fatalf("waiting for %s: %v; %+v", want, err, last)
-		}
-		if len(last) == 1 && ok(last[0]) {
-			return last[0]
-		}
-		select {
-		case <-tick.C:
-		case <-r.ctx.Done():
-			t.Fatalf("not %s: %+v", want, last)
-		}
-	}
-}
-
 // TestRegisterWithSIPp: sipp is the carrier; it checks the password by MD5, also of the farewell.
 func TestRegisterWithSIPp(t *testing.T) {
 	t.Parallel()
@@ -182,7 +107,7 @@ func TestRegisterWithSIPp(t *testing.T) {
 	port := strconv.Itoa(int(probe.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()))
 	probe.conn.Close()
 	ctx := testCtx(t)
-	sipp := exec.CommandContext(ctx, "sipp", "-sf", "testdata/trunks/registrar.xml", "-i", "127.0.0.1", "-p", port, "-m", "1", "-nostdin", "-timeout", "30s", "-timeout_error", "-trace_err", "-error_file", t.TempDir()+"/err")
+	sipp := exec.CommandContext(ctx, "sipp", "-sf", "testdata/registrar.xml", "-i", "127.0.0.1", "-p", port, "-m", "1", "-nostdin", "-timeout", "30s", "-timeout_error", "-trace_err", "-error_file", t.TempDir()+"/err")
 	var said strings.Builder
 	sipp.Stdout, sipp.Stderr = &said, &said
 	if err := sipp.Start(); err != nil {
@@ -283,7 +208,7 @@ func TestRegisterStory(t *testing.T) {
 		x.OptionsSeconds = 10
 	})
 	if req := b.next(t, r.ctx, sip.REGISTER); req.Recipient.String() != "sip:carrier.example" || req.To().Address.String() != "sip:user7@carrier.example" ||
-		req.Contact().Address.User != "user7" || req.Contact().Address.Port != int(r.voice.Addr().Port()) {
+		req.Contact().Address.User != "user7" || req.Contact().Address.Port != int(r.edge.Addr("udp").Port()) {
 		t.Errorf("%s", req)
 	}
 	s := r.state(t, "registered at b", func(s channels.TrunkState) bool { return s.Registered && s.Healthy })
@@ -328,7 +253,7 @@ func TestHealth(t *testing.T) {
 		return func(s channels.TrunkState) bool { return s.Healthy == want && strings.Contains(s.Error, words) }
 	}
 	r.state(t, "healthy though it does not know us", healthy(true, ""))
-	x := r.voice.trunks.book.Load().trunks[0]
+	x := r.shelf.book.Load().trunks[0]
 	if hops, well := x.hops(); !well || len(hops) != 1 {
 		t.Errorf("%v %v", hops, well)
 	}
@@ -347,9 +272,9 @@ func TestHealth(t *testing.T) {
 	}
 	o.says(always(486))
 	r.state(t, "back", healthy(true, ""))
-	// A call from the server's address is none of a source's.
-	p := r.phone()
-	if code, err := p.Options(r.ctx, r.voice.Addr()); err != nil || code != 200 {
+	// Only the server's address has been let in: who answers us is heard.
+	p := voicetest.NewPhone(t, "alice", loopback)
+	if code, err := p.Options(r.ctx, r.edge.Addr("udp")); err != nil || code != 200 {
 		t.Errorf("OPTIONS: %d %v", code, err)
 	}
 	r.trunk.Servers = []string{"nowhere.invalid"}

@@ -1,4 +1,4 @@
-package voice
+package trunks
 
 import (
 	"strings"
@@ -16,15 +16,15 @@ func bareNumber(s string) string {
 // normalNumber brings a telephone number to E.164 as far as it can be known without a dial plan: separators and
 // parameters gone, 00 becomes +. What is no number (a SIP user name) stays as it is.
 func normalNumber(s string) string {
-	s, number := barePhone(s)
+	s, number := Digits(s)
 	if rest, ok := strings.CutPrefix(s, "00"); ok && number && rest != "" {
 		return "+" + rest
 	}
 	return s
 }
 
-// barePhone takes separators and parameters from a telephone number; false: it is none, but a name.
-func barePhone(s string) (string, bool) {
+// Digits takes separators and parameters from a telephone number; false: it is none, but a name.
+func Digits(s string) (string, bool) {
 	s, _, _ = strings.Cut(s, ";")
 	s, _, _ = strings.Cut(s, ":") // a password never belongs here
 	s = strings.TrimSpace(edge.Plain(s))
@@ -60,8 +60,8 @@ func identity(value string) (user, display string) {
 	return user, display
 }
 
-// dialled is the number called: the request URI's, or that of To where a trunk sends all calls to one address.
-func dialled(req *sip.Request) string {
+// Dialled is the number called: the request URI's, or that of To where a trunk sends all calls to one address.
+func Dialled(req *sip.Request) string {
 	uri := req.Recipient
 	if raw := uri.Raw(); raw != "" {
 		return raw
@@ -72,8 +72,8 @@ func dialled(req *sip.Request) string {
 	return uri.User
 }
 
-// cleanName makes a claimed display name fit to be stored.
-func cleanName(s string) string {
+// CleanName makes a claimed display name fit to be stored.
+func CleanName(s string) string {
 	s = strings.TrimSpace(edge.Plain(strings.ToValidUTF8(strings.ReplaceAll(s, `\`, ""), "")))
 	if r := []rune(s); len(r) > 80 {
 		s = string(r[:80])

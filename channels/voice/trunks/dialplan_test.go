@@ -1,4 +1,4 @@
-package voice
+package trunks
 
 import (
 	"strings"
@@ -24,7 +24,7 @@ func TestE164(t *testing.T) {
 		{danish, "45123456", "+4545123456"}, {danish, "4512345678", "+4512345678"},
 		{unknown, "0302312541", "0302312541"}, {unknown, "+302312541", "+302312541"}, {unknown, "00302312541", "+302312541"},
 	} {
-		if got := c.n.e164(c.in); got != c.want {
+		if got := c.n.E164(c.in); got != c.want {
 			t.Errorf("%v %q: %q, want %q", c.n, c.in, got, c.want)
 		}
 	}
@@ -144,8 +144,8 @@ func FuzzJudge(f *testing.F) {
 			if !strings.HasPrefix(v.Number, "+49") || strings.HasPrefix(wire, "00") || strings.HasPrefix(wire, "+490") || strings.Trim(wire, "+0123456789") != "" {
 				t.Fatalf("%q: %s goes out as %q", typed, v.Number, wire)
 			}
-			if format != "plain" && len(wire) > shortDigits && n.e164(wire) != v.Number {
-				t.Fatalf("%q: %s goes out as %q, which reads %s", typed, v.Number, wire, n.e164(wire))
+			if format != "plain" && len(wire) > shortDigits && n.E164(wire) != v.Number {
+				t.Fatalf("%q: %s goes out as %q, which reads %s", typed, v.Number, wire, n.E164(wire))
 			}
 		}
 	})
@@ -177,7 +177,7 @@ func TestAlarm(t *testing.T) {
 
 func TestFailsOver(t *testing.T) {
 	for code, want := range map[int]bool{408: true, 500: true, 503: true, 504: true, 486: false, 603: false, 404: false, 480: false, 487: false, 600: false, 403: false} {
-		if failsOver(code) != want {
+		if FailsOver(code) != want {
 			t.Errorf("%d: %v", code, !want)
 		}
 	}

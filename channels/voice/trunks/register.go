@@ -1,4 +1,4 @@
-package voice
+package trunks
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 
 // registration is what a trunk's REGISTERs have in common (RFC 3261 section 10.2.4).
 type registration struct {
-	trunks *trunks
-	trunk  *trunk
+	shelf  *Shelf
+	trunk  *Trunk
 	callID string
 	seq    uint32
 	asks   int // seconds; more when the carrier wants more (423)
@@ -28,9 +28,9 @@ type registration struct {
 
 // register keeps a trunk registered until ctx ends: again at half time, at the next server when one fails, and gone
 // when we go.
-func (t *trunks) register(ctx context.Context, x *trunk) {
-	r := &registration{trunks: t, trunk: x, callID: sip.GenerateTagN(24), asks: x.RegisterSeconds,
-		login: edge.Login{User: x.login(), Password: string(x.Password)}}
+func (sh *Shelf) register(ctx context.Context, t *Trunk) {
+	r := &registration{shelf: sh, trunk: t, callID: sip.GenerateTagN(24), asks: t.RegisterSeconds,
+		login: edge.Login{User: t.Login(), Password: string(t.Password)}}
 	failures := 0
 	for {
 		holds, err := r.anywhere(ctx)
@@ -42,13 +42,13 @@ func (t *trunks) register(ctx context.Context, x *trunk) {
 		case err == nil:
 			failures = 0
 		case errors.As(err, &a) && a.code >= 400 && a.code < 500 && a.code != 408: // it does not want us: asking again soon brings a ban
-			failures, pause = failures+1, t.times.Longest
+			failures, pause = failures+1, sh.times.Longest
 		default:
 			failures++
-			pause = t.pause(failures)
+			pause = sh.pause(failures)
 		}
-		x.holds(r.server, err)
-		t.store(x)
+		t.holds(r.server, err)
+		sh.store(t)
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
@@ -62,23 +62,23 @@ func (t *trunks) register(ctx context.Context, x *trunk) {
 	if r.server == nil {
 		return
 	}
-	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.times.Grace)
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), sh.times.Grace)
 	defer cancel()
 	if _, err := r.at(bye, r.hop, 0); err != nil {
-		t.log.Info("not unregistered", "trunk", x.Name, "err", err)
+		sh.log.Info("not unregistered", "trunk", t.Name, "err", err)
 	}
 }
 
 // holds notes the outcome.
-func (x *trunk) holds(s *server, err error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.registered, x.registrar, x.refused = err == nil, "", ""
+func (t *Trunk) holds(s *server, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.registered, t.registrar, t.refused = err == nil, "", ""
 	if err != nil {
-		x.refused = "not registered: " + err.Error()
+		t.refused = "not registered: " + err.Error()
 		return
 	}
-	x.registrar = s.name
+	t.registrar = s.name
 }
 
 // anywhere registers at the first server that takes us, the last one that did before the others.
@@ -105,11 +105,11 @@ type registrar struct {
 }
 
 // registrars are where to register: the server that has us, then the others in order, then those that are down.
-func (x *trunk) registrars(last *server) []registrar {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+func (t *Trunk) registrars(last *server) []registrar {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var ranks [3][]registrar
-	for _, s := range x.servers {
+	for _, s := range t.servers {
 		rank := 1
 		switch {
 		case s == last:
@@ -135,7 +135,7 @@ func (r *registration) at(ctx context.Context, h edge.Hop, seconds int) (holds t
 				return 0, err
 			}
 		}
-		res, err := r.trunks.ask(ctx, req, h)
+		res, err := r.shelf.ask(ctx, req, h)
 		if err != nil {
 			return 0, err
 		}
@@ -162,10 +162,10 @@ func (r *registration) at(ctx context.Context, h edge.Hop, seconds int) (holds t
 }
 
 func (r *registration) request(h edge.Hop, seconds int) *sip.Request {
-	x := r.trunk
-	host, port := x.domain()
-	here := r.trunks.cfg.Here(h, x.SignalIP)
-	req := x.outside(sip.REGISTER, sip.Uri{Scheme: "sip", Host: host, Port: port}, here.String())
+	t := r.trunk
+	host, port := t.domain()
+	here := r.shelf.cfg.Here(h, t.SignalIP)
+	req := t.outside(sip.REGISTER, sip.Uri{Scheme: "sip", Host: host, Port: port}, here.String())
 	r.seq++
 	id := sip.CallIDHeader(r.callID)
 	req.ReplaceHeader(&id)
@@ -176,10 +176,10 @@ func (r *registration) request(h edge.Hop, seconds int) *sip.Request {
 }
 
 // outside is a request of ours outside any call, but for its Via. here is our address as the trunk sees it.
-func (x *trunk) outside(method sip.RequestMethod, to sip.Uri, here string) *sip.Request {
+func (t *Trunk) outside(method sip.RequestMethod, to sip.Uri, here string) *sip.Request {
 	req := sip.NewRequest(method, to)
-	host, port := x.domain()
-	us := sip.Uri{Scheme: "sip", User: x.Username, Host: host, Port: port}
+	host, port := t.domain()
+	us := sip.Uri{Scheme: "sip", User: t.Username, Host: host, Port: port}
 	from := &sip.FromHeader{Address: us}
 	from.Params.Add("tag", sip.GenerateTagN(16))
 	target := us
@@ -187,11 +187,11 @@ func (x *trunk) outside(method sip.RequestMethod, to sip.Uri, here string) *sip.
 		target = to
 	}
 	contact := &sip.ContactHeader{}
-	if err := sip.ParseUri("sip:"+x.Username+"@"+here, &contact.Address); err != nil || x.Username == "" {
+	if err := sip.ParseUri("sip:"+t.Username+"@"+here, &contact.Address); err != nil || t.Username == "" {
 		_ = sip.ParseUri("sip:patchbay@"+here, &contact.Address) // an address and a port
 	}
-	if x.Transport != "udp" {
-		contact.Address.UriParams.Add("transport", x.Transport)
+	if t.Transport != "udp" {
+		contact.Address.UriParams.Add("transport", t.Transport)
 	}
 	id, hops := sip.CallIDHeader(sip.GenerateTagN(24)), sip.MaxForwardsHeader(70)
 	for _, h := range []sip.Header{from, &sip.ToHeader{Address: target}, &id, &sip.CSeqHeader{SeqNo: 1, MethodName: method}, &hops, contact} {

@@ -1,4 +1,4 @@
-package voice
+package trunks
 
 import (
 	"slices"
@@ -34,10 +34,10 @@ const (
 	shortDigits = 6 // numbers up to this are short ones: extensions, emergency, services
 )
 
-// e164 brings a number, in whatever way it is written, to E.164. Short numbers, and what is no number (a SIP user name),
+// E164 brings a number, in whatever way it is written, to E.164. Short numbers, and what is no number (a SIP user name),
 // stay as they are.
-func (n numbering) e164(s string) string {
-	s, number := barePhone(strings.Replace(s, "(0)", "", 1)) // +49 (0)30: how people print it
+func (n numbering) E164(s string) string {
+	s, number := Digits(strings.Replace(s, "(0)", "", 1)) // +49 (0)30: how people print it
 	digits := strings.TrimPrefix(s, "+")
 	if !number || s != digits {
 		return s
