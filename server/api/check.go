@@ -146,6 +146,10 @@ func (s *Server) check(c *fiber.Ctx, next fiber.Handler) error {
 	if op == nil {
 		return fmt.Errorf("route %s %s is not in the spec", c.Method(), c.Route().Path)
 	}
+	// Every number in a path is an id, and further down 0 says that there is none yet.
+	if id, err := strconv.ParseInt(c.Params("id"), 10, 64); err == nil && id < 1 {
+		return channels.FailField(channels.Invalid, "id", "must be at least 1")
+	}
 	for _, p := range op.Parameters {
 		if text := c.Query(p.Name); p.In == "query" && text != "" {
 			if err := checkText(&p.Schema, p.Name, text); err != nil {

@@ -155,6 +155,7 @@ func TestBadRequests(t *testing.T) {
 		code               channels.Code
 		field              string
 	}{
+		{"conversation 0", "POST", "/api/conversations/0/close", `{"disposition":"solved"}`, 400, channels.Invalid, "id"},
 		{"wrong JSON", "POST", msg, `{"client_id":`, 400, channels.Invalid, ""},
 		{"something behind the JSON", "POST", msg, `{"client_id":"12345678","body":"x"} {}`, 400, channels.Invalid, ""},
 		{"no body", "POST", msg, ``, 400, channels.Invalid, ""},
