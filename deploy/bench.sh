@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Measures Patchbay on this machine and prints a table: bash deploy/bench.sh. It starts a server of its own on free
 # ports of this machine, with its own Postgres (fsync on) and a scripted model that answers at once, and stops it all.
-#   QUICK=1                    a minute instead of five
-#   PARTS="chat load"          only some of: start chat load setups calls
+#   QUICK=1                    two minutes instead of ten
+#   PARTS="chat load"          only some of: start chat load mix setups calls hostile soak
+#   SOAK=30m                   how long the soak is, by default 2m
 #   BENCH_DIR=directory        the disk to measure on, by default /var/tmp
 #   PROFILE=directory          also CPU profiles of the server, for go tool pprof
 #   URL=http://host:8080 LINK=token [SIP=100@host:5060] [DATABASE_URL=...] [PID=...]   a running server instead; token is
@@ -14,8 +15,11 @@ work=$(mktemp -d "${BENCH_DIR:-/var/tmp}/patchbay-bench.XXXXXX")
 chmod 711 "$work" # as root, Postgres runs as somebody else and must get through
 trap 'rm -rf "$work"' EXIT
 
-options=(-parts "${PARTS:-start chat load setups calls}")
-[ "${QUICK:-}" != 1 ] || options+=(-quick)
+parts=${PARTS:-start chat load mix setups calls hostile soak}
+options=(-parts "$parts")
+soak=2m
+if [ "${QUICK:-}" = 1 ]; then options+=(-quick); soak=40s; fi
+options+=(-soak "${SOAK:-$soak}")
 go build -o "$work/bench" ./deploy/bench
 if [ -n "${URL:-}" ]; then
   options+=(-url "$URL" -link "${LINK:?LINK is the token at the end of the sign-in address}" -sip "${SIP:-}" -database "${DATABASE_URL:-}" -pid "${PID:-0}")
@@ -29,6 +33,11 @@ else
   fi
   CGO_ENABLED=0 go build "${overlay[@]}" -o "$work/server" ./server
   options+=(-server "$work/server" -dir "$work")
+fi
+if [[ " $parts " == *" mix "* ]]; then
+  printf '\na conference of ten who all talk (jitter buffers, mixing, encoding)\n'
+  go test ./channels/voice/media -run '^$' -bench '^BenchmarkMix10$' -benchtime 2s |
+    awk '/^BenchmarkMix10/ { sub(/^[^\/]*\//, "", $1); for (i = 3; i < NF; i++) if ($(i + 1) == "%core") printf "  %-66s %.2f %% of a core   target < 1 %%\n", $1, $i }'
 fi
 "$work/bench" "${options[@]}" & bench=$!
 trap 'kill -TERM "$bench" 2>/dev/null || true' INT TERM

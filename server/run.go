@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"patchbay/agents"
@@ -111,6 +113,8 @@ func (h *house) rooms(ctx context.Context) (err error) {
 		return err
 	}
 	h.metrics = prometheus.NewRegistry()
+	h.metrics.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/gc/heap/live:bytes$")})))
 	if h.responder, err = llm.NewStandby(llm.Config{Pool: h.db.Pool, Company: h.cfg.Company.Name, Log: h.log, Metrics: h.metrics,
 		FirstToken: time.Duration(h.cfg.Ollama.FirstTokenSeconds) * time.Second, Total: time.Duration(h.cfg.Ollama.TotalSeconds) * time.Second,
 		Threads: h.cfg.Ollama.NumThread}); err != nil {

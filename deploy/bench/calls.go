@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,20 +13,25 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
 	"github.com/pion/rtp"
+	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 )
 
-// calls: N telephones speak with N agents in their browsers. A telephone is a UDP socket, a browser is pion with
-// encryption; both send 50 packets a second and hear what the other has sent.
+// calls: N telephones speak with N agents in their browsers, and every call is recorded. A telephone is a UDP socket, a
+// browser is pion with encryption; both send 50 packets a second and hear what the other has sent. The largest number is
+// measured several times, in turns with a bare relay of as many calls, so that what others do on this machine meets both.
 func (b *bench) calls(ctx context.Context) error {
 	if b.sip == "" {
 		return fmt.Errorf("%w: no telephone line", errSkipped)
 	}
-	b.table.section("telephone and browser, joined: 50 packets/s each way, each call with an agent of its own")
-	steps := quickly(b, []int{20, 50, 100, 200}, []int{10, 25})
-	span := quickly(b, 8*time.Second, 4*time.Second)
+	b.table.section("telephone and browser, joined and recorded: 50 packets/s each way, each call with an agent of its own")
+	steps := quickly(b, []int{50, 100, 200}, []int{10, 25})
+	span := quickly(b, 5*time.Second, 3*time.Second)
 	agents, err := b.agents(ctx, steps[len(steps)-1], 1)
 	if err != nil {
+		return err
+	}
+	if err := b.recordAll(ctx); err != nil {
 		return err
 	}
 	f, err := b.floor(ctx)
@@ -34,41 +40,121 @@ func (b *bench) calls(ctx context.Context) error {
 	}
 	defer f.close(context.WithoutCancel(ctx))
 	var wrong []error
-	for i, n := range steps {
+	phase := uint32(1)
+	for _, n := range steps {
 		if err := f.grow(ctx, n, agents); err != nil {
 			return errors.Join(append(wrong, fmt.Errorf("%d calls: %w", n, err))...)
 		}
 		wait(ctx, time.Second)
-		if err := f.measure(ctx, uint32(i+1), span); err != nil {
+		if n == steps[len(steps)-1] {
+			break
+		}
+		w, err := f.measure(ctx, phase, span)
+		f.b.table.windows(fmt.Sprintf("%d calls", n), []string{"telephone -> browser", "browser -> telephone"}, []window{w})
+		if phase++; err != nil {
 			wrong = append(wrong, fmt.Errorf("%d calls: %w", n, err))
 		}
 	}
+	wrong = append(wrong, f.besideRelay(ctx, phase, quickly(b, 5, 2), span))
 	b.table.row("key 0 pressed -> the agent's browser rings", "%s   target < 300 ms", &f.rung)
 	b.table.row("accepted -> joined (pion's client looks each 200 ms)", "%s", &f.joined)
 	wrong = append(wrong, f.close(ctx))
-	relay, err := b.relay(ctx, len(f.lines), span)
-	if err == nil && relay > 0 && f.share > 0 {
-		b.table.row("CPU of the relay, of the house with encryption", "%.0f %%, %.0f %% of a core: %.1f times   target <= 2", relay, f.share, f.share/relay)
-	}
+	said, err := b.recordings(ctx, len(f.phones))
+	b.table.row("recordings: whole, with a gap, shortest, all", "%s", said)
 	return errors.Join(append(wrong, err)...)
+}
+
+// besideRelay measures the house and a bare relay in turns.
+func (f *floor) besideRelay(ctx context.Context, phase uint32, turns int, span time.Duration) error {
+	n := len(f.lines)
+	r, err := newRelay(ctx, n)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	var ours, bare []window
+	var wrong []error
+	for range turns {
+		f.hush(true)
+		calm(ctx)
+		bare = append(bare, r.measure(ctx, phase, span))
+		f.hush(false)
+		wait(ctx, time.Second/2)
+		w, err := f.measure(ctx, phase, span)
+		phase++
+		ours, wrong = append(ours, w), append(wrong, err)
+	}
+	t := f.b.table
+	t.windows(fmt.Sprintf("bare UDP relay, %d calls", n), []string{"there", "back"}, bare)
+	t.windows(fmt.Sprintf("%d calls", n), []string{"telephone -> browser", "browser -> telephone"}, ours)
+	mine, theirs := median(ours, window.perPacket), median(bare, window.perPacket)
+	if f.b.pid == 0 || mine <= 0 || theirs <= 0 {
+		return errors.Join(wrong...)
+	}
+	t.row(fmt.Sprintf("%d calls, CPU of all cores by server and Postgres", n), "%.0f %%   target <= 70 %%", 100*float64(n)*callPackets*mine/float64(runtime.NumCPU()))
+	t.row("CPU time a packet: recorded and encrypted, bare relay", "%.1f us, %.1f us", 1e6*mine, 1e6*theirs)
+	t.row("memory (RSS)", "%.0f MB", f.b.rss("VmRSS"))
+	t.row("calls a core: recorded and encrypted, bare relay, ratio", "%.0f, %.0f, %.2f   target >= 300, ratio >= 0.5", 1/(callPackets*mine), 1/(callPackets*theirs), theirs/mine)
+	return errors.Join(wrong...)
+}
+
+// recordAll has every queue record its calls, without telling the callers: they would wait for the words' end.
+func (b *bench) recordAll(ctx context.Context) error {
+	var queues []struct {
+		ID     int64  `json:"queue_id"`
+		Music  *int64 `json:"music_id"`
+		Speech *int64 `json:"greeting_id"`
+	}
+	if err := b.desk[0].call(ctx, "GET", "/api/queue-sounds", nil, &queues); err != nil {
+		return err
+	}
+	for _, q := range queues {
+		settings := map[string]any{"record": true, "record_announce": false, "music_id": q.Music, "greeting_id": q.Speech}
+		if err := b.desk[0].call(ctx, "PUT", fmt.Sprintf("/api/queue-sounds/%d", q.ID), settings, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordings demands a whole recording for each of the newest n calls.
+func (b *bench) recordings(ctx context.Context, n int) (said string, err error) {
+	if b.rows == nil {
+		return "unknown without the database", nil
+	}
+	var whole, all, gaps int
+	var seconds, bytes float64
+	for began := time.Now(); ; wait(ctx, 200*time.Millisecond) {
+		err := b.rows.QueryRow(ctx, `with newest as (select id from calls order by id desc limit $1)
+			select count(*) filter (where state = 'done'), count(*), count(*) filter (where marks::text like '%"gap"%'), coalesce(min(seconds), 0)::float8, coalesce(sum(bytes), 0)::float8
+			from recordings where call_id in (select id from newest)`, n).Scan(&whole, &all, &gaps, &seconds, &bytes)
+		if err != nil {
+			return "", err
+		}
+		if whole == n || time.Since(began) > 10*time.Second {
+			break
+		}
+	}
+	if whole < n || all > n {
+		err = fmt.Errorf("%d calls have %d whole recordings of %d", n, whole, all)
+	}
+	return fmt.Sprintf("%d of %d calls, %d, %.1f s, %.0f MB", whole, n, gaps, seconds, bytes/1e6), err
 }
 
 // floor is a hall of telephones and browsers.
 type floor struct {
 	b       *bench
 	trunk   *trunk
-	web     *webrtc.API
-	certs   []webrtc.Certificate
 	before  int // rows of calls
 	phones  []*phone
 	lines   []*line
 	numbers sync.Map // number -> index of the call
+	desks   []*clerk
 
 	outside, inside pacer // the telephones, the browsers
 	callers, clerks []*mouth
 	earsIn, earsOut []*ear // at the browsers, at the telephones
 	stop            context.CancelFunc
-	share           float64 // per cent of a core that the server took in the last measurement
 
 	rung, joined times
 	pressed      sync.Map   // number -> time of key 0
@@ -80,12 +166,25 @@ type floor struct {
 }
 
 func (b *bench) floor(ctx context.Context) (*floor, error) {
-	t, err := newTrunk(b.sip)
+	t, err := newTrunk(b.sip, b.server != "")
 	if err != nil {
 		return nil, err
 	}
 	f := &floor{b: b, trunk: t, up: make(chan error, 1024)}
 	if f.before, err = b.callRows(ctx); err != nil {
+		return nil, err
+	}
+	talking, stop := context.WithCancel(ctx)
+	f.stop = stop
+	go f.outside.run(talking)
+	go f.inside.run(talking)
+	return f, nil
+}
+
+// browser makes the WebRTC of one browser, whose packets' arrivals are noted.
+func (f *floor) browser(at *arrivals) (*webrtc.PeerConnection, error) {
+	network, err := stdnet.NewNet()
+	if err != nil {
 		return nil, err
 	}
 	engine := &webrtc.MediaEngine{}
@@ -99,17 +198,19 @@ func (b *bench) floor(ctx context.Context) (*floor, error) {
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM)
-	if t.addr().Addr().IsLoopback() {
+	if f.trunk.addr().Addr().IsLoopback() {
 		settings.SetIncludeLoopbackCandidate(true)
 		settings.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	}
+	settings.SetNet(stampNet{network, at})
 	// No interceptors: nothing that is lost is sent again.
-	f.web = webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings))
-	talking, stop := context.WithCancel(ctx)
-	f.stop = stop
-	go f.outside.run(talking)
-	go f.inside.run(talking)
-	return f, nil
+	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+}
+
+// hush makes nobody speak, or everybody again.
+func (f *floor) hush(quiet bool) {
+	f.outside.quiet.Store(quiet)
+	f.inside.quiet.Store(quiet)
 }
 
 const dialRate = 20 // new calls a second
@@ -121,8 +222,7 @@ func (f *floor) grow(ctx context.Context, n int, agents []*agent) error {
 		if err := a.work(ctx); err != nil {
 			return err
 		}
-		c := &clerk{f: f, agent: a}
-		a.answers(ctx, func(n *news) { c.hear(ctx, n) })
+		f.desks = append(f.desks, f.seat(ctx, a))
 	}
 	for i := from; i < n; i++ {
 		l, err := newLine(f.trunk.addr().Addr())
@@ -131,10 +231,10 @@ func (f *floor) grow(ctx context.Context, n int, agents []*agent) error {
 		}
 		p := f.trunk.phone(f.b.number(), l.addr())
 		in, out := &ear{expects: uint32(2 * i)}, &ear{expects: uint32(2*i + 1)}
-		caller := &mouth{name: uint32(2 * i), send: l.speak}
+		caller := newMouth(uint32(2*i), l.speak)
 		f.mu.Lock()
 		f.lines, f.phones = append(f.lines, l), append(f.phones, p)
-		f.callers, f.clerks = append(f.callers, caller), append(f.clerks, &mouth{name: uint32(2*i + 1)})
+		f.callers, f.clerks = append(f.callers, caller), append(f.clerks, newMouth(uint32(2*i+1), func([]byte) {}))
 		f.earsIn, f.earsOut = append(f.earsIn, in), append(f.earsOut, out)
 		f.mu.Unlock()
 		f.numbers.Store(p.from, i)
@@ -143,20 +243,32 @@ func (f *floor) grow(ctx context.Context, n int, agents []*agent) error {
 		go f.call(ctx, p, l)
 		wait(ctx, time.Second/dialRate)
 	}
+	return f.joinedBy(ctx, n-from)
+}
+
+// joinedBy waits for n more callers to be joined with an agent.
+func (f *floor) joinedBy(ctx context.Context, n int) error {
 	limit := time.After(30 * time.Second)
-	for range n - from {
+	for missing := n; missing > 0; missing-- {
 		select {
 		case err := <-f.up:
 			if err != nil {
 				return err
 			}
 		case <-limit:
-			return errors.New("not all callers were joined with an agent")
+			return fmt.Errorf("%d of %d callers were not joined with an agent", missing, n)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// seat lets an agent who works take a call.
+func (f *floor) seat(ctx context.Context, a *agent) *clerk {
+	c := &clerk{f: f, agent: a}
+	a.answers(ctx, func(n *news) { c.hear(ctx, n) })
+	return c
 }
 
 // call dials, speaks and presses 0.
@@ -182,9 +294,12 @@ type clerk struct {
 
 	mu       sync.Mutex // frames come from the socket, after a resync also from the API
 	busy     bool
+	holds    int64  // the conversation
+	caller   string // whose it is
 	accepted time.Time
 	call     int // index; set with the first call frame
 	pc       *webrtc.PeerConnection
+	arrivals arrivals
 	joined   bool
 }
 
@@ -194,12 +309,13 @@ func (c *clerk) hear(ctx context.Context, n *news) {
 	defer c.mu.Unlock()
 	switch {
 	case n.Type == "offer" && !c.busy:
-		c.busy = true
+		c.busy, c.holds, c.caller = true, n.Offer.ConversationID, n.Offer.ContactName
 		if pressed, ok := c.f.pressed.Load(n.Offer.ContactName); ok {
 			c.f.rung.add(n.at.Sub(pressed.(time.Time)))
 		}
 		c.accepted = time.Now()
 		go c.try(func() error { return c.accept(ctx, n.Offer.ID) })
+	case n.Type == "call" && n.Call != nil && n.Call.From != c.caller: // one that was passed on, and is still told of
 	case n.Type == "call" && n.Call != nil && n.Call.State == "connecting" && c.pc == nil:
 		i, ok := c.f.numbers.Load(n.Call.From)
 		if !ok {
@@ -207,7 +323,7 @@ func (c *clerk) hear(ctx context.Context, n *news) {
 			return
 		}
 		c.call = i.(int)
-		pc, err := c.f.web.NewPeerConnection(webrtc.Configuration{})
+		pc, err := c.f.browser(&c.arrivals)
 		if err != nil {
 			c.f.up <- err
 			return
@@ -218,7 +334,7 @@ func (c *clerk) hear(ctx context.Context, n *news) {
 		c.try(func() error {
 			return c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: n.SDP})
 		})
-	case n.Type == "call" && n.Call != nil && n.Call.State == "bridged" && !c.joined:
+	case n.Type == "call" && n.Call != nil && n.Call.State == "bridged" && c.pc != nil && !c.joined:
 		c.joined = true
 		c.f.joined.add(n.at.Sub(c.accepted))
 		c.f.up <- nil
@@ -248,13 +364,17 @@ func (c *clerk) connect(ctx context.Context, pc *webrtc.PeerConnection, callID i
 		return err
 	}
 	packet := &rtp.Packet{Header: rtp.Header{Version: 2}}
-	speaks.send = func(payload []byte) {
+	send := func(payload []byte) {
 		packet.SequenceNumber++
 		packet.Timestamp += frameBytes
 		packet.Payload = payload
 		_ = mic.WriteRTP(packet)
 	}
-	speak := sync.OnceFunc(func() { f.inside.add(speaks) })
+	speak := sync.OnceFunc(func() {
+		if speaks.send.Swap(&send); !speaks.paced.Swap(true) {
+			f.inside.add(speaks)
+		}
+	})
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		if s == webrtc.PeerConnectionStateConnected {
 			speak()
@@ -267,7 +387,7 @@ func (c *clerk) connect(ctx context.Context, pc *webrtc.PeerConnection, callID i
 				return
 			}
 			if p.PayloadType == 0 {
-				hears.hear(p.Payload)
+				hears.hear(p.Payload, c.arrivals.of(p.SequenceNumber))
 			}
 		}
 	})
@@ -288,7 +408,7 @@ func (c *clerk) connect(ctx context.Context, pc *webrtc.PeerConnection, callID i
 }
 
 // measure lets everybody speak for a while and compares.
-func (f *floor) measure(ctx context.Context, phase uint32, span time.Duration) error {
+func (f *floor) measure(ctx context.Context, phase uint32, span time.Duration) (window, error) {
 	profiled := f.b.profiled(ctx, fmt.Sprintf("calls%d", len(f.phones)), span)
 	before := f.b.spent()
 	f.outside.phase.Store(phase)
@@ -296,22 +416,19 @@ func (f *floor) measure(ctx context.Context, phase uint32, span time.Duration) e
 	wait(ctx, span)
 	f.outside.phase.Store(0)
 	f.inside.phase.Store(0)
-	cpu := f.b.since(before)
-	f.share = f.b.spent().serverSince(before)
+	after := f.b.spent()
 	<-profiled
 	wait(ctx, 500*time.Millisecond)
-	n, t := len(f.phones), f.b.table
 	to, from := sum(phase, f.callers, f.earsIn), sum(phase, f.clerks, f.earsOut)
-	t.row(fmt.Sprintf("%d calls, telephone -> browser", n), "loss %.3f %% (%d of %d)   delay %s", to.loss(), to.sent-to.heard, to.sent, &to.delay)
-	t.row(fmt.Sprintf("%d calls, browser -> telephone", n), "loss %.3f %% (%d of %d)   delay %s", from.loss(), from.sent-from.heard, from.sent, &from.delay)
-	t.row(fmt.Sprintf("%d calls, CPU and memory (RSS)", n), "%s; %.0f MB", cpu, f.b.rss("VmRSS"))
+	w := f.b.window(before, after)
+	w.ways = [2]*heardBy{to, from}
 	if strange := to.strange + from.strange; strange > 0 {
-		return fmt.Errorf("%d packets were heard by the wrong person", strange)
+		return w, fmt.Errorf("%d packets were heard by the wrong person", strange)
 	}
 	if deaf := to.deaf + from.deaf; deaf > 0 {
-		return fmt.Errorf("%d of %d ears heard nothing", deaf, 2*n)
+		return w, fmt.Errorf("%d of %d ears heard nothing", deaf, 2*len(f.phones))
 	}
-	return nil
+	return w, nil
 }
 
 // close hangs all up and demands that every call has its row and its end.

@@ -48,7 +48,7 @@ func (h *house) start(ctx context.Context, program, dir, model string) (took tim
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "PATCHBAY_DATA_DIR=" + filepath.Join(dir, "data"), "PATCHBAY_DEMO=true",
 		"PATCHBAY_COMPANY_NAME=Nordlicht", "PATCHBAY_NODE_NAME=bench", "PATCHBAY_LOG_LEVEL=error",
-		"PATCHBAY_HTTP_LISTEN=127.0.0.1:0", "PATCHBAY_SIP_LISTEN=127.0.0.1:0", "PATCHBAY_WEBRTC_UDP_PORT=0",
+		"PATCHBAY_HTTP_LISTEN=127.0.0.1:0", "PATCHBAY_SIP_LISTEN=127.0.0.1:0", "PATCHBAY_SIP_TRUNKS=" + carrier, "PATCHBAY_WEBRTC_UDP_PORT=0",
 		"OLLAMA_HOST=" + model, "PATCHBAY_OLLAMA_MODEL=" + modelName, "BENCH_PPROF=" + profileAddr,
 	}
 	for _, more := range []string{"DATABASE_URL", "NATS_URL", "GOMEMLIMIT", "GOGC", "PATCHBAY_RTP_PORT_MIN", "PATCHBAY_RTP_PORT_MAX"} {

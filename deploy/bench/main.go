@@ -4,9 +4,11 @@
 //	main.go     which parts run, in which order          house.go   the server under test, its processes and rows
 //	chat.go     answers, replies, offers                 people.go  a visitor and an agent
 //	load.go     500 messages a second                    ollama.go  a model that answers at once
-//	setups.go   300 calls a second                       trunk.go   a carrier: many calls from one SIP address
+//	setups.go   500 calls a second                       trunk.go   a carrier: many calls from one SIP address
 //	calls.go    telephone and browser, joined            sound.go   packets that say who sent them, and when
-//	relay.go    what a bare relay does on this machine   figures.go times, CPU and the table
+//	relay.go    what a bare relay does on this machine   arrival.go when the kernel had them
+//	hostile.go  an attack beside good calls              soak.go    the same again and again: does anything grow?
+//	window.go   one measurement of many calls            figures.go times, CPU and the table
 //
 // Timings are printed, never judged. The exit code is 1 only when something was lost or wrong: a message that was
 // acknowledged and is not in the database, a call without its row, a voice heard by the wrong person.
@@ -31,6 +33,7 @@ type bench struct {
 	server, dir string // the program to start, and an empty directory for its data; "": a running one is measured
 	quick       bool
 	parts       string
+	soakFor     time.Duration
 	profile     string // directory for CPU profiles
 
 	table   table
@@ -56,7 +59,8 @@ func main() {
 	flag.StringVar(&b.database, "database", "", "its database `URL`; without it there is one agent only, and what needs more is left out")
 	flag.IntVar(&b.pid, "pid", 0, "its process `id`, for CPU and memory")
 	flag.BoolVar(&b.quick, "quick", false, "a minute instead of five")
-	flag.StringVar(&b.parts, "parts", "start chat load setups calls", "what to measure")
+	flag.DurationVar(&b.soakFor, "soak", 2*time.Minute, "how `long` the soak is")
+	flag.StringVar(&b.parts, "parts", "start chat load setups calls hostile soak", "what to measure")
 	flag.StringVar(&b.profile, "profile", "", "`directory` for CPU profiles of a server that was built with profile.go.txt")
 	flag.Parse()
 	exit(b.all(ctx))
@@ -69,6 +73,8 @@ func exit(err error) {
 	}
 	os.Exit(0)
 }
+
+const partLimit = 5 * time.Minute
 
 // errSkipped: a part could not run here; that is said, and no failure.
 var errSkipped = errors.New("left out")
@@ -86,11 +92,11 @@ func (b *bench) all(ctx context.Context) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"chat", b.chat}, {"load", b.load}, {"setups", b.setups}, {"calls", b.calls}} {
+	}{{"chat", b.chat}, {"load", b.load}, {"setups", b.setups}, {"calls", b.calls}, {"hostile", b.hostile}, {"soak", b.soak}} {
 		if !b.wants(part.name) {
 			continue
 		}
-		limit, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		limit, cancel := context.WithTimeout(ctx, partLimit+b.soakFor)
 		err := part.run(limit)
 		cancel()
 		switch {

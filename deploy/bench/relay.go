@@ -66,75 +66,108 @@ func pass(from, to *net.UDPConn, source, target *peer) {
 	}
 }
 
-// relay measures n calls through the child; share is what that took, in per cent of a core.
-func (b *bench) relay(ctx context.Context, n int, span time.Duration) (share float64, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return 0, err
-	}
-	cmd := exec.CommandContext(ctx, self, "relay", strconv.Itoa(n))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	defer func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	}()
-	talking, quiet := context.WithCancel(ctx)
-	defer quiet()
-	ports := bufio.NewScanner(out)
-	var ways [2]struct {
+// relay is the child with n calls in it.
+type relay struct {
+	cmd  *exec.Cmd
+	ways [2]struct {
 		pacer  pacer
 		mouths []*mouth
 		ears   []*ear
 	}
-	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	lines []*line
+	stop  context.CancelFunc
+}
+
+func newRelay(ctx context.Context, n int) (r *relay, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	r = &relay{cmd: exec.CommandContext(ctx, self, "relay", strconv.Itoa(n))}
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r.cmd.Cancel = func() error { return r.cmd.Process.Signal(syscall.SIGTERM) }
+	r.cmd.WaitDelay = 5 * time.Second
+	out, err := r.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.cmd.Start(); err != nil {
+		return nil, err
+	}
+	talking, quiet := context.WithCancel(ctx)
+	r.stop = quiet
+	ports := bufio.NewScanner(out)
 	for i := range n {
 		if !ports.Scan() {
-			return 0, errors.New("relay: no ports")
+			r.close()
+			return nil, errors.New("relay: no ports")
 		}
-		for k, word := range strings.Fields(ports.Text()) {
-			port, err := strconv.ParseUint(word, 10, 16)
-			if err != nil || k > 1 {
-				return 0, fmt.Errorf("relay: port %q", word)
-			}
-			l, err := newLine(loopback)
-			if err != nil {
-				return 0, err
-			}
-			defer l.conn.Close()
-			to := netip.AddrPortFrom(loopback, uint16(port))
-			l.remote.Store(&to)
-			e := &ear{expects: uint32(2*i + 1 - k)}
-			go l.listen(e)
-			m := &mouth{name: uint32(2*i + k), send: l.speak}
-			ways[k].mouths, ways[1-k].ears = append(ways[k].mouths, m), append(ways[1-k].ears, e)
-			ways[k].pacer.add(m)
+		if err := r.join(i, strings.Fields(ports.Text())); err != nil {
+			r.close()
+			return nil, fmt.Errorf("relay: %w", err)
 		}
 	}
-	go ways[0].pacer.run(talking)
-	go ways[1].pacer.run(talking)
-	wait(ctx, time.Second)
-	cpu, began := treeCPU(cmd.Process.Pid), time.Now()
-	for k := range ways {
-		ways[k].pacer.phase.Store(1)
+	for k := range r.ways {
+		r.ways[k].pacer.quiet.Store(true)
+		go r.ways[k].pacer.run(talking)
 	}
+	return r, nil
+}
+
+// join has two telephones talk through a pair of the child's ports.
+func (r *relay) join(i int, ports []string) error {
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	for k, word := range ports {
+		port, err := strconv.ParseUint(word, 10, 16)
+		if err != nil || k > 1 {
+			return fmt.Errorf("port %q", word)
+		}
+		l, err := newLine(loopback)
+		if err != nil {
+			return err
+		}
+		r.lines = append(r.lines, l)
+		to := netip.AddrPortFrom(loopback, uint16(port))
+		l.remote.Store(&to)
+		e := &ear{expects: uint32(2*i + 1 - k)}
+		go l.listen(e)
+		m := newMouth(uint32(2*i+k), l.speak)
+		r.ways[k].mouths, r.ways[1-k].ears = append(r.ways[k].mouths, m), append(r.ways[1-k].ears, e)
+		r.ways[k].pacer.add(m)
+	}
+	return nil
+}
+
+// measure lets all of them talk for a while.
+func (r *relay) measure(ctx context.Context, phase uint32, span time.Duration) window {
+	all := func(quiet bool, phase uint32) {
+		for k := range r.ways {
+			r.ways[k].pacer.phase.Store(phase)
+			r.ways[k].pacer.quiet.Store(quiet)
+		}
+	}
+	all(false, 0)
+	wait(ctx, time.Second/2) // both ends become known
+	cpu, before := treeCPU(r.cmd.Process.Pid), (&house{}).spent()
+	all(false, phase)
 	wait(ctx, span)
-	for k := range ways {
-		ways[k].pacer.phase.Store(0)
-	}
-	used, took := treeCPU(cmd.Process.Pid)-cpu, time.Since(began)
+	all(true, 0)
+	used, after := treeCPU(r.cmd.Process.Pid)-cpu, (&house{}).spent()
+	took := float64(after.at.Sub(before.at))
 	wait(ctx, 300*time.Millisecond)
-	for k, name := range []string{"there", "back"} {
-		h := sum(1, ways[k].mouths, ways[k].ears)
-		b.table.row(fmt.Sprintf("bare UDP relay, %d calls, %s", n, name), "loss %.3f %% (%d of %d)   delay %s", h.loss(), h.sent-h.heard, h.sent, &h.delay)
+	return window{
+		span:   time.Duration(took),
+		share:  100 * float64(used) / took,
+		others: 100 * float64(after.machine-before.machine-used-(after.bench-before.bench)) / took,
+		ways:   [2]*heardBy{sum(phase, r.ways[0].mouths, r.ways[0].ears), sum(phase, r.ways[1].mouths, r.ways[1].ears)},
 	}
-	return 100 * float64(used) / float64(took), nil
+}
+
+func (r *relay) close() {
+	r.stop()
+	_ = r.cmd.Process.Signal(syscall.SIGTERM)
+	_ = r.cmd.Wait()
+	for _, l := range r.lines {
+		_ = l.conn.Close()
+	}
 }

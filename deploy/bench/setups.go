@@ -20,7 +20,7 @@ func (b *bench) setups(ctx context.Context) error {
 	}
 	span := quickly(b, 10*time.Second, 4*time.Second)
 	b.table.section(fmt.Sprintf("call set-ups: %d a second for %s", setupRate, span))
-	t, err := newTrunk(b.sip)
+	t, err := newTrunk(b.sip, b.server != "")
 	if err != nil {
 		return err
 	}

@@ -14,20 +14,29 @@ import (
 // A packet of ours says in its 160 bytes who sent it and when, so that whoever hears it can tell loss, delay and a
 // wrong connection. The bytes travel through the house as they are: G.711 is passed on, not decoded.
 //
-//	0  mark   4  speaker   8  measurement   12  number   16  ns since the start   24  silence
+//	0  mark   4  speaker   8  measurement   12  number   16  ns since 1970   24  silence
 const (
 	frameBytes = 160
 	frameTime  = 20 * time.Millisecond
 	soundMark  = 0xfeedbe11
 )
 
-var epoch = time.Now() // the monotonic clock of this process is the clock of all ends
+// measurements is how many there may be in one part.
+const measurements = 32
 
 // mouth is one speaker: a telephone or a browser.
 type mouth struct {
 	name uint32
-	send func(payload []byte)
-	sent [8]atomic.Int64 // by measurement
+	send atomic.Pointer[func(payload []byte)]
+	sent [measurements]atomic.Int64
+
+	paced atomic.Bool // a browser's has been given to the pacer
+}
+
+func newMouth(name uint32, send func(payload []byte)) *mouth {
+	m := &mouth{name: name}
+	m.send.Store(&send)
+	return m
 }
 
 // ear hears one speaker and nobody else.
@@ -41,9 +50,8 @@ type ear struct {
 	strange int // packets of somebody else
 }
 
-// hear takes one payload.
-func (e *ear) hear(payload []byte) {
-	now := time.Since(epoch)
+// hear takes one payload that arrived at a time.
+func (e *ear) hear(payload []byte, at int64) {
 	if len(payload) < 24 || binary.BigEndian.Uint32(payload) != soundMark {
 		return // music, a prompt
 	}
@@ -65,7 +73,7 @@ func (e *ear) hear(payload []byte) {
 		return
 	}
 	e.heard[n] = true
-	e.delays = append(e.delays, now-time.Duration(binary.BigEndian.Uint64(payload[16:])))
+	e.delays = append(e.delays, time.Duration(at-int64(binary.BigEndian.Uint64(payload[16:]))))
 }
 
 func (e *ear) of(phase uint32) (delays []time.Duration, strange int) {
@@ -80,6 +88,7 @@ func (e *ear) of(phase uint32) (delays []time.Duration, strange int) {
 // pacer lets its mouths speak every 20 ms, spread over 20 slots, on an absolute clock.
 type pacer struct {
 	phase atomic.Uint32 // stamped on every packet; 0: not measured
+	quiet atomic.Bool   // nobody speaks
 	mu    sync.Mutex
 	slots [20][]*mouth
 	count int
@@ -106,17 +115,20 @@ func (p *pacer) run(ctx context.Context) {
 		} else if frames := int(-d / frameTime); frames > 0 {
 			n += frames * len(p.slots) // what is late by whole frames is left out, never sent in a burst
 		}
+		if p.quiet.Load() {
+			continue
+		}
 		p.mu.Lock()
 		mouths := p.slots[n%len(p.slots)]
 		p.mu.Unlock()
 		phase := p.phase.Load()
 		for _, m := range mouths {
-			number := uint32(m.sent[phase%8].Add(1))
+			number := uint32(m.sent[phase%measurements].Add(1))
 			binary.BigEndian.PutUint32(payload[4:], m.name)
 			binary.BigEndian.PutUint32(payload[8:], phase)
 			binary.BigEndian.PutUint32(payload[12:], number)
-			binary.BigEndian.PutUint64(payload[16:], uint64(time.Since(epoch)))
-			m.send(payload)
+			binary.BigEndian.PutUint64(payload[16:], uint64(time.Now().UnixNano()))
+			(*m.send.Load())(payload)
 		}
 	}
 }
@@ -133,6 +145,9 @@ type line struct {
 func newLine(ip netip.Addr) (*line, error) {
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: ip.AsSlice()})
 	if err != nil {
+		return nil, err
+	}
+	if err := stamped(conn); err != nil {
 		return nil, err
 	}
 	l := &line{conn: conn, seq: uint16(rand.Uint32()), ts: rand.Uint32()}
@@ -159,14 +174,14 @@ func (l *line) speak(payload []byte) {
 
 // listen hears until the socket is closed.
 func (l *line) listen(e *ear) {
-	buf := make([]byte, 1500)
+	buf, oob := make([]byte, 1500), make([]byte, oobSize)
 	for {
-		n, _, err := l.conn.ReadFromUDPAddrPort(buf)
+		n, m, _, _, err := l.conn.ReadMsgUDPAddrPort(buf, oob)
 		if err != nil {
 			return
 		}
 		if n > 12 && buf[0]>>6 == 2 && buf[1]&0x7f == 0 {
-			e.hear(buf[12:n])
+			e.hear(buf[12:n], arrival(oob[:m]))
 		}
 	}
 }
@@ -182,7 +197,7 @@ func sum(phase uint32, mouths []*mouth, ears []*ear) *heardBy {
 	h := &heardBy{}
 	for i, e := range ears {
 		delays, strange := e.of(phase)
-		h.sent += int(mouths[i].sent[phase%8].Load())
+		h.sent += int(mouths[i].sent[phase%measurements].Load())
 		h.heard += len(delays)
 		h.strange += strange
 		if len(delays) == 0 {
