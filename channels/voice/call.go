@@ -419,12 +419,15 @@ type callStats struct {
 
 // lastWord is the CallEnded of this call.
 func (c *call) lastWord(result, reason string) channels.Inbound {
-	p := c.who[callerSeat]
-	if p == nil || p.leg() == nil { // never called
+	var a account
+	if p := c.who[callerSeat]; p != nil {
+		a = p.account()
+	}
+	if a.codec == "" { // never called
 		return c.about(channels.Inbound{Type: channels.CallEndedIn, Result: result, Reason: reason})
 	}
-	s := p.stats()
-	stats := callStats{Codec: p.leg().Format().Codec.Name(), PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
+	s := a.counts
+	stats := callStats{Codec: a.codec, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Lost: s.Lost, JitterMS: s.Jitter.Milliseconds(),
 		Strangers: s.Strangers, RemoteLost: s.RemoteLost, RemoteJitter: s.RemoteJitter.Milliseconds(), RoundTripMS: s.RoundTrip.Milliseconds(), Worst: c.worst()}
 	return c.about(channels.Inbound{Type: channels.CallEndedIn, Result: result, Reason: reason, Stats: stats})
 }

@@ -15,7 +15,7 @@ import (
 // desk is the people's side of a call: who is in it, and what they have switched.
 type desk struct {
 	who     [seats]*party
-	invited sync.Map // agents who may connect a browser: agentID -> nil, for a look before a leg is built
+	invited sync.Map // agents who may connect a browser: agentID -> codec that suits the call, for a look before a leg is built
 
 	talking talk
 	handed  bool // the agent has gone and left caller and third to each other
@@ -79,16 +79,17 @@ func (c *call) obey(data []byte) (any, error) {
 	}
 	if sig.Type == "connect" || sig.Type == "supervise" && sig.SDP != "" {
 		// Keys and negotiation cost 2 ms: not on the call's goroutine, and not for a stranger.
-		_, ok := c.invited.Load(sig.AgentID)
+		like, ok := c.invited.Load(sig.AgentID)
+		codec, _ := like.(media.Codec) // a supervisor's browser is mixed: G.711
 		if ok = ok || sig.Type == "supervise"; sig.Visitor {
-			ok = c.fromPage()
+			ok, codec = c.fromPage(), media.Opus
 		} else if sig.AgentID == 0 {
 			ok = false
 		}
 		if !ok {
 			return channels.CallReply{Error: errNotYours}, nil
 		}
-		leg, sdp, err := c.v.web.Answer(ctx, sig.SDP)
+		leg, sdp, err := c.v.web.Answer(ctx, sig.SDP, codec)
 		if err != nil {
 			return answered("", err)
 		}
@@ -288,9 +289,20 @@ func (c *call) join(agentID int64, at phones) {
 // expect gives the agent's seat to somebody whose sound is to come.
 func (c *call) expect(p *party) {
 	c.who[agentSeat] = p
-	c.invited.Store(p.agentID, nil)
+	c.invite(p.agentID)
 	c.talking, c.handed = toCaller, false
 	c.agentAt = time.Now().Add(c.v.times.AgentConnect)
+}
+
+// invite lets an agent connect a browser. It speaks as the customer does, so that nothing is transcoded between the two.
+func (c *call) invite(agentID int64) {
+	var codec media.Codec
+	if c.fromPage() {
+		codec = media.Opus
+	} else if leg := c.who[callerSeat].leg(); leg != nil {
+		codec = leg.Format().Codec
+	}
+	c.invited.Store(agentID, codec)
 }
 
 // connect takes the leg of a colleague's browser: the first, or the one of a reloaded page.

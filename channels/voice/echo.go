@@ -27,7 +27,7 @@ func (v *Voice) echo(req channels.VoiceRequest) (sdp string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(v.callsCtx, v.times.Receive)
 	defer cancel()
-	leg, sdp, err := v.web.Answer(ctx, req.SDP)
+	leg, sdp, err := v.web.Answer(ctx, req.SDP, media.PCMU)
 	if err != nil {
 		v.running.Done()
 		return "", err

@@ -229,7 +229,7 @@ func (h *house) join(ctx context.Context, callID, agentID int64) *voicetest.Brow
 // connect opens a browser and has the call answer its offer.
 func (h *house) connect(ctx context.Context, callID, agentID int64) *voicetest.Browser {
 	h.t.Helper()
-	b := voicetest.NewBrowser(h.t)
+	b := voicetest.NewBrowserWith(h.t, voicetest.BrowserConfig{Wide: true})
 	reply := h.must(ctx, channels.CallSignal{Type: "connect", CallID: callID, AgentID: agentID, Name: "Ana Lund", SDP: b.Offer(ctx)})
 	b.Accept(reply.SDP)
 	waitChan(h.t, ctx, b.Up, "browser connected")

@@ -24,6 +24,18 @@ type party struct {
 	early   bool // a telephone that is not answered yet, but can be heard: the network's own announcements
 	heldUs  bool // a telephone that has put us on hold
 	comfort comfort
+	before  account // of browser legs it had
+}
+
+// account is what legs have carried.
+type account struct {
+	codec  string // of the last one
+	counts media.Stats
+}
+
+// and adds a leg that came later.
+func (a account) and(leg *media.Leg, counts media.Stats) account {
+	return account{leg.Format().Codec.Name(), a.counts.Plus(counts)}
 }
 
 // here tells whether sound can flow.
@@ -45,14 +57,16 @@ func (p *party) leg() *media.Leg {
 	return nil
 }
 
-func (p *party) stats() media.Stats {
+// account is what the party's sound came to until now; empty: there never was any.
+func (p *party) account() account {
+	leg := p.leg()
 	switch {
+	case leg == nil:
+		return p.before
 	case p.sip != nil:
-		return p.sip.Media().Stats()
-	case p.web != nil:
-		return p.web.Stats()
+		return p.before.and(leg, p.sip.Media().Stats())
 	}
-	return media.Stats{}
+	return p.before.and(leg, p.web.Stats())
 }
 
 // silent is how long nothing was heard; heard tells whether anything ever was.
@@ -113,6 +127,7 @@ func (c *call) dropWeb(p *party) {
 	if leg == nil {
 		return
 	}
+	p.before = p.account()
 	p.web, p.up, p.comfort = nil, false, none
 	c.unseat(leg.Leg)
 	c.v.running.Add(1)

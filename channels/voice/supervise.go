@@ -30,7 +30,7 @@ func (c *call) supervise(cmd command) *channels.Error {
 	if p == nil {
 		p = &party{agentID: cmd.AgentID, name: cmd.Name}
 		c.who[supervisorSeat] = p
-		c.invited.Store(cmd.AgentID, nil)
+		c.invite(cmd.AgentID)
 		c.guest(cmd.AgentID)
 		c.log.Info("supervisor in", "agent", cmd.AgentID, "mode", cmd.Mode)
 	}

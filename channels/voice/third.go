@@ -114,7 +114,7 @@ func (c *call) ringThird(f found) error {
 		}
 		c.thirdAt = time.Now().Add(c.v.times.OutsideRing)
 	} else {
-		c.invited.Store(p.agentID, nil)
+		c.invite(p.agentID)
 		c.thirdAt = time.Now().Add(c.v.times.ConsultRing)
 	}
 	c.talking, c.held = toThird, false

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/trunks"
 )
 
@@ -50,7 +51,7 @@ func (v *Voice) webCall(req channels.VoiceRequest) (reply channels.CallReply, er
 	}
 	ctx, cancel := context.WithTimeout(v.callsCtx, 2*v.times.Receive)
 	defer cancel()
-	leg, sdp, err := v.web.Answer(ctx, req.SDP)
+	leg, sdp, err := v.web.Answer(ctx, req.SDP, media.Opus)
 	if err != nil {
 		v.leave(c)
 		return reply, err

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/voicetest"
 )
 
 // webCall is a visitor who calls from the web page and is connected.
 func (h *house) webCall(ctx context.Context, visitor string, conversation int64) (*voicetest.Browser, channels.Inbound) {
 	h.t.Helper()
-	b := voicetest.NewBrowser(h.t)
+	b := voicetest.NewBrowserWith(h.t, voicetest.BrowserConfig{Wide: true})
 	reply := h.ask(channels.VoiceRequest{Type: "web", SDP: b.Offer(ctx), Visitor: visitor, Name: "Mira", ConversationID: conversation})
 	if reply.Error != nil || reply.CallID == 0 {
 		h.t.Fatalf("%+v", reply)
@@ -66,8 +67,12 @@ func TestWebCall(t *testing.T) {
 	}
 	bothWays(t, ctx, b, agent)
 	h.must(ctx, channels.CallSignal{Type: "hangup", CallID: 1, Visitor: true})
-	if in := h.expect(ctx, channels.CallEndedIn); in.Result != completed || in.Reason != "caller hung up" || in.Stats.(callStats).PacketsIn < 400 {
+	if in := h.expect(ctx, channels.CallEndedIn); in.Result != completed || in.Reason != "caller hung up" {
 		t.Errorf("%+v", in)
+	} else if s := in.Stats.(callStats); s.PacketsIn < 400 || s.PacketsOut < 500 || s.Worst == nil || s.Worst.MOS < 4 {
+		t.Errorf("%+v", s)
+	} else if media.HasOpus() && (s.Codec != "opus" || b.Codec() != media.Opus || agent.Codec() != media.Opus) {
+		t.Errorf("%+v; the visitor has %v, the agent %v: nothing is to be transcoded", s, b.Codec(), agent.Codec())
 	}
 	waitChan(t, ctx, b.Gone, "the visitor's connection has ended")
 	waitChan(t, ctx, agent.Gone, "the agent's connection has ended")
@@ -89,6 +94,8 @@ func TestWebCallComesBack(t *testing.T) {
 	waitChan(t, ctx, second.Up, "the new page's connection")
 	reply = h.must(ctx, channels.CallSignal{Type: "restart", CallID: 1, Visitor: true, SDP: second.Restart(ctx)})
 	second.Accept(reply.SDP)
+	_, words := speech(11)
+	second.Play(ctx, words[:2*voicetest.Rate]) // until then the new way has been found
 	bothWays(t, ctx, second, agent)
 	for name, sig := range map[string]channels.CallSignal{
 		"an agent's word":     {Type: "hold", Visitor: true, On: true},
@@ -126,10 +133,13 @@ func TestWebCallEnds(t *testing.T) {
 		h := newHouse(t, func(c *Config) { c.Times.CallerBack = 500 * time.Millisecond })
 		ctx := testCtx(t)
 		b, _ := h.webCall(ctx, "v1", 0)
-		b.Hear(ctx, time.Second)
+		_, words := speech(11)
+		b.Play(ctx, words[:5*voicetest.Rate])
 		b.Close()
 		if in := h.expect(ctx, channels.CallEndedIn); in.Reason != "caller's connection lost" {
 			t.Errorf("%+v", in)
+		} else if s := in.Stats.(callStats); s.PacketsIn < 200 || s.Worst == nil || s.Worst.MOS < 4 { // of a browser that is gone
+			t.Errorf("%+v", s)
 		}
 		until(t, ctx, "no call left", func() bool { return h.voice.Calls() == 0 })
 		h.webCall(ctx, "v1", 0) // and may call again

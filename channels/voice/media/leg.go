@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,6 +146,25 @@ type Stats struct {
 	RemoteLost   uint32
 	RemoteJitter time.Duration
 	RoundTrip    time.Duration
+}
+
+// Plus adds the counts of a leg that took over from this one; what is no count is the later one's, if it ever had any.
+func (s Stats) Plus(later Stats) Stats {
+	later.PacketsIn += s.PacketsIn
+	later.BytesIn += s.BytesIn
+	later.PacketsOut += s.PacketsOut
+	later.BytesOut += s.BytesOut
+	later.Lost += s.Lost
+	later.Strangers += s.Strangers
+	later.Malformed += s.Malformed
+	later.Unauthenticated += s.Unauthenticated
+	later.Foreign += s.Foreign
+	later.RemoteLost += s.RemoteLost
+	later.Jitter, later.RemoteJitter, later.RoundTrip = cmp.Or(later.Jitter, s.Jitter), cmp.Or(later.RemoteJitter, s.RemoteJitter), cmp.Or(later.RoundTrip, s.RoundTrip)
+	if later.LastPacket.IsZero() {
+		later.LastPacket = s.LastPacket
+	}
+	return later
 }
 
 // Stats returns the counts of a Leg; a UDPLeg adds its own.

@@ -2,6 +2,10 @@ package voicetest
 
 import (
 	"context"
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,9 +26,14 @@ type Browser struct {
 	t    testing.TB
 	pc   *webrtc.PeerConnection
 	mic  *webrtc.TrackLocalStaticRTP
+	wide *wideBand // nil: it speaks G.711
 	once sync.Once
 	lost sync.Once
 	down sync.Once
+
+	seq   uint16 // of the microphone; one goroutine plays at a time
+	ts    uint32
+	spoke time.Time
 
 	mu    sync.Mutex
 	heard []byte
@@ -35,6 +44,7 @@ type Browser struct {
 type BrowserConfig struct {
 	WebRTC   webrtc.Configuration
 	Networks []webrtc.NetworkType // it can use; nil: UDP
+	Wide     bool                 // offers Opus and G.722 before G.711, as real browsers do
 }
 
 const mimeEvent = "audio/telephone-event"
@@ -44,6 +54,11 @@ var browserCodecs = []webrtc.RTPCodecParameters{
 	{PayloadType: 0, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: media.Rate}},
 	{PayloadType: 8, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMA, ClockRate: media.Rate}},
 	{PayloadType: 126, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: mimeEvent, ClockRate: media.Rate}},
+}
+
+var wideCodecs = []webrtc.RTPCodecParameters{
+	{PayloadType: 111, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1"}},
+	{PayloadType: 9, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeG722, ClockRate: media.Rate}},
 }
 
 // NewBrowser opens a browser; it is closed with the test.
@@ -58,8 +73,12 @@ func NewBrowserWith(t testing.TB, cfg BrowserConfig) *Browser {
 	if cfg.Networks == nil {
 		cfg.Networks = []webrtc.NetworkType{webrtc.NetworkTypeUDP4}
 	}
-	engine := &webrtc.MediaEngine{}
-	for _, c := range browserCodecs {
+	engine, codecs := &webrtc.MediaEngine{}, browserCodecs
+	if cfg.Wide {
+		codecs = slices.Concat(wideCodecs, codecs)
+		codecs = append(codecs, webrtc.RTPCodecParameters{PayloadType: 110, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: mimeEvent, ClockRate: 48000}})
+	}
+	for _, c := range codecs {
 		if err := engine.RegisterCodec(c, webrtc.RTPCodecTypeAudio); err != nil {
 			t.Fatal(err)
 		}
@@ -138,6 +157,7 @@ func (b *Browser) offers(ctx context.Context, how *webrtc.OfferOptions) string {
 // Accept takes the answer.
 func (b *Browser) Accept(answer string) {
 	b.t.Helper()
+	b.choose(answer)
 	if err := b.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
 		b.t.Fatal(err)
 	}
@@ -156,28 +176,101 @@ func (b *Browser) listen(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 		if err != nil {
 			return
 		}
-		b.mu.Lock()
-		switch p.PayloadType {
-		case media.TypePCMU, media.TypePCMA:
-			if len(b.heard) == 0 {
-				b.first = p.Timestamp
-			}
-			if at := int(int32(p.Timestamp - b.first)); at >= 0 && at < 1<<24 {
-				for len(b.heard) < at+len(p.Payload) {
-					b.heard = append(b.heard, media.ULawSilence)
-				}
-				copy(b.heard[at:], p.Payload)
-			}
-		default:
-			if len(p.Payload) >= 4 && p.Marker {
-				select {
-				case b.Keys <- "0123456789*#ABCD"[p.Payload[0]&15]:
-				default:
-				}
+		switch {
+		case p.PayloadType == media.TypePCMU, p.PayloadType == media.TypePCMA:
+			b.hear(p.Timestamp, p.Payload)
+		case b.wide != nil && p.PayloadType == b.wide.format.PayloadType:
+			b.wide.hear(p)
+		case len(p.Payload) >= 4 && p.Marker:
+			select {
+			case b.Keys <- "0123456789*#ABCD"[p.Payload[0]&15]:
+			default:
 			}
 		}
-		b.mu.Unlock()
 	}
+}
+
+// hear puts sound in its place.
+func (b *Browser) hear(ts uint32, sound []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.heard) == 0 {
+		b.first = ts
+	}
+	if at := int(int32(ts - b.first)); at >= 0 && at < 1<<24 {
+		for len(b.heard) < at+len(sound) {
+			b.heard = append(b.heard, media.ULawSilence)
+		}
+		copy(b.heard[at:], sound)
+	}
+}
+
+// wideBand is a browser's mouth and ears for Opus or G.722: what is said and heard is µ-law all the same.
+type wideBand struct {
+	format      media.Format
+	mouth, ears *media.Leg
+}
+
+// choose takes the codec that the answer names first.
+func (b *Browser) choose(answer string) {
+	_, line, _ := strings.Cut(answer, "m=audio ")
+	f := strings.Fields(line)
+	if len(f) < 3 {
+		b.t.Fatalf("no sound in the answer:\n%s", answer)
+	}
+	for _, c := range wideCodecs {
+		if b.wide != nil || f[2] != strconv.Itoa(int(c.PayloadType)) {
+			continue
+		}
+		track, err := webrtc.NewTrackLocalStaticRTP(c.RTPCodecCapability, "mic", "tab")
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if err := b.pc.GetSenders()[0].ReplaceTrack(track); err != nil {
+			b.t.Fatal(err)
+		}
+		codec, _ := media.ParseCodec(strings.TrimPrefix(c.MimeType, "audio/"))
+		w := &wideBand{format: media.Format{Codec: codec, PayloadType: uint8(c.PayloadType)}}
+		w.mouth = media.NewLeg(media.LegConfig{Format: w.format, Send: func(raw []byte) error {
+			_, err := track.Write(raw)
+			return err
+		}})
+		narrow := media.NewLeg(media.LegConfig{Send: func(raw []byte) error {
+			b.hear(binary.BigEndian.Uint32(raw[4:]), raw[12:])
+			return nil
+		}})
+		w.ears = media.NewLeg(media.LegConfig{Format: w.format, Send: func([]byte) error { return nil }})
+		w.ears.Swap(narrow.Out())
+		b.wide, b.mic = w, track
+	}
+}
+
+func (w *wideBand) hear(p *rtp.Packet) {
+	heard := new(media.Packet)
+	n, err := p.MarshalTo(heard.Buffer())
+	if err != nil || heard.Parse(n) != nil {
+		return
+	}
+	heard.Arrived = time.Now()
+	w.ears.Deliver(heard)
+}
+
+// say writes one packet of µ-law to the microphone.
+func (b *Browser) say(sound []byte) error {
+	b.seq, b.ts, b.spoke = b.seq+1, b.ts+media.FrameSamples, time.Now()
+	if b.wide == nil {
+		return b.mic.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: b.seq, Timestamp: b.ts}, Payload: sound})
+	}
+	b.wide.mouth.Out().Write(&media.Packet{Seq: b.seq, TS: b.ts, Payload: sound, Arrived: time.Now()})
+	return nil
+}
+
+// Codec is what it speaks.
+func (b *Browser) Codec() media.Codec {
+	if b.wide == nil {
+		return media.PCMU
+	}
+	return b.wide.format.Codec
 }
 
 // Play speaks into the microphone, µ-law in packets of 20 ms, on an absolute clock: a late packet does not delay the others.
@@ -185,15 +278,15 @@ func (b *Browser) Play(ctx context.Context, sound []byte) {
 	begun := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for n := uint16(1); len(sound) >= media.FrameSamples; n++ {
+	b.ts += uint32(min(begun.Sub(b.spoke), time.Hour)/media.Frame) * media.FrameSamples
+	for n := 1; len(sound) >= media.FrameSamples; n++ {
 		timer.Reset(time.Until(begun.Add(time.Duration(n) * media.Frame)))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
-		if err := b.mic.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: n, Timestamp: uint32(n) * media.FrameSamples},
-			Payload: sound[:media.FrameSamples]}); err != nil {
+		if err := b.say(sound[:media.FrameSamples]); err != nil {
 			return
 		}
 		sound = sound[media.FrameSamples:]

@@ -90,7 +90,7 @@ func TestBrowserLeg(t *testing.T) {
 	})
 	mux.HandleFunc("POST /offer", func(rw http.ResponseWriter, r *http.Request) {
 		offer, _ := io.ReadAll(r.Body)
-		l, answer, err := w.Answer(ctx, string(offer))
+		l, answer, err := w.Answer(ctx, string(offer), media.PCMU)
 		if err != nil {
 			failed <- err.Error() + "\n" + string(offer)
 			return

@@ -36,6 +36,7 @@ type Leg struct {
 	*media.Leg
 	pc     *webrtc.PeerConnection
 	track  *track
+	like   media.Codec // what it is to speak
 	log    *slog.Logger
 	events chan Event
 
@@ -47,14 +48,15 @@ type Leg struct {
 	closeErr  error
 }
 
-// Answer makes a leg for a browser's offer. The answer holds all our candidates. The leg lives until Close; Events tells
+// Answer makes a leg for a browser's offer, with the codec that its other side in the call speaks, if the browser and we
+// have it, else G.711. The answer holds all our candidates. The leg lives until Close; Events tells
 // what becomes of its connection.
-func (s *Stack) Answer(ctx context.Context, offer string) (_ *Leg, answer string, err error) {
+func (s *Stack) Answer(ctx context.Context, offer string, like media.Codec) (_ *Leg, answer string, err error) {
 	pc, err := s.api.NewPeerConnection(webrtc.Configuration{Certificates: s.certs})
 	if err != nil {
 		return nil, "", fmt.Errorf("browser leg: %w", err)
 	}
-	l := &Leg{pc: pc, log: s.log, events: make(chan Event, 16)}
+	l := &Leg{pc: pc, like: like, log: s.log, events: make(chan Event, 16)}
 	l.track = &track{leg: l}
 	l.Leg = media.NewLeg(media.LegConfig{Pacer: s.pacer, Send: l.track.send})
 	defer func() {
@@ -108,6 +110,11 @@ func (l *Leg) answer(ctx context.Context, offerSDP string) (string, error) {
 	if err := l.pc.SetRemoteDescription(offer); err != nil {
 		l.log.Debug("browser offer", "err", err)
 		return "", ErrOffer
+	}
+	for _, t := range l.pc.GetTransceivers() {
+		if err := t.SetCodecPreferences(ordered(t.Sender().GetParameters().Codecs, l.like)); err != nil {
+			return "", fmt.Errorf("browser leg: %w", err)
+		}
 	}
 	answer, err := l.pc.CreateAnswer(nil)
 	if err != nil {
@@ -273,22 +280,10 @@ var errUnbound = errors.New("browser leg not connected")
 
 // Bind is pion's: what was negotiated.
 func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	var format media.Format
-	codec := -1
-	list := c.CodecParameters()
-	for i, p := range list {
-		switch {
-		case strings.EqualFold(p.MimeType, mimeEvent) && p.ClockRate == media.Rate:
-			format.Events = uint8(p.PayloadType)
-		case codec < 0:
-			name := strings.TrimPrefix(p.MimeType, "audio/")
-			if c, ok := media.ParseCodec(name); ok {
-				codec, format.Codec, format.PayloadType = i, c, uint8(p.PayloadType)
-			}
-		}
-	}
-	if codec < 0 {
-		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
+	list := ordered(c.CodecParameters(), t.leg.like) // pion gives them in the offer's order
+	format, codec, err := formatOf(list)
+	if err != nil {
+		return webrtc.RTPCodecParameters{}, err
 	}
 	t.leg.SetFormat(format)
 	t.mu.Lock()

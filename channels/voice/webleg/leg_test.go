@@ -83,7 +83,7 @@ func TestBrowserBridge(t *testing.T) {
 	b := voicetest.NewBrowser(t)
 	offer := b.Offer(ctx)
 	began := time.Now()
-	agent, sdp, err := w.Answer(ctx, offer)
+	agent, sdp, err := w.Answer(ctx, offer, media.PCMU)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestBrowserBridge(t *testing.T) {
 func TestBrowserKeys(t *testing.T) {
 	w, ctx := webRoom(t), testCtx(t)
 	b := voicetest.NewBrowser(t)
-	agent, sdp, err := w.Answer(ctx, b.Offer(ctx))
+	agent, sdp, err := w.Answer(ctx, b.Offer(ctx), media.PCMU)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestBrowserKeys(t *testing.T) {
 func TestBrowserChangesNetwork(t *testing.T) {
 	w, ctx := webRoom(t), testCtx(t)
 	b := voicetest.NewBrowser(t)
-	agent, sdp, err := w.Answer(ctx, b.Offer(ctx))
+	agent, sdp, err := w.Answer(ctx, b.Offer(ctx), media.PCMU)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,6 +218,48 @@ func ufrag(sdp string) string {
 	return line
 }
 
+// TestCodecs: a browser that would rather have Opus speaks as its other side does, and is heard.
+func TestCodecs(t *testing.T) {
+	w, ctx := webRoom(t), testCtx(t)
+	said, nobody := voicetest.Speech(1, 9*time.Second, 8000), voicetest.Speech(3, 9*time.Second, 8000)
+	for like, want := range map[media.Codec]struct {
+		codec  media.Codec
+		events uint8
+	}{media.PCMU: {media.PCMU, 126}, media.PCMA: {media.PCMA, 126}, media.G722: {media.G722, 126}, media.Opus: {media.Opus, 110}} {
+		if want.codec == media.Opus && !media.HasOpus() {
+			t.Log("SKIPPED: Opus; libopus0 is not installed")
+			continue
+		}
+		b := voicetest.NewBrowserWith(t, voicetest.BrowserConfig{Wide: true})
+		leg, sdp, err := w.Answer(ctx, b.Offer(ctx), like)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Accept(sdp)
+		nextEvent(t, ctx, leg, Connected)
+		waitChan(t, ctx, b.Up, "the browser's connection")
+		until(t, ctx, "its format", func() bool { return leg.Format().Events != 0 })
+		if f := leg.Format(); f.Codec != want.codec || f.Events != want.events {
+			t.Errorf("%v: %+v", like, f)
+		}
+		if like != media.PCMA { // the test's browser speaks µ-law then
+			leg.Swap(leg.Out())
+			b.Play(ctx, voicetest.ULaw(said))
+			voicetest.Check(t, like.Name(), b.Hears(), said, nobody)
+			if s := leg.Stats(); s.Lost != 0 || s.Foreign != 0 || s.PacketsIn < 440 {
+				t.Errorf("%v: %+v", like, s)
+			}
+			if s := leg.Slices(); len(s) < 2 || s[0].MOS < 4 || s[0].Lost != 0 {
+				t.Errorf("%v: %+v", like, s)
+			}
+		}
+		b.Close()
+		if err := leg.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestLegsApart: the end of one leg costs another none of its packets.
 func TestLegsApart(t *testing.T) {
 	w, ctx := webRoom(t), testCtx(t)
@@ -244,7 +286,7 @@ func TestLegsApart(t *testing.T) {
 		})
 	}
 	for range 100 {
-		leg, _, err := w.Answer(ctx, other)
+		leg, _, err := w.Answer(ctx, other, media.PCMU)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,7 +313,7 @@ func TestBrowserOffersRefused(t *testing.T) {
 		"not WebRTC": {voicetest.Offer(netip.MustParseAddrPort("127.0.0.1:9"), 1, "sendrecv"), ErrOffer},
 		"no network": {strings.ReplaceAll(good, "a=ice-ufrag", "a=x"), ErrOffer},
 	} {
-		leg, _, err := w.Answer(ctx, c.sdp)
+		leg, _, err := w.Answer(ctx, c.sdp, media.PCMU)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -283,7 +325,7 @@ func TestBrowserOffersRefused(t *testing.T) {
 
 func TestBrowserSeesExternalAddress(t *testing.T) {
 	w, ctx := webRoom(t, func(c *Config) { c.ExternalIP = netip.MustParseAddr("203.0.113.7") }), testCtx(t)
-	leg, sdp, err := w.Answer(ctx, voicetest.NewBrowser(t).Offer(ctx))
+	leg, sdp, err := w.Answer(ctx, voicetest.NewBrowser(t).Offer(ctx), media.PCMU)
 	if err != nil {
 		t.Fatal(err)
 	}

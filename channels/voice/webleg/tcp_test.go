@@ -22,7 +22,7 @@ func TestBrowserByTCP(t *testing.T) {
 	w, ctx := webRoom(t), testCtx(t)
 	b := voicetest.NewBrowserWith(t, voicetest.BrowserConfig{Networks: []webrtc.NetworkType{webrtc.NetworkTypeTCP4}})
 	began := time.Now()
-	agent, sdp, err := w.Answer(ctx, b.Offer(ctx))
+	agent, sdp, err := w.Answer(ctx, b.Offer(ctx), media.PCMU)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestStalledBrowser(t *testing.T) {
 	w, ctx := webRoom(t), testCtx(t)
 	between, stall := stallingProxy(t, w.tcp.Addr().String())
 	b := voicetest.NewBrowserWith(t, voicetest.BrowserConfig{Networks: []webrtc.NetworkType{webrtc.NetworkTypeTCP4}})
-	agent, sdp, err := w.Answer(ctx, b.Offer(ctx))
+	agent, sdp, err := w.Answer(ctx, b.Offer(ctx), media.PCMU)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/pion/turn/v5"
 	"github.com/pion/webrtc/v4"
 
+	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/voicetest"
 )
 
@@ -89,7 +90,7 @@ func TestRelay(t *testing.T) {
 		b := voicetest.NewBrowserWith(t, voicetest.BrowserConfig{WebRTC: webrtc.Configuration{ICETransportPolicy: webrtc.ICETransportPolicyRelay, ICEServers: []webrtc.ICEServer{{
 			URLs:     []string{kind[0] + ":" + at(t, s, kind[0], kind[1]).String() + "?transport=" + kind[1]},
 			Username: servers.Username, Credential: servers.Credential}}}})
-		leg, sdp, err := w.Answer(ctx, b.Offer(ctx))
+		leg, sdp, err := w.Answer(ctx, b.Offer(ctx), media.PCMU)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,8 +52,7 @@ var (
 
 // Stack makes browser legs: one API object, one certificate and one port for the process, UDP, and TCP for browsers
 // whose network lets nothing else through. It is ICE-lite: the browser finds us, we never search, so an answer is
-// complete at once and nothing trickles. G.711 and telephone-event are all that is offered: a caller's packets reach
-// the browser as they are.
+// complete at once and nothing trickles.
 type Stack struct {
 	api   *webrtc.API
 	certs []webrtc.Certificate
@@ -66,16 +65,7 @@ type Stack struct {
 	log   *slog.Logger
 }
 
-// browserCodecs are offered to browsers in this order; the numbers are what they use themselves, telephone-event's is
-// taken from each offer.
-var browserCodecs = []webrtc.RTPCodecParameters{
-	{PayloadType: 0, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: media.Rate, RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}}}},
-	{PayloadType: 8, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMA, ClockRate: media.Rate, RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}}}},
-	{PayloadType: 126, RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: mimeEvent, ClockRate: media.Rate}},
-}
-
 const (
-	mimeEvent = "audio/telephone-event"
 	// nackHistory is how many packets are kept to be sent again: 2.5 s.
 	nackHistory = 128
 	maxOffer    = 64 << 10
@@ -101,17 +91,13 @@ func Open(cfg Config) (*Stack, error) {
 		return nil, fmt.Errorf("webrtc certificate: %w", err)
 	}
 	engine, registry := &webrtc.MediaEngine{}, &interceptor.Registry{}
-	for _, c := range browserCodecs {
-		if err := engine.RegisterCodec(c, webrtc.RTPCodecTypeAudio); err != nil {
-			return nil, fmt.Errorf("webrtc codec: %w", err)
-		}
-	}
 	err = errors.Join(
+		registerCodecs(engine),
 		webrtc.ConfigureRTCPReports(registry),
 		webrtc.ConfigureNackWithOptions(engine, registry, nil, nack.ResponderSize(nackHistory)),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("webrtc interceptors: %w", err)
+		return nil, fmt.Errorf("webrtc engine: %w", err)
 	}
 	s := &Stack{certs: []webrtc.Certificate{*cert}, pacer: cfg.Pacer, log: cfg.Log}
 	if err := s.listen(cfg.Listen); err != nil {
