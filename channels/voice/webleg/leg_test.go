@@ -246,7 +246,7 @@ func TestCodecs(t *testing.T) {
 			leg.Swap(leg.Out())
 			b.Play(ctx, voicetest.ULaw(said))
 			voicetest.Check(t, like.Name(), b.Hears(), said, nobody)
-			if s := leg.Stats(); s.Lost != 0 || s.Foreign != 0 || s.PacketsIn < 440 {
+			if s := leg.Stats(); s.Lost != 0 || s.Foreign != 0 || s.PacketsIn < 400 {
 				t.Errorf("%v: %+v", like, s)
 			}
 			if s := leg.Slices(); len(s) < 2 || s[0].MOS < 4 || s[0].Lost != 0 {

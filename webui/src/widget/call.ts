@@ -36,14 +36,15 @@ export class Call {
   readonly sound = new Audio()
   private pending = '' // client_id of the offer that waits for its answer
   private again = false
+  private repairing = false // the server is asked for fresh credentials, for a new path of the same connection
   private timer: ReturnType<typeof setTimeout> | undefined
   private lostAt = 0
 
   constructor(private readonly o: CallOptions) {
     this.sound.autoplay = true
-    addEventListener('online', () => { if (this.pc) void this.restart() })
+    addEventListener('online', () => { if (this.pc) this.restart() })
     const network = (navigator as { connection?: EventTarget }).connection
-    network?.addEventListener?.('change', () => { if (this.phase.value === 'on') void this.restart() })
+    network?.addEventListener?.('change', () => { if (this.phase.value === 'on') this.restart() })
   }
 
   /** The visitor presses the button. */
@@ -81,16 +82,17 @@ export class Call {
   take(f: FromServer): boolean {
     switch (f.type) {
       case 'welcome':
+        this.repairing = false // asked on another socket
         this.offered.value = !!f.calls
         this.row.value = f.call ?? null
         if (this.row.value && this.row.value.state !== 'ended') {
           if (!this.active.value && this.o.keep.get()) void this.start(true)
-          else if (this.pc && this.phase.value === 'lost') void this.restart()
+          else if (this.pc && this.phase.value === 'lost') this.restart()
         } else if (this.pc && !this.pending) this.over(words.callEnded)
         else this.o.keep.set(false)
         return false
       case 'phone':
-        void this.connect(f.ice_servers)
+        void (this.repairing ? this.repair(f.ice_servers) : this.connect(f.ice_servers))
         return true
       case 'call_answer':
         if (f.client_id === this.pending) void this.answered(f.sdp)
@@ -107,6 +109,15 @@ export class Call {
         return true
     }
     return false
+  }
+
+  /** repair looks for a new path of the same connection. The relay takes credentials for ten minutes: those of the call's beginning may be too old. */
+  private async repair(servers: RTCIceServer[]): Promise<void> {
+    this.repairing = false
+    const pc = this.pc
+    if (!pc || pc.signalingState !== 'stable') return
+    pc.setConfiguration({ ...pc.getConfiguration(), iceServers: servers })
+    await this.offer(true)
   }
 
   private async connect(servers: RTCIceServer[]): Promise<void> {
@@ -158,7 +169,7 @@ export class Call {
       })
     } else if (state === 'disconnected') {
       this.lost()
-      this.timer = setTimeout(() => void this.restart(), lostFor)
+      this.timer = setTimeout(() => this.restart(), lostFor)
     } else if (state === 'failed') {
       this.lost()
       this.rebuild()
@@ -172,11 +183,11 @@ export class Call {
   }
 
   /** The network has changed: another path for the same connection. Without a socket it waits for the next welcome. */
-  private async restart(): Promise<void> {
-    if (!this.pc || this.pending) return
+  private restart(): void {
+    if (!this.pc || this.pending || this.repairing) return
     this.lost()
     this.timer = setTimeout(() => this.rebuild(), answerWithin / 3)
-    if (this.pc.signalingState === 'stable') await this.offer(true)
+    if (this.pc.signalingState === 'stable') this.repairing = this.o.send({ type: 'phone' })
   }
 
   /** rebuild takes the call back with a new connection, for as long as the other side waits. */
@@ -185,6 +196,7 @@ export class Call {
     if (this.lostAt && Date.now() - this.lostAt > backWithin) return this.over(words.callLost)
     this.pending = ''
     this.again = true
+    this.repairing = false
     this.lost()
     this.o.send({ type: 'phone' })
     this.timer = setTimeout(() => this.rebuild(), answerWithin / 3)
@@ -213,7 +225,7 @@ export class Call {
     this.microphone = null
     this.sound.srcObject = null
     this.pending = ''
-    this.again = false
+    this.again = this.repairing = false
     this.lostAt = 0
     this.o.keep.set(false)
     batch(() => {
