@@ -1,47 +1,19 @@
 package sipleg
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"math/big"
-	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/sdp"
+	"patchbay/channels/voice/voicetest"
 )
-
-// certify makes a certificate for 127.0.0.1 and the pool that believes it.
-func certify(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
 
 // TestTransports: two stacks call each other by UDP, TCP and TLS, by both families, in the clear and with keys of either
 // kind; a key is pressed both ways, each holds a description of its family, and a hold goes through.
 func TestTransports(t *testing.T) {
-	certificate, roots := certify(t)
+	certificate := voicetest.NewCertificate(t)
 	listen := func(s *setup) {
 		for _, ip := range []string{"127.0.0.1:0", "[::1]:0"} {
 			for _, tr := range []string{"udp", "tcp", "tls"} {
@@ -49,7 +21,7 @@ func TestTransports(t *testing.T) {
 			}
 		}
 		s.listen = s.listen[1:]
-		s.tls, s.roots = &tls.Config{Certificates: []tls.Certificate{certificate}}, &tls.Config{RootCAs: roots}
+		s.tls, s.roots = &tls.Config{Certificates: []tls.Certificate{certificate.TLS}}, &tls.Config{RootCAs: certificate.Roots}
 	}
 	for _, c := range []struct {
 		transport, ip, srtp, keys string

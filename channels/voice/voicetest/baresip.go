@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,13 +25,15 @@ import (
 // BaresipConfig is a baresip phone; the zero value is a caller with PCMU.
 type BaresipConfig struct {
 	User       string  // "" = alice
-	Codecs     string  // "" = PCMU/8000/1
+	Codecs     string  // "" = PCMU/8000/1; with another rate only one
 	Says       []int16 // 8 kHz; the call ends with it. nil = 60 s of silence
 	AutoAnswer bool
 	Account    string // more parameters of the account, ";..."
 
 	Registrar netip.AddrPort // whose telephone it is; invalid: its own
 	Params    string         // of the account's address, ";transport=tcp"
+
+	Certificate *Certificate // of its own, which also tells whom it believes; nil: no TLS
 }
 
 // Baresip is a running baresip, in its own directory, driven over its control port.
@@ -145,17 +148,27 @@ func (b *Baresip) writeFiles(cfg BaresipConfig, control netip.AddrPort) {
 		b.t.Fatal(err)
 	}
 	says, null := filepath.Join(b.dir, "says.wav"), filepath.Join(b.dir, "null.wav")
-	WriteWAV(b.t, says, cfg.Says, Rate)
+	rate, wide := codecRate(b.t, cfg.Codecs)
+	WriteWAV(b.t, null, nil, rate)
+	writeWAV(b.t, says, atRate(cfg.Says, rate, wide), rate, wide)
+	var tls []string
+	if cfg.Certificate != nil {
+		file := filepath.Join(b.dir, "certificate.pem")
+		if err := os.WriteFile(file, cfg.Certificate.PEM, 0o600); err != nil {
+			b.t.Fatal(err)
+		}
+		tls = []string{"sip_certificate " + file, "sip_cafile " + file}
+	}
 	rtp := freePort(b.t) &^ 1
-	config := strings.Join([]string{
+	config := strings.Join(append([]string{
 		"poll_method epoll", "sip_listen " + b.sip.String(), "net_interface " + b.sip.Addr().String(),
 		"audio_source aufile," + says, "audio_player aufile," + null, "audio_alert aufile," + null,
 		fmt.Sprintf("rtp_ports %d-%d", rtp, rtp+40), "rtp_stats yes",
 		"module_path /usr/lib/baresip/modules",
-		"module g711.so", "module aufile.so", "module sndfile.so", "module srtp.so", "module dtls_srtp.so",
+		"module g711.so", "module g722.so", "module opus.so", "module aufile.so", "module sndfile.so", "module srtp.so", "module dtls_srtp.so",
 		"module_tmp uuid.so", "module_tmp account.so", "module_app menu.so", "module_app ctrl_tcp.so",
-		"ctrl_tcp_listen " + control.String(), "snd_path " + heard, "",
-	}, "\n")
+		"ctrl_tcp_listen " + control.String(), "snd_path " + heard,
+	}, append(tls, "")...), "\n")
 	domain, regint := b.sip, ";regint=0"
 	if cfg.Registrar.IsValid() {
 		domain, regint = cfg.Registrar, ""
@@ -169,7 +182,33 @@ func (b *Baresip) writeFiles(cfg BaresipConfig, control netip.AddrPort) {
 			b.t.Fatal(err)
 		}
 	}
-	WriteWAV(b.t, null, nil, Rate)
+}
+
+// codecRate is what "opus/48000/2" says of the sound's rate and channels: baresip takes no other file beside it.
+func codecRate(t testing.TB, codec string) (rate, wide int) {
+	t.Helper()
+	parts := strings.Split(codec, "/")
+	if len(parts) < 3 {
+		t.Fatalf("name/rate/channels was expected, not %s", codec)
+	}
+	rate, err := strconv.Atoi(parts[1])
+	wide, wideErr := strconv.Atoi(strings.Split(parts[2], ",")[0])
+	if err != nil || wideErr != nil || rate%Rate != 0 {
+		t.Fatalf("name/rate/channels was expected, not %s", codec)
+	}
+	return rate, wide
+}
+
+// atRate repeats samples of 8 kHz up to a rate and a number of channels. The envelope, by which sound is compared, stays.
+func atRate(samples []int16, rate, wide int) []int16 {
+	times := rate / Rate * wide
+	out := make([]int16, 0, len(samples)*times)
+	for _, s := range samples {
+		for range times {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // Wait reads events until one of the type comes.
@@ -251,8 +290,8 @@ func (b *Baresip) Heard() []int16 {
 	}
 	var all []int16
 	for _, f := range files {
-		s, _ := ReadWAV(b.t, f)
-		all = append(all, s...)
+		s, rate := ReadWAV(b.t, f)
+		all = append(all, toRate(s, rate)...)
 	}
 	return all
 }
@@ -297,6 +336,31 @@ func (b *Baresip) Listen(ctx context.Context, d time.Duration) []int16 {
 		b.t.Fatal(err)
 	}
 	return heard
+}
+
+// Received is how many packets of sound the last call that has ended brought; false: its count is not out yet.
+func (b *Baresip) Received() (packets int, known bool) {
+	text := b.output.String()
+	at := strings.LastIndex(text, "packets:")
+	if at < 0 {
+		return 0, false
+	}
+	fields := strings.Fields(text[at:])
+	if len(fields) < 3 {
+		return 0, false
+	}
+	packets, err := strconv.Atoi(fields[2])
+	return packets, err == nil
+}
+
+// toRate brings sound to 8 kHz by leaving samples out, which keeps its envelope.
+func toRate(samples []int16, rate int) []int16 {
+	step := max(rate/Rate, 1)
+	out := make([]int16, 0, len(samples)/step+1)
+	for i := 0; i < len(samples); i += step {
+		out = append(out, samples[i])
+	}
+	return out
 }
 
 // Close quits the phone, with force after 3 s. It may be called twice.
@@ -384,5 +448,8 @@ func (s *syncBuffer) Write(p []byte) (int, error) {
 func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.buf.String()
+	lines := slices.DeleteFunc(strings.FieldsFunc(s.buf.String(), func(r rune) bool { return r == '\n' || r == '\r' }), func(line string) bool {
+		return strings.Contains(line, "(bit/s)") // a line each 100 ms of a call
+	})
+	return strings.Join(lines, "\n")
 }

@@ -179,7 +179,12 @@ func Sine(hz float64, d time.Duration, rate int) []int16 {
 // WriteWAV writes a mono file.
 func WriteWAV(t testing.TB, path string, samples []int16, rate int) {
 	t.Helper()
-	w := media.WAV{Rate: rate, Channels: 1, Samples: samples}
+	writeWAV(t, path, samples, rate, 1)
+}
+
+func writeWAV(t testing.TB, path string, samples []int16, rate, wide int) {
+	t.Helper()
+	w := media.WAV{Rate: rate, Channels: wide, Samples: samples}
 	if err := os.WriteFile(path, w.Encode(), 0o600); err != nil {
 		t.Fatal(err)
 	}
