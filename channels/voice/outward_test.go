@@ -23,6 +23,12 @@ type outside struct {
 
 func newOutside(t testing.TB, ctx context.Context, trunks ...channels.Trunk) *outside {
 	t.Helper()
+	return newOutsideAt(t, ctx, "127.0.0.1:0", trunks...)
+}
+
+// newOutsideAt is newOutside at a known address.
+func newOutsideAt(t testing.TB, ctx context.Context, listen string, trunks ...channels.Trunk) *outside {
+	t.Helper()
 	db := dbtest.Pool(t)
 	if _, err := db.Exec(ctx, `insert into nodes (id, name) values ('test', 'test');
 		insert into queues (name) values ('Service'); insert into agents (login, name) values ('ana', 'Ana'), ('bo', 'Bo');
@@ -39,7 +45,7 @@ func newOutside(t testing.TB, ctx context.Context, trunks ...channels.Trunk) *ou
 			t.Fatal(err)
 		}
 	}
-	o := &outside{house: newHouse(t, func(cfg *Config) { cfg.Pool = db })}
+	o := &outside{house: newHouse(t, func(cfg *Config) { cfg.Pool, cfg.Listen = db, listen })}
 	until(t, ctx, "trunks read", func() bool {
 		routes, err := o.voice.trunks.Routes("112", "", "") // goes by every trunk
 		return err == nil && len(routes) == len(trunks)
