@@ -233,12 +233,8 @@ func (x *matrixCell) open(ctx context.Context) {
 	})
 	x.news = x.house.agentFrames(7)
 	until(x.t, ctx, "trunk read", func() bool {
-		trunks := x.house.voice.trunks.book.Load().trunks
-		if len(trunks) != 2 {
-			return false
-		}
-		hops, _ := trunks[0].hops()
-		return len(hops) > 0
+		routes, err := x.house.voice.trunks.Routes("112", "", "") // goes by every trunk
+		return err == nil && len(routes) == 1
 	})
 }
 
