@@ -182,7 +182,7 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		phones = prefixes([]string{"127.0.0.0/8", "::1"})
 	}
 	cfg = voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: prefixes(h.cfg.SIP.Trunks), Phones: phones,
-		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP, TURN: h.turnConfig(),
+		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP,
 		Borrow: func(ctx context.Context, call, by int64, t channels.CallTarget) (int64, string, error) {
 			return agents.Borrow(ctx, h.db.Pool, call, by, t)
 		},
@@ -190,6 +190,9 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
 		},
 		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays}
+	if cfg.TURN, err = h.turnConfig(); err != nil {
+		return cfg, err
+	}
 	for _, s := range h.cfg.SIP.ListenAlso {
 		transport, addr, _ := strings.Cut(s, ":")
 		cfg.ListenAlso = append(cfg.ListenAlso, edge.Listen{Transport: transport, Addr: addr})
@@ -226,13 +229,19 @@ func (h *house) archiveConfig() archive.Config {
 		Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, NodeName: h.nodeName, Log: h.log}
 }
 
-func (h *house) turnConfig() webleg.TURNConfig {
+func (h *house) turnConfig() (cfg webleg.TURNConfig, err error) {
 	c := h.cfg.TURN
 	media := make([]netip.AddrPort, 0, len(c.Media))
 	for _, at := range c.Media { // checked when the settings were read
 		media = append(media, netip.MustParseAddrPort(at))
 	}
-	return webleg.TURNConfig{Listen: c.Listen, TLSListen: c.TLSListen, CertFile: c.Cert, KeyFile: c.Key, Host: c.Host, Secret: c.Secret, Media: media}
+	cfg = webleg.TURNConfig{Listen: c.Listen, TLSListen: c.TLSListen, Host: c.Host, Secret: c.Secret, Media: media}
+	if c.TLSListen != "" {
+		if cfg.TLS, err = edge.ServerTLS(c.Cert, c.Key); err != nil {
+			return cfg, fmt.Errorf("turn.cert: %w", err)
+		}
+	}
+	return cfg, nil
 }
 
 // ice hands out the relay; nobody needs one without a telephone.

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,8 +26,7 @@ import (
 type TURNConfig struct {
 	Listen    string           // UDP and TCP: "0.0.0.0:3478"; "" = neither
 	TLSListen string           // TCP with TLS: "0.0.0.0:443"; "" = none
-	CertFile  string           // PEM, for TLSListen; read again when it changes
-	KeyFile   string           //
+	TLS       *tls.Config      // the certificate for TLSListen
 	Host      string           // how browsers reach us; "" = Config.ExternalIP, else the address of Listen
 	Secret    string           // of the credentials, the same on all nodes; "" = one made at the start
 	Media     []netip.AddrPort // where other nodes' browser legs listen, as they announce it
@@ -130,41 +128,11 @@ func newTURN(cfg TURNConfig, web netip.AddrPort, external netip.Addr, log *slog.
 }
 
 func listenTLS(cfg TURNConfig) (net.Listener, error) {
-	cert := &certificate{certFile: cfg.CertFile, keyFile: cfg.KeyFile}
-	if _, err := cert.get(nil); err != nil {
-		return nil, err
-	}
 	l, err := net.Listen("tcp", cfg.TLSListen)
 	if err != nil {
 		return nil, err
 	}
-	return tls.NewListener(newCapped(l, turnConns, turnConnsIP), &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}), nil
-}
-
-// certificate is read again when its file has changed: it is renewed while we run.
-type certificate struct {
-	certFile, keyFile string
-
-	mu      sync.Mutex
-	changed time.Time
-	loaded  *tls.Certificate
-}
-
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	info, err := os.Stat(c.certFile)
-	if err == nil && c.loaded != nil && info.ModTime().Equal(c.changed) {
-		return c.loaded, nil
-	}
-	pair, perr := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	switch err := errors.Join(err, perr); {
-	case err == nil:
-		c.loaded, c.changed = &pair, info.ModTime()
-	case c.loaded == nil: // else it is being replaced at this moment: the old one serves
-		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	return c.loaded, nil
+	return tls.NewListener(newCapped(l, turnConns, turnConnsIP), cfg.TLS), nil
 }
 
 // hostPort is how browsers reach a listener of ours.

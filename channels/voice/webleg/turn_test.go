@@ -35,8 +35,12 @@ const turnSecret = "a secret of several nodes"
 func turnRoom(t *testing.T, others ...netip.AddrPort) *Stack {
 	t.Helper()
 	cert, key := certFiles(t)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return webRoom(t, func(c *Config) {
-		c.TURN = TURNConfig{Listen: "127.0.0.1:0", TLSListen: "127.0.0.1:0", CertFile: cert, KeyFile: key, Secret: turnSecret, Media: others}
+		c.TURN = TURNConfig{Listen: "127.0.0.1:0", TLSListen: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{pair}}, Secret: turnSecret, Media: others}
 	})
 }
 
@@ -313,45 +317,4 @@ func FuzzHasIntegrity(f *testing.F) {
 	f.Add([]byte("\x00\x03\x00\x08\x21\x12\xa4\x42aaaabbbbcccc\x00\x08\x00\x04xxxx"))
 	f.Add([]byte("\x00\x03\xff\xff\x21\x12\xa4\x42aaaabbbbcccc\x00\x06\xff\xffxxxx"))
 	f.Fuzz(func(_ *testing.T, b []byte) { _ = isRequest(b) && hasIntegrity(b) })
-}
-
-// TestCertificateRenewed: a new file serves from the next handshake, a broken one does not.
-func TestCertificateRenewed(t *testing.T) {
-	certFile, keyFile := certFiles(t)
-	c := &certificate{certFile: certFile, keyFile: keyFile}
-	first, err := c.get(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if again, err := c.get(nil); err != nil || again != first {
-		t.Error("read twice without need")
-	}
-	change := func(cert, key []byte, later time.Duration) *tls.Certificate {
-		t.Helper()
-		for name, b := range map[string][]byte{certFile: cert, keyFile: key} {
-			if err := os.WriteFile(name, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.Chtimes(certFile, time.Time{}, time.Now().Add(later)); err != nil {
-			t.Fatal(err)
-		}
-		got, err := c.get(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return got
-	}
-	if change([]byte("half"), []byte("half"), time.Minute) != first {
-		t.Error("the old one must serve while the new one is being written")
-	}
-	otherCert, otherKey := certFiles(t)
-	cert, _ := os.ReadFile(otherCert)
-	key, _ := os.ReadFile(otherKey)
-	if change(cert, key, 2*time.Minute) == first {
-		t.Error("the new one does not serve")
-	}
-	if _, err := (&certificate{certFile: "nowhere", keyFile: "nowhere"}).get(nil); err == nil {
-		t.Error("no certificate is an error at the start")
-	}
 }
