@@ -42,16 +42,14 @@ func arrival(oob []byte) int64 {
 	return time.Now().UnixNano()
 }
 
-// arrivals remembers when a browser's packets came, by their sequence number: it stands in the clear, and pion hands
-// the payload over much later.
-type arrivals [256]atomic.Int64
-
-func (a *arrivals) of(seq uint16) int64 { return a[seq%256].Load() }
+// passages remembers when a browser's packets passed its socket, by their sequence number: it stands in the clear. Pion
+// has the payload much earlier on the way out, and much later on the way in.
+type passages struct{ in, out [256]atomic.Int64 }
 
 // stampNet is pion's network with such sockets.
 type stampNet struct {
 	*stdnet.Net
-	arrivals *arrivals
+	passages *passages
 }
 
 // ListenUDP is pion's.
@@ -60,25 +58,30 @@ func (n stampNet) ListenUDP(network string, at *net.UDPAddr) (transport.UDPConn,
 	if err != nil {
 		return nil, err
 	}
-	return &stampConn{UDPConn: conn, arrivals: n.arrivals}, stamped(conn)
+	return &stampConn{UDPConn: conn, passages: n.passages}, stamped(conn)
 }
 
 type stampConn struct {
 	*net.UDPConn
-	arrivals *arrivals
+	passages *passages
 	oob      [oobSize]byte
 }
 
 // ReadFromAddrPort is what pion's ICE reads with; one goroutine does.
 func (c *stampConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	n, m, _, from, err := c.ReadMsgUDPAddrPort(b, c.oob[:])
-	if err == nil && n > 12 && b[0]>>6 == 2 && b[1]&0x7f == 0 {
-		c.arrivals[binary.BigEndian.Uint16(b[2:])%256].Store(arrival(c.oob[:m]))
+	if err == nil && isSound(b[:n]) {
+		c.passages.in[binary.BigEndian.Uint16(b[2:])%256].Store(arrival(c.oob[:m]))
 	}
 	return n, from, err
 }
 
 // WriteToAddrPort goes with it.
 func (c *stampConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	if isSound(b) {
+		c.passages.out[binary.BigEndian.Uint16(b[2:])%256].Store(time.Now().UnixNano())
+	}
 	return c.WriteToUDPAddrPort(b, to)
 }
+
+func isSound(b []byte) bool { return len(b) > 12 && b[0]>>6 == 2 && b[1]&0x7f == 0 }

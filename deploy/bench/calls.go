@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -182,7 +183,7 @@ func (b *bench) floor(ctx context.Context) (*floor, error) {
 }
 
 // browser makes the WebRTC of one browser, whose packets' arrivals are noted.
-func (f *floor) browser(at *arrivals) (*webrtc.PeerConnection, error) {
+func (f *floor) browser(at *passages) (*webrtc.PeerConnection, error) {
 	network, err := stdnet.NewNet()
 	if err != nil {
 		return nil, err
@@ -299,7 +300,7 @@ type clerk struct {
 	accepted time.Time
 	call     int // index; set with the first call frame
 	pc       *webrtc.PeerConnection
-	arrivals arrivals
+	passages passages
 	joined   bool
 }
 
@@ -323,7 +324,7 @@ func (c *clerk) hear(ctx context.Context, n *news) {
 			return
 		}
 		c.call = i.(int)
-		pc, err := c.f.browser(&c.arrivals)
+		pc, err := c.f.browser(&c.passages)
 		if err != nil {
 			c.f.up <- err
 			return
@@ -366,10 +367,12 @@ func (c *clerk) connect(ctx context.Context, pc *webrtc.PeerConnection, callID i
 	packet := &rtp.Packet{Header: rtp.Header{Version: 2}}
 	send := func(payload []byte) {
 		packet.SequenceNumber++
+		binary.BigEndian.PutUint16(payload[seqAt:], packet.SequenceNumber)
 		packet.Timestamp += frameBytes
 		packet.Payload = payload
 		_ = mic.WriteRTP(packet)
 	}
+	f.earsOut[c.call].left.Store(&c.passages.out)
 	speak := sync.OnceFunc(func() {
 		if speaks.send.Swap(&send); !speaks.paced.Swap(true) {
 			f.inside.add(speaks)
@@ -387,7 +390,7 @@ func (c *clerk) connect(ctx context.Context, pc *webrtc.PeerConnection, callID i
 				return
 			}
 			if p.PayloadType == 0 {
-				hears.hear(p.Payload, c.arrivals.of(p.SequenceNumber))
+				hears.hear(p.Payload, c.passages.in[p.SequenceNumber%256].Load())
 			}
 		}
 	})

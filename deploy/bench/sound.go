@@ -14,11 +14,12 @@ import (
 // A packet of ours says in its 160 bytes who sent it and when, so that whoever hears it can tell loss, delay and a
 // wrong connection. The bytes travel through the house as they are: G.711 is passed on, not decoded.
 //
-//	0  mark   4  speaker   8  measurement   12  number   16  ns since 1970   24  silence
+//	0  mark   4  speaker   8  measurement   12  number   16  ns since 1970   24  a browser's sequence number   26  silence
 const (
 	frameBytes = 160
 	frameTime  = 20 * time.Millisecond
 	soundMark  = 0xfeedbe11
+	seqAt      = 24
 )
 
 // measurements is how many there may be in one part.
@@ -42,6 +43,7 @@ func newMouth(name uint32, send func(payload []byte)) *mouth {
 // ear hears one speaker and nobody else.
 type ear struct {
 	expects uint32
+	left    atomic.Pointer[[256]atomic.Int64] // when a browser's packets left, nil: the payload says it
 
 	mu      sync.Mutex
 	phase   uint32
@@ -52,7 +54,7 @@ type ear struct {
 
 // hear takes one payload that arrived at a time.
 func (e *ear) hear(payload []byte, at int64) {
-	if len(payload) < 24 || binary.BigEndian.Uint32(payload) != soundMark {
+	if len(payload) < seqAt+2 || binary.BigEndian.Uint32(payload) != soundMark {
 		return // music, a prompt
 	}
 	e.mu.Lock()
@@ -73,7 +75,11 @@ func (e *ear) hear(payload []byte, at int64) {
 		return
 	}
 	e.heard[n] = true
-	e.delays = append(e.delays, time.Duration(at-int64(binary.BigEndian.Uint64(payload[16:]))))
+	left := int64(binary.BigEndian.Uint64(payload[16:]))
+	if out := e.left.Load(); out != nil {
+		left = out[binary.BigEndian.Uint16(payload[seqAt:])%256].Load()
+	}
+	e.delays = append(e.delays, time.Duration(at-left))
 }
 
 func (e *ear) of(phase uint32) (delays []time.Duration, strange int) {
