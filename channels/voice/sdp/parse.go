@@ -130,6 +130,9 @@ func parseConnection(value string) (string, error) {
 		return "", fmt.Errorf("%w: c-line, \"IN IP4 address\" expected", ErrUnreadable)
 	}
 	addr, _, _ := strings.Cut(f[2], "/")
+	if f[1] == "IP6" { // as in a URI: wrong here, and meant well
+		addr = strings.TrimSuffix(strings.TrimPrefix(addr, "["), "]")
+	}
 	return addr, nil
 }
 
@@ -224,7 +227,7 @@ func (s *stream) packetTime() int {
 }
 
 // FromBody finds the description in a SIP body of that Content-Type, also in a multipart one (RFC 5621); nil when there
-// is none. Its errors wrap ErrUnreadable.
+// is none. Its errors wrap ErrUnreadable, or ErrNoDescription when a multipart body has other parts only.
 func FromBody(contentType string, body []byte) ([]byte, error) {
 	if len(body) == 0 {
 		return nil, nil
@@ -258,5 +261,5 @@ func FromBody(contentType string, body []byte) ([]byte, error) {
 		}
 		return found.Bytes(), nil
 	}
-	return nil, fmt.Errorf("%w: no description among the parts of the body", ErrUnreadable)
+	return nil, ErrNoDescription
 }

@@ -22,6 +22,8 @@ import (
 var (
 	// ErrUnreadable: the description breaks the grammar.
 	ErrUnreadable = errors.New("unreadable SDP")
+	// ErrNoDescription: the body is something else (415).
+	ErrNoDescription = errors.New("no session description in the body")
 	// ErrNotAcceptable: it is readable, and no sound can come of it.
 	ErrNotAcceptable = errors.New("not acceptable")
 )

@@ -94,6 +94,11 @@ func TestAnswer(t *testing.T) {
 			terms(func(t *Terms) { t.RTCP = netip.MustParseAddrPort("192.0.2.7:5001") })},
 		"maxptime": {both, []string{"m=audio 4000 RTP/AVP 0", "a=ptime:40", "a=maxptime:35"},
 			[]string{"m=audio 7000 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=ptime:20", "a=sendrecv"}, terms(func(t *Terms) { t.Ptime = 30 })},
+		"IPv6 in brackets": {both, []string{"m=audio 4000 RTP/AVP 0", "c=IN IP6 [2001:db8::1]"},
+			[]string{"m=audio 7000 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=ptime:20", "a=sendrecv"},
+			terms(func(t *Terms) {
+				t.Remote, t.RTCP = netip.MustParseAddrPort("[2001:db8::1]:4000"), netip.MustParseAddrPort("[2001:db8::1]:4001")
+			})},
 		"IPv6": {both, []string{"m=audio 4000 RTP/AVP 0", "c=IN IP6 2001:db8::1"},
 			[]string{"m=audio 7000 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=ptime:20", "a=sendrecv"},
 			terms(func(t *Terms) {
@@ -297,7 +302,7 @@ func TestFromBody(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(found), "v=0\r\nm=audio") {
 		t.Errorf("%q %v", found, err)
 	}
-	if _, err := FromBody("multipart/mixed;boundary=c", []byte(body)); !errors.Is(err, ErrUnreadable) {
+	if _, err := FromBody("multipart/mixed;boundary=c", []byte(body)); !errors.Is(err, ErrNoDescription) {
 		t.Error("no error for a multipart without a description")
 	}
 	for kind, want := range map[string]string{"": "x", "application/sdp": "x", "application/sdp;=": "x", "text/plain": ""} {

@@ -55,6 +55,9 @@ func described(m interface{ GetHeader(string) sip.Header }, body []byte) (*sdp.S
 
 // refusalOf says what is wrong with a description.
 func refusalOf(err error) *edge.Refusal {
+	if errors.Is(err, sdp.ErrNoDescription) {
+		return edge.Refuse(415, "Unsupported Media Type", sip.NewHeader("Accept", edge.TypeSDP))
+	}
 	if errors.Is(err, sdp.ErrUnreadable) {
 		return edge.Refuse(400, "Unreadable SDP", sip.NewHeader("Warning", `399 patchbay "Unreadable session description"`))
 	}
