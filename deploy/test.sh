@@ -74,7 +74,7 @@ if has go; then
   step "go: format" gofmt_clean
   step "go: vet" go vet ./...
   step "generated code is the spec's" generated
-  step "go: static binary (CGO_ENABLED=0)" env CGO_ENABLED=0 go build -o "$log/server" ./server
+  step "go: a binary without cgo (CGO_ENABLED=0)" env CGO_ENABLED=0 go build -o "$log/server" ./server
   step "go: tests, race detector, shuffled" go_tests
 fi
 if has web; then

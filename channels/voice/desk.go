@@ -150,7 +150,9 @@ func (c *call) do(cmd command) *channels.Error {
 		c.join(cmd.AgentID, cmd.phones)
 		return nil
 	case "release":
-		c.letGo(cmd.Reason)
+		if cmd.AgentID == 0 || cmd.AgentID == c.agentID() { // else the next agent was faster
+			c.letGo(cmd.Reason)
+		}
 		return nil
 	case "end":
 		c.end(completed, orElse(cmd.Reason, "ended by the agent"), true)

@@ -529,7 +529,11 @@ func (v *Voice) Join(ctx context.Context, c *channels.Conversation, agentID int6
 
 // Release gives the caller back to the music: the agent has let go, the conversation is in line again.
 func (v *Voice) Release(ctx context.Context, c *channels.Conversation) error {
-	return v.signal(ctx, c.ID, channels.CallSignal{Type: "release"})
+	sig := channels.CallSignal{Type: "release"}
+	if c.AgentID != nil {
+		sig.AgentID = *c.AgentID
+	}
+	return v.signal(ctx, c.ID, sig)
 }
 
 // End hangs up the conversation's call.

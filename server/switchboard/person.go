@@ -203,12 +203,15 @@ func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID
 	if ch.c.State == channels.Wrapup {
 		return s.intoLine(ctx, ch, false)
 	}
-	if err := s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "A colleague takes over."); err != nil {
-		return err
-	}
+	s.release(ctx, ch)
+	return s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "A colleague takes over.")
+}
+
+// release takes the agent who has the conversation out of its call, after the commit and before anybody is told that it waits:
+// the next agent may accept within a millisecond.
+func (s *Switchboard) release(ctx context.Context, ch *change) {
 	c, out := *ch.c, context.WithoutCancel(ctx)
 	ch.after(func() { s.live(out, &c, "release", func(v Channel) error { return v.Release(out, &c) }) })
-	return nil
 }
 
 // End: the agent ends the conversation. A running call is hung up; wrap-up begins.

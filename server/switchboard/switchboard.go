@@ -34,7 +34,8 @@ type Channel interface {
 	Send(ctx context.Context, tx pgx.Tx, c *channels.Conversation, m *channels.Message) (after func(), err error)
 	// Join tells a live session that an agent has accepted and will connect. After the commit.
 	Join(ctx context.Context, c *channels.Conversation, agentID int64) error
-	// Release tells a live session that its agent has let go: the customer is back in line. After the commit.
+	// Release tells a live session that the agent of c has let go: the customer is back in line. After the commit; it says
+	// nothing about an agent who has taken over since.
 	Release(ctx context.Context, c *channels.Conversation) error
 	// End ends the live part of the conversation (a call is hung up). After the commit.
 	End(ctx context.Context, c *channels.Conversation, reason string) error

@@ -134,12 +134,8 @@ func (s *Switchboard) Transfer(ctx context.Context, agentID, conversationID int6
 				return err
 			}
 		}
-		if err := s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "You are passed on to "+name+". You are first in line."); err != nil {
-			return err
-		}
-		c, out := *ch.c, context.WithoutCancel(ctx)
-		ch.after(func() { s.live(out, &c, "release", func(v Channel) error { return v.Release(out, &c) }) })
-		return nil
+		s.release(ctx, ch)
+		return s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "You are passed on to "+name+". You are first in line.")
 	})
 }
 
