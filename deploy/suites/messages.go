@@ -160,6 +160,14 @@ func (l *line) over(request, answer, code string) {
 	_, _ = l.final(time.Second)
 }
 
+var ids = regexp.MustCompile(`z9hG4bK[^\s;,]|(?im:^(?:Call-ID|i)[ \t]*:[ \t]*)`)
+
+// anew gives a request a branch and a Call-ID that have not been: else it is taken for a retransmission or a merged one. A
+// branch that is only the cookie stays.
+func anew(request []byte) []byte {
+	return ids.ReplaceAll(request, fmt.Appendf(nil, "${0}x%d", serial.Add(1)))
+}
+
 // torture sends the messages of RFC 4475, by UDP and by TCP. After each the server must answer a good request.
 func torture(ctx context.Context, s *server, corpora string) (results []result, err error) {
 	dir := filepath.Join(corpora, "sip", "rfc4475")
@@ -167,7 +175,6 @@ func torture(ctx context.Context, s *server, corpora string) (results []result, 
 	if err != nil {
 		return nil, err
 	}
-	ids := regexp.MustCompile(`z9hG4bK[^\s;,]|(?im:^(?:Call-ID|i)[ \t]*:[ \t]*)`) // a branch that is only the cookie stays
 	for _, transport := range []string{"udp", "tcp"} {
 		for _, row := range strings.Split(strings.TrimSpace(string(table)), "\n")[1:] {
 			f := strings.Split(row, "\t")
@@ -175,7 +182,7 @@ func torture(ctx context.Context, s *server, corpora string) (results []result, 
 			if err != nil {
 				return results, err
 			}
-			text = ids.ReplaceAll(text, fmt.Appendf(nil, "${0}x%d", serial.Add(1))) // else it is a retransmission, or merged
+			text = anew(text)
 			code, alive, err := s.odd(transport, text, strings.Contains(f[4], "DROP"))
 			if err != nil {
 				return results, err
@@ -331,7 +338,10 @@ func (c sendtoCase) request(l *line) string {
 	host, port, _ := net.SplitHostPort(l.conn.LocalAddr().String())
 	fill := strings.NewReplacer("$LOCAL_IP", host, "$LOCAL_PORT", port, "$BRANCH", "z9hG4bK"+id, "$FROM_TAG", ";tag="+id)
 	if c.Message != "" {
-		return fill.Replace(strings.ReplaceAll(c.Message, "\n", "\r\n"))
+		if !strings.Contains(c.Message, "\n\n") { // the data have lost the empty line that ends the headers
+			c.Message += "\n"
+		}
+		return string(anew([]byte(fill.Replace(strings.ReplaceAll(c.Message, "\n", "\r\n")))))
 	}
 	headers, body := strings.TrimSpace(c.Headers), strings.TrimPrefix(c.SDP, "\n")
 	if c.Body != "" {
