@@ -49,9 +49,12 @@ generated() { # generated files are what the spec says
   [ "$before" = "$after" ] || { echo "server/api/openapi.yaml and the generated files differ: run deploy/tools and npm run generate, and commit"; git --no-pager diff --stat; return 1; }
 }
 go_tests() { # each package starts its own Postgres
-  local package name code
-  go test -race -shuffle=on -timeout 20m -json "$@" ./... >"$log/go.json"
+  local package name code rest
+  # The calls are compared by ear with telephones that run beside them: they get the machine for themselves.
+  rest=$(go list ./... | grep -v '/channels/voice$')
+  go test -race -shuffle=on -timeout 20m -json "$@" $rest >"$log/go.json"
   code=$?
+  go test -race -shuffle=on -timeout 20m -json "$@" ./channels/voice >>"$log/go.json" || code=1
   jq -r 'select(.Action == "output" and (.Output | test("^(--- FAIL|FAIL|ok  |panic:)|WARNING: DATA RACE|SKIP"))) | .Output' "$log/go.json" | sed '/^$/d'
   if [ $code != 0 ]; then
     jq -r 'select(.Action == "fail" and .Test) | .Package + " " + .Test' "$log/go.json" | sort -u >"$log/failed"

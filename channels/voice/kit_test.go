@@ -25,7 +25,7 @@ const number = "100"
 // TestMain demands that every goroutine of every test has ended.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "6"); err != nil { // they wait for sound, they do not compute
+	if err := flag.Set("test.parallel", "4"); err != nil { // they wait for sound, they do not compute
 		panic(err)
 	}
 	dbtest.Main(m)
