@@ -259,9 +259,11 @@ func OpenContact(ctx context.Context, tx pgx.Tx, a Address, name string) (*Conta
 	if a.Kind == "" || a.Value == "" {
 		return nil, errors.New("open contact: no address")
 	}
+	// Not "for update": a conversation that is changed twice in one transaction looks at its contact again (its foreign key), and
+	// would wait for us while we wait for the conversation.
 	find := func() (*Contact, error) {
 		return one[Contact](ctx, tx, `select c.id, c.name, c.created_at from contacts c join addresses a on a.contact_id = c.id
-			where a.kind = $1 and a.value = $2 for update of c`, a.Kind, a.Value)
+			where a.kind = $1 and a.value = $2 for no key update of c`, a.Kind, a.Value)
 	}
 	c, err := find()
 	if err != nil {

@@ -2,6 +2,8 @@ package switchboard
 
 import (
 	"encoding/json"
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -186,5 +188,29 @@ func TestTelephoneDialsAndPassesOn(t *testing.T) {
 	f.receive(channels.Inbound{Type: channels.PassOn, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, AgentID: f.ana, Target: to})
 	if state, _, wanted, by := f.conversation(r.ConversationID); state != channels.Waiting || wanted != f.bo || by != f.ana {
 		t.Errorf("state %s, wanted %d, passed by %d", state, wanted, by)
+	}
+}
+
+// TestDialsWhileTheLastCallEnds: both change the same rows at the same moment; neither may be refused for that.
+func TestDialsWhileTheLastCallEnds(t *testing.T) {
+	f := newFlow(t)
+	from := channels.Address{Kind: channels.Phone, Value: "+4930111"}
+	start := func(n int) (channels.Receipt, error) {
+		return f.Receive(t.Context(), channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice, From: from, To: "100", SIPCallID: fmt.Sprint("call-", n)})
+	}
+	last, err := start(0)
+	f.ok(err)
+	for n := range 60 {
+		var both sync.WaitGroup
+		var ended error
+		both.Go(func() {
+			_, ended = f.Receive(t.Context(), channels.Inbound{Type: channels.CallEndedIn, Channel: channels.Voice, From: from, ConversationID: last.ConversationID,
+				CallID: last.CallID, Result: "completed", Reason: "caller hung up"})
+		})
+		next, err := start(n + 1)
+		both.Wait()
+		f.ok(err)
+		f.ok(ended)
+		last = next
 	}
 }

@@ -177,8 +177,12 @@ func (b *Browser) listen(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 			return
 		}
 		switch {
-		case p.PayloadType == media.TypePCMU, p.PayloadType == media.TypePCMA:
+		case p.PayloadType == media.TypePCMU:
 			b.hear(p.Timestamp, p.Payload)
+		case p.PayloadType == media.TypePCMA: // what is heard is kept as µ-law
+			samples := make([]int16, len(p.Payload))
+			media.DecodeALaw(samples, p.Payload)
+			b.hear(p.Timestamp, ULaw(samples))
 		case b.wide != nil && p.PayloadType == b.wide.format.PayloadType:
 			b.wide.hear(p)
 		case len(p.Payload) >= 4 && p.Marker:
