@@ -24,9 +24,7 @@ type call struct {
 	leg   *sipleg.Leg   // of a caller by telephone, and
 	trunk *trunks.Trunk // the trunk it came by
 	way   *wayOut       // of a call that an agent makes
-
-	spentAt time.Time // when the trunk's money of the day is spent: the call ends
-	page    *page     // of a call from the web page
+	page  *page         // of a call from the web page
 
 	direction    string // in or out
 	state        string // "" while it rings at us, then channels.Call...
@@ -51,6 +49,8 @@ type call struct {
 type stopped struct{}
 
 const mailSize = 128
+
+const moneySpent = "the trunk's money for the day is spent"
 
 // How calls end: Call.Result.
 const (
@@ -331,7 +331,12 @@ func (c *call) nextDeadline() time.Time {
 	sooner(c.inputAt)
 	sooner(c.agentAt)
 	sooner(c.thirdAt)
-	sooner(c.spentAt)
+	if c.way != nil {
+		sooner(c.way.until)
+	}
+	if c.to != nil {
+		sooner(c.to.until)
+	}
 	sooner(c.newsAt)
 	if c.fromPage() {
 		sooner(c.page.backBy)
@@ -388,8 +393,11 @@ func (c *call) onTime(now time.Time) {
 		c.newsAt = now.Add(newsEvery)
 		c.news("")
 	}
-	if reached(&c.spentAt) {
-		c.end(failed, "the trunk's money for the day is spent", true)
+	if c.way != nil && reached(&c.way.until) {
+		c.end(failed, moneySpent, true)
+	}
+	if c.to != nil && reached(&c.to.until) { // the number that is consulted goes; the caller stays, unless they have only that
+		c.thirdGone(moneySpent)
 	}
 	if c.fromPage() && reached(&c.page.backBy) {
 		c.onCallerLate()

@@ -72,7 +72,7 @@ func (c *call) onCalled(p *party, e sipleg.Event) {
 		}
 	case sipleg.Answered:
 		p.up, c.answeredAt = true, time.Now()
-		c.spentAt = c.way.taken()
+		c.way.taken()
 		c.bridge()
 	case sipleg.Held:
 		c.onHold(e.Held)
@@ -132,7 +132,8 @@ type wayOut struct {
 	rang    bool           // it has rung there: no other way would do better
 	targets []string       // where it was sent on to (3xx)
 	sentOn  bool
-	over    func() // counts now's call out
+	over    func()    // counts now's call out
+	until   time.Time // when the trunk's money of the day is spent; zero: never
 	upAt    time.Time
 }
 
@@ -226,13 +227,12 @@ func (w *wayOut) sendOn() bool {
 	return false
 }
 
-// taken notes that somebody has answered; the time is when the money of the day is spent, zero: never.
-func (w *wayOut) taken() (until time.Time) {
+// taken notes that somebody has answered.
+func (w *wayOut) taken() {
 	w.upAt = time.Now()
 	if w.now.Longest > 0 {
-		until = w.upAt.Add(w.now.Longest)
+		w.until = w.upAt.Add(w.now.Longest)
 	}
-	return until
 }
 
 // hangUp gives the line back.

@@ -128,8 +128,8 @@ func (c *call) dropWeb(p *party) {
 		return
 	}
 	p.before = p.account()
+	c.unseat(leg.Leg) // it is found by who sits there
 	p.web, p.up, p.comfort = nil, false, none
-	c.unseat(leg.Leg)
 	c.v.running.Add(1)
 	go func() {
 		defer c.v.running.Done()
@@ -145,7 +145,6 @@ func (c *call) vacate(s seat, reason string) *party {
 	if p == nil {
 		return nil
 	}
-	c.who[s] = nil
 	if p.agentID != 0 {
 		c.invited.Delete(p.agentID)
 	}
@@ -157,6 +156,7 @@ func (c *call) vacate(s seat, reason string) *party {
 		c.unseat(p.sip.Media().Leg)
 		p.hangup(reason)
 	}
+	c.who[s] = nil
 	p.hush(reason)
 	return p
 }

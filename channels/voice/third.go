@@ -149,7 +149,7 @@ func (c *call) onThird(p *party, e sipleg.Event) {
 		}
 	case sipleg.Answered:
 		p.up = true
-		c.spentAt = c.to.taken()
+		c.to.taken()
 		c.thirdUp()
 	case sipleg.Held:
 		p.heldUs = e.Held
@@ -242,6 +242,7 @@ func (c *call) passFailed(reason string) {
 	c.handed, c.state = false, channels.CallWaiting
 	c.log.Info("transfer failed", "reason", reason)
 	c.tell(c.about(channels.Inbound{Type: channels.PassFailed, AgentID: c.handing, Reason: reason}))
+	c.handing = 0 // the next agent's transfer is the next agent's
 	c.say(promptNotReached, c.music)
 	c.moved()
 }
