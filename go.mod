@@ -41,7 +41,10 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/pion/sdp/v3 v3.0.19 // indirect
+require (
+	github.com/pion/sdp/v3 v3.0.19 // indirect
+	github.com/pion/transport/v5 v5.0.0 // indirect
+)
 
 require (
 	github.com/andybalholm/brotli v1.2.6 // indirect
@@ -98,7 +101,7 @@ require (
 	github.com/pelletier/go-toml/v2 v2.2.2
 	github.com/philhofer/fwd v1.2.0 // indirect
 	github.com/pion/datachannel v1.6.2 // indirect
-	github.com/pion/dtls/v3 v3.1.8
+	github.com/pion/dtls/v3 v3.1.15
 	github.com/pion/logging v0.2.4
 	github.com/pion/mdns/v2 v2.2.0 // indirect
 	github.com/pion/opus v0.1.0

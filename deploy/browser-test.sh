@@ -1,6 +1,12 @@
 #!/usr/bin/env bash
-# The house with real browsers and phones. PATCHBAY_TEST_SHOTS=dir keeps pictures of every screen.
+# The house with real browsers and phones. PATCHBAY_TEST_SHOTS=dir keeps pictures of every screen. RUN=TestName: one test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -f webui/dist/index.html ] || (cd webui && npm ci --silent --no-audit --no-fund && npm run --silent build)
-PATCHBAY_TEST_BROWSER=1 go test -p 1 -count=1 -v -timeout 15m -run "${RUN:-Browser}" "$@" ./channels/voice/webleg ./server
+how=(-p 1 -count=1 -timeout 15m -run "${RUN:-Browser}" "$@") packages="./channels/voice/webleg ./server"
+export PATCHBAY_TEST_BROWSER=1
+if [ -n "${GOTESTSUM:-}" ]; then # deploy/test.sh: what fails runs once more, and that is said
+  exec "$GOTESTSUM" --format testname --rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test --packages="$packages" -- "${how[@]}"
+fi
+# shellcheck disable=SC2086
+exec go test -v "${how[@]}" $packages

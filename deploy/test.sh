@@ -48,25 +48,26 @@ generated() { # generated files are what the spec says
   after=$(cat server/api/api.gen.go webui/src/shared/api.gen.ts | sha256sum)
   [ "$before" = "$after" ] || { echo "server/api/openapi.yaml and the generated files differ: run deploy/tools and npm run generate, and commit"; git --no-pager diff --stat; return 1; }
 }
+runner=$log/bin/gotestsum
+need_runner() { [ -x "$runner" ] || GOBIN=$log/bin go install gotest.tools/gotestsum@v1.13.0; }
+# A test that fails beside the others runs once more alone, and the end says so: telephones are compared by ear here, and a
+# machine that others use too drops sound. A data race or a panic is never run again.
 go_tests() { # each package starts its own Postgres
-  local package name code rest
+  need_runner || return 1
+  local rest code=0
   # The calls are compared by ear with telephones that run beside them: they get the machine for themselves.
-  rest=$(go list ./... | grep -v '/channels/voice$')
-  go test -race -shuffle=on -timeout 20m -json "$@" $rest >"$log/go.json"
-  code=$?
-  go test -race -shuffle=on -timeout 20m -json "$@" ./channels/voice >>"$log/go.json" || code=1
-  jq -r 'select(.Action == "output" and (.Output | test("^(--- FAIL|FAIL|ok  |panic:)|WARNING: DATA RACE|SKIP"))) | .Output' "$log/go.json" | sed '/^$/d'
-  if [ $code != 0 ]; then
-    jq -r 'select(.Action == "fail" and .Test) | .Package + " " + .Test' "$log/go.json" | sort -u >"$log/failed"
-    while read -r package name; do
-      echo "=== $package $name"
-      jq -r --arg p "$package" --arg t "$name" 'select(.Action == "output" and .Package == $p and .Test == $t) | .Output' "$log/go.json" | tail -n 60
-    done <"$log/failed"
-    jq -r 'select(.Action == "build-output") | .Output' "$log/go.json" | tail -n 40
-  fi
+  rest=$(go list ./... | grep -v '/channels/voice$' | tr '\n' ' ')
+  for packages in "$rest" ./channels/voice; do
+    "$runner" --format pkgname-and-test-fails --hide-summary=skipped --jsonfile-timing-events "$log/go.$((++runs)).json" --packages="$packages" --rerun-fails=1 --rerun-fails-max-failures=6 \
+      --rerun-fails-run-root-test --rerun-fails-abort-on-data-race --rerun-fails-report "$log/again.$runs" -- -race -shuffle=on -timeout 20m || code=1
+  done
+  echo "skipped: $(last skip | sort | uniq | tr '\n' ' ')"
+  sed 's/^/RUN AGAIN: /' "$log"/again.* 2>/dev/null
   return $code
 }
-count() { jq -r --arg a "$1" 'select(.Action == $a and .Test) | .Test' "$log/go.json" 2>/dev/null | wc -l; }
+runs=0
+last() { jq -rn --arg a "$1" '[inputs | select(.Test)] | group_by(.Package + " " + .Test)[] | last | select(.Action == $a) | .Test' "$log"/go.*.json 2>/dev/null; }
+count() { last "$1" | wc -l; }
 
 if has tools; then step "installing what this box lacks" install; fi
 if has web || has browser || has go; then
@@ -87,7 +88,8 @@ if has web; then
 fi
 if has browser; then
   step "browser: the widget on strict pages" bash -c 'cd webui && npm run --silent browser'
-  step "browser: Chromium as visitor and agent, phones on the line" bash deploy/browser-test.sh
+  step "the test runner" need_runner
+  step "browser: Chromium as visitor and agent, phones on the line" env GOTESTSUM="$runner" bash deploy/browser-test.sh
 fi
 if has ollama; then step "the real Ollama" bash deploy/ollama-test.sh; fi
 
