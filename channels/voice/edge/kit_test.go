@@ -52,7 +52,8 @@ type station struct {
 	ua     *sipgo.UserAgent
 	server *sipgo.Server
 	log    *lines
-	heard  atomic.Int64 // requests that reached the stack
+	heard  atomic.Int64  // requests that reached the stack
+	hold   chan struct{} // nil: who asks for "slow" is answered at once, else when it is closed
 }
 
 // lines is a log that tests can read.
@@ -115,6 +116,9 @@ func (s *station) serve(req *sip.Request, tx sip.ServerTransaction) {
 	s.heard.Add(1)
 	if req.Method == sip.ACK {
 		return
+	}
+	if s.hold != nil && req.Recipient.User == "slow" {
+		<-s.hold
 	}
 	r := Validate(req, testRules)
 	src := netip.MustParseAddrPort(req.Source())

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -103,12 +104,15 @@ type conn struct {
 
 	writing chan struct{} // held by who writes
 	queue   chan struct{} // places before it
+
+	owed atomic.Int32  // requests that the stack has and that have no final answer yet
+	paid chan struct{} // wakes settle when owed falls
 }
 
 func (e *Edge) newConn(c net.Conn, transport string, dialled bool) *conn {
 	return &conn{Conn: c, edge: e, transport: transport, local: addrPort(c.LocalAddr()), remote: addrPort(c.RemoteAddr()), dialled: dialled,
 		opened: time.Now(), known: make(chan struct{}), gone: make(chan struct{}),
-		writing: make(chan struct{}, 1), queue: make(chan struct{}, waiters)}
+		writing: make(chan struct{}, 1), queue: make(chan struct{}, waiters), paid: make(chan struct{}, 1)}
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
@@ -128,6 +132,7 @@ func (c *conn) Read(b []byte) (int, error) {
 			ok = c.fill()
 		}
 		if !ok || len(p) > len(b) {
+			c.settle()
 			c.Close()
 			return 0, io.EOF
 		}
@@ -175,7 +180,7 @@ func (c *conn) next() ([]byte, bool) {
 		c.buf = append(c.buf[:0], c.buf[n:]...)
 		c.need, c.begun = 0, time.Now()
 		if v.answer != nil {
-			if _, err := c.Write(v.answer); err != nil {
+			if _, err := c.send(v.answer); err != nil {
 				return nil, false
 			}
 		}
@@ -183,8 +188,47 @@ func (c *conn) next() ([]byte, bool) {
 			return nil, false
 		}
 		if pass != nil {
+			if firstToken(pass) == tokenMethod && !bytes.HasPrefix(pass, []byte("ACK ")) {
+				c.owed.Add(1)
+			}
 			return pass, true
 		}
+	}
+}
+
+// settle leaves a connection that ends open for the answers to what came before its end: the peer may have shut its half
+// only, and rubbish behind a good request must not cost that request its answer (RFC 4475 section 3.1.1.8 on a stream).
+// Who is no longer heard gets none, and nobody gets more than the time for one message.
+func (c *conn) settle() {
+	if c.owed.Load() == 0 || c.edge.gate.standingOf(bare(c.remote.Addr()), time.Now()) == stranger {
+		return
+	}
+	limit := time.NewTimer(c.edge.limits.Write)
+	defer limit.Stop()
+	for c.owed.Load() > 0 {
+		select {
+		case <-c.paid:
+		case <-limit.C:
+			return
+		case <-c.gone:
+			return
+		}
+	}
+}
+
+// pay notes a final answer that is out. A 2xx to INVITE is repeated until its ACK: it may not pay for others twice over.
+func (c *conn) pay(p []byte) {
+	if firstToken(p) != tokenStatus || len(p) < 9 || p[8] < '2' {
+		return
+	}
+	for n := c.owed.Load(); n > 0; n = c.owed.Load() {
+		if c.owed.CompareAndSwap(n, n-1) {
+			break
+		}
+	}
+	select {
+	case c.paid <- struct{}{}:
+	default:
 	}
 }
 
@@ -197,7 +241,7 @@ func (c *conn) keepAlive() bool {
 			if s := c.edge.gate.standingOf(ip, now); s == stranger || !c.edge.gate.paced(ip, s, now) {
 				return false
 			}
-			if _, err := c.Write([]byte("\r\n")); err != nil {
+			if _, err := c.send([]byte("\r\n")); err != nil {
 				return false
 			}
 		}
@@ -222,7 +266,7 @@ func (c *conn) refuse(why error, head int) {
 	g.drops.refused.Add(1)
 	g.tell(true, c.transport, c.local, c.remote, c.buf[:head])
 	if answer := refuseUnread(straighten(c.buf[:head], c.remote, false), c.remote); answer != nil {
-		_, _ = c.Write(answer) // the connection ends in any case
+		_, _ = c.send(answer) // the connection ends in any case
 	}
 }
 
@@ -275,15 +319,24 @@ func (c *conn) fill() bool {
 	}
 	var late net.Error
 	if c.dialled && len(c.buf) == 0 && errors.As(err, &late) && late.Timeout() {
-		_, err = c.Write([]byte("\r\n\r\n")) // our ping keeps the way through a NAT open
+		_, err = c.send([]byte("\r\n\r\n")) // our ping keeps the way through a NAT open
 		return err == nil
 	}
 	return err == nil
 }
 
-// Write sends one message. A peer that does not read is hung up on: neither it nor those who wait behind it may hold
-// more than one deadline.
+// Write sends one message of the stack's.
 func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.send(p)
+	if err == nil {
+		c.pay(p)
+	}
+	return n, err
+}
+
+// send writes one message. A peer that does not read is hung up on: neither it nor those who wait behind it may hold
+// more than one deadline.
+func (c *conn) send(p []byte) (int, error) {
 	select {
 	case c.queue <- struct{}{}:
 		defer func() { <-c.queue }()

@@ -119,6 +119,42 @@ func TestStreamEnds(t *testing.T) {
 	until(t, ctx, "connections given back", func() bool { return s.Counts().Conns == 1 })
 }
 
+// TestAnswersBeforeTheEnd: what ends a stream does not cost the requests before it their answers: rubbish behind them, a
+// message without an end, or the peer's shutting its half.
+func TestAnswersBeforeTheEnd(t *testing.T) {
+	ctx := testCtx(t)
+	for name, end := range map[string]func(*line){
+		"rubbish":   func(l *line) { l.send("C\r\n\r\n") },
+		"no length": func(l *line) { l.send("OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/TCP x;branch=z9hG4bKx\r\n\r\n") },
+		"half shut": func(l *line) {
+			if err := l.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		s := open(t, Config{Policy: Policy{Trusted: []netip.Prefix{home}}})
+		s.hold = make(chan struct{})
+		l := dialTCP(t, "127.0.0.1", s.Addr("tcp"))
+		l.send(request("OPTIONS", "slow", l.LocalAddr(), "TCP") + request("OPTIONS", "slow", l.LocalAddr(), "TCP"))
+		end(l)
+		until(t, ctx, "heard", func() bool {
+			c := s.Counts()
+			return s.heard.Load() == 2 && (c.Garbage+c.Refused > 0 || name == "half shut")
+		})
+		close(s.hold)
+		got := 0
+		for a := l.answer(ctx); a != ""; a = l.answer(ctx) {
+			if strings.HasPrefix(a, "SIP/2.0 200 ") {
+				got++
+			}
+		}
+		if got != 2 {
+			t.Errorf("%s: %d of 2 requests were answered", name, got)
+		}
+		until(t, ctx, "connection given back", func() bool { return s.Counts().Conns == 0 })
+	}
+}
+
 // TestOtherProtocols: who plainly speaks something else is not given a message's time.
 func TestOtherProtocols(t *testing.T) {
 	ctx := testCtx(t)
