@@ -8,6 +8,7 @@
 //	                                                     router.go    Run: what ran out, then who gets what
 //	                                                     offer.go     accept, decline, withdraw
 //	                                                     promise.go   opened by a wish, kept by a person's first word
+//	                                                     expect.go    place in line and expected wait
 //
 // Locks are always taken in the order conversation, offer, agent, so that no two transactions wait for each other.
 package agents

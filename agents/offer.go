@@ -59,6 +59,9 @@ func Accept(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64) 
 	if conversationID, err = end(ctx, tx, offerID, agentID, Accepted); err != nil {
 		return 0, nil, err
 	}
+	if err := waitEnds(ctx, tx, conversationID); err != nil {
+		return 0, nil, err
+	}
 	return conversationID, ended(b, channels.OfferNews{OfferID: offerID, ConversationID: conversationID, AgentID: agentID, Outcome: Accepted}), Idle(ctx, tx, agentID)
 }
 
@@ -96,6 +99,9 @@ func TakenByHand(ctx context.Context, tx pgx.Tx, conversationID, agentID int64) 
 		values ($1, $2, clock_timestamp(), 'Taken by hand', 'accepted', clock_timestamp())`, conversationID, agentID)
 	if err != nil {
 		return fmt.Errorf("note taking: %w", err)
+	}
+	if err := waitEnds(ctx, tx, conversationID); err != nil {
+		return err
 	}
 	return Idle(ctx, tx, agentID)
 }

@@ -18,18 +18,20 @@ type deskRow struct {
 	IdleSince time.Time `db:"idle_since"`
 }
 
-// atTheDesk reads who is present, all of them or one. Free means: no open offer, no live call, own or a colleague's, not in the wrap-up of a
-// call, and fewer conversations in hand than the agent's capacity.
-func atTheDesk(ctx context.Context, q channels.Querier, only *int64) ([]candidate, error) {
-	rows, err := all[deskRow](ctx, q, "who is at the desk", `select a.id, a.idle_since,
-			array(select queue_id from agent_queues aq where aq.agent_id = a.id) as queues,
-			not exists (select from offers o where o.agent_id = a.id and o.outcome is null)
+// freeSQL tells in SQL whether an agents row a can be asked: no open offer, no live call, own or a colleague's, not in the
+// wrap-up of a call, and fewer conversations in hand than the agent's capacity.
+const freeSQL = `(not exists (select from offers o where o.agent_id = a.id and o.outcome is null)
 			and not exists (select from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup')
 				and (c.state = 'wrapup' and c.channel = 'voice'
 					or exists (select from calls l where l.conversation_id = c.id and l.state <> 'ended')))
 			and not exists (select from call_parties p join calls l on l.id = p.call_id where p.agent_id = a.id and l.state <> 'ended')
-			and (select count(*) from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup')) < a.capacity
-			as free
+			and (select count(*) from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup')) < a.capacity)`
+
+// atTheDesk reads who is present, all of them or one.
+func atTheDesk(ctx context.Context, q channels.Querier, only *int64) ([]candidate, error) {
+	rows, err := all[deskRow](ctx, q, "who is at the desk", `select a.id, a.idle_since,
+			array(select queue_id from agent_queues aq where aq.agent_id = a.id) as queues,
+			`+freeSQL+` as free
 		from agents a where a.presence = 'available' and `+atDesk+` and ($1::bigint is null or a.id = $1)`, only)
 	desk := make([]candidate, len(rows))
 	for i, row := range rows {

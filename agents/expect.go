@@ -1,0 +1,150 @@
+package agents
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"patchbay/channels"
+)
+
+// The expected wait: a range in which half of all waits like this one end, and no number where none would be honest.
+//
+// A queue with a line gives its conversations to agents one after the other. The gaps between these moments, as long as
+// somebody was in line all the time, are what we know of its pace; each is scaled from the people who were at the desk
+// then to those who are there now. Where no line has been lately, the pace comes from how long a conversation takes.
+// The wait for place n is the sum of n gaps; its range is the middle half (p25 to p75) of a gamma distribution with that
+// sum's mean and variance. What was said and what came true is stored in waits and published by server/report.
+
+const (
+	gapsUsed    = 50
+	gapsNeeded  = 3
+	historyFor  = 7 * 24 * time.Hour
+	paceFor     = 2 * time.Hour // older gaps say nothing about now
+	handledUsed = 50
+)
+
+// Expect says where a waiting conversation stands in its queue's line (1: next) and when a person will take it: in
+// half of all cases between low and high from now. ok is false when nothing honest can be said: nobody is at the desk,
+// there is no history, the conversation does not wait (then the place is 0), or the database does not answer.
+func Expect(ctx context.Context, q channels.Querier, conversationID int64) (place int, low, high time.Duration, ok bool) {
+	at, err := one[struct {
+		QueueID int64
+		Place   int
+	}](ctx, q, "place in line", `select c.queue_id, 1 + case when c.state = 'offered' then 0 else (select count(*) from conversations o
+			where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
+			and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as place
+		from conversations c where c.id = $1 and c.state in ('waiting', 'offered')`, conversationID)
+	if err != nil || at == nil {
+		return 0, 0, 0, false
+	}
+	f, err := readForecast(ctx, q, at.QueueID)
+	if err != nil {
+		return at.Place, 0, 0, false
+	}
+	low, high, ok = f.wait(at.Place)
+	return at.Place, low, high, ok
+}
+
+// forecast is what is known of a queue's pace.
+type forecast struct {
+	People    int             // of the queue's agents at the desk
+	Free      int             // of these could take a conversation now
+	Gaps      []time.Duration // between two conversations taken while others waited, scaled to People
+	Handled   []time.Duration // how long conversations took lately
+	OfferTime time.Duration   // an agent may let it ring for so long
+}
+
+// wait is the middle half of the waits from place in line.
+func (f forecast) wait(place int) (low, high time.Duration, ok bool) {
+	switch {
+	case f.People == 0 || place < 1:
+		return 0, 0, false
+	case place <= f.Free:
+		return 0, f.OfferTime, true
+	}
+	ahead := float64(place - f.Free)
+	var mean, spread float64 // of one gap, in seconds
+	switch {
+	case len(f.Gaps) >= gapsNeeded:
+		mean, spread = meanAndSpread(f.Gaps)
+	case len(f.Handled) >= gapsNeeded:
+		mean, _ = meanAndSpread(f.Handled)
+		mean /= float64(f.People)
+		spread = mean // people end their conversations independently of each other
+	default:
+		return 0, 0, false
+	}
+	if mean <= 0 {
+		return 0, f.OfferTime, true
+	}
+	spread = max(spread, mean/2) // a few even gaps are no proof of an even pace
+	shape := ahead * mean * mean / (spread * spread)
+	low, high = gamma(ahead*mean, shape, -quartile), gamma(ahead*mean, shape, quartile)
+	return low, max(high, low+time.Second), true
+}
+
+// quartile: of a normal distribution half lies within this many standard deviations.
+const quartile = 0.6745
+
+// gamma is the quantile of a gamma distribution at z standard deviations, by Wilson and Hilferty (1931).
+func gamma(mean, shape, z float64) time.Duration {
+	root := 1 - 1/(9*shape) + z/math.Sqrt(9*shape)
+	return time.Duration(mean * root * root * root * float64(time.Second)).Round(time.Second)
+}
+
+func meanAndSpread(list []time.Duration) (mean, spread float64) {
+	for _, d := range list {
+		mean += d.Seconds()
+	}
+	mean /= float64(len(list))
+	for _, d := range list {
+		spread += (d.Seconds() - mean) * (d.Seconds() - mean)
+	}
+	return mean, math.Sqrt(spread / float64(len(list)))
+}
+
+func readForecast(ctx context.Context, q channels.Querier, queueID int64) (forecast, error) {
+	row, err := one[struct {
+		People, Free, OfferSeconds int
+		Gaps, Handled              []float64
+	}](ctx, q, "forecast", `with desk as (
+			select a.id, `+freeSQL+` as free from agents a join agent_queues aq on aq.agent_id = a.id
+			where aq.queue_id = $1 and a.presence = 'available' and `+atDesk+`),
+		people as (select count(*)::int as n, (count(*) filter (where free))::int as free from desk),
+		taken as (select since, ended_at, people, lag(ended_at) over (order by ended_at) as before from waits
+			where queue_id = $1 and outcome = 'agent' and ended_at > clock_timestamp() - $2::interval order by ended_at desc limit $3)
+		select people.n as people, people.free, (select offer_seconds from queues where id = $1) as offer_seconds,
+			array(select extract(epoch from ended_at - before)::float8 * coalesce(taken.people, people.n) / greatest(people.n, 1)
+				from taken where since < before) as gaps,
+			array(select extract(epoch from done_at - ended_at)::float8 from waits
+				where queue_id = $1 and outcome = 'agent' and done_at is not null and ended_at > clock_timestamp() - $4::interval
+				order by ended_at desc limit $5) as handled
+		from people`, queueID, paceFor, gapsUsed, historyFor, handledUsed)
+	if err != nil || row == nil {
+		return forecast{}, err
+	}
+	return forecast{People: row.People, Free: row.Free, Gaps: durations(row.Gaps), Handled: durations(row.Handled),
+		OfferTime: time.Duration(row.OfferSeconds) * time.Second}, nil
+}
+
+func durations(seconds []float64) []time.Duration {
+	list := make([]time.Duration, len(seconds))
+	for i, s := range seconds {
+		list[i] = time.Duration(s * float64(time.Second))
+	}
+	return list
+}
+
+// waitEnds notes that a person has taken the conversation that waits: part of its wait's record.
+func waitEnds(ctx context.Context, tx channels.Querier, conversationID int64) error {
+	rows, err := tx.Query(ctx, `insert into waits (conversation_id, since, queue_id, channel, ended_at, outcome)
+		select id, waiting_since, queue_id, channel, clock_timestamp(), 'agent' from conversations where id = $1 and waiting_since is not null
+		on conflict (conversation_id, since) do update set queue_id = excluded.queue_id, ended_at = excluded.ended_at, outcome = 'agent'`, conversationID)
+	if err != nil {
+		return fmt.Errorf("end of wait: %w", err)
+	}
+	rows.Close()
+	return rows.Err()
+}
