@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"patchbay/channels"
+	"patchbay/llm/human"
 	"patchbay/llm/llmtest"
 	"patchbay/server/db/dbtest"
 )
@@ -358,11 +359,11 @@ func TestQuoteMode(t *testing.T) {
 		"Who won the football match yesterday?", "Can you write me a poem about my cat?", "What is the capital of Peru?", "asdf qwer", "???",
 		"Do you rent out kayaks in winter?", "Is my neighbour's dog allowed in the cinema?",
 	} {
-		if got := h.ask(t.Context(), question); !got.Unknown || !Offered(got.Text) || len(got.Sources) > 0 {
+		if got := h.ask(t.Context(), question); !got.Unknown || !human.Offered(got.Text) || len(got.Sources) > 0 {
 			t.Errorf("%s: %+v %v", question, got.Answer, got.err)
 		}
 	}
-	if got := h.ask(t.Context(), "Wo ist denn bitte die Garage?"); !strings.Contains(got.Text, "weiß ich nicht") || !Offered(got.Text) {
+	if got := h.ask(t.Context(), "Wo ist denn bitte die Garage?"); !strings.Contains(got.Text, "weiß ich nicht") || !human.Offered(got.Text) {
 		t.Errorf("German: %+v", got.Answer)
 	}
 	for _, what := range []string{"Hello!", "are you a human?", "Thanks!"} {
@@ -380,7 +381,7 @@ func TestQuoteMode(t *testing.T) {
 
 func TestOfferInEveryLanguage(t *testing.T) {
 	for key, text := range ownWords() {
-		if strings.HasSuffix(key, ".unknown") && !Offered(text) {
+		if strings.HasSuffix(key, ".unknown") && !human.Offered(text) {
 			t.Errorf("%s is no offer: %s", key, text)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"patchbay/channels"
+	"patchbay/llm/human"
 )
 
 const summaryRunes = 300
@@ -61,9 +62,9 @@ func emptyWords(text string) bool {
 	if len(all) == 0 {
 		return true
 	}
-	if _, ok := heard()[strings.Join(all, " ")]; ok || answers(grammars(), all, yes) || answers(grammars(), all, no) {
+	if _, ok := heard()[strings.Join(all, " ")]; ok || human.Refused(text) || human.Agreed(text) {
 		return true
 	}
-	w := Human(text, Context{})
+	w := human.Read(text, human.Context{})
 	return len(all) <= 8 && w.Yes && w.Rule != "safety" && !strings.Contains(text, ".")
 }

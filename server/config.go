@@ -203,16 +203,28 @@ var configPlaces = []string{"patchbay.toml", "/etc/patchbay/patchbay.toml"}
 type commandLine struct {
 	Config string `help:"Settings file. Default: patchbay.toml here, or /etc/patchbay/patchbay.toml." placeholder:"FILE"`
 
-	Serve        struct{} `cmd:"" default:"withargs" help:"Run the server (the default)."`
-	Version      struct{} `cmd:"" help:"Print the version."`
-	Show         struct{} `cmd:"" name:"config" help:"Print the settings in force, without secrets."`
-	Sample       struct{} `cmd:"" help:"Print a settings file with all defaults."`
-	kong.Plugins          // one flag for each setting
+	Serve   struct{} `cmd:"" default:"withargs" help:"Run the server (the default)."`
+	Version struct{} `cmd:"" help:"Print the version."`
+	Show    struct{} `cmd:"" name:"config" help:"Print the settings in force, without secrets."`
+	Sample  struct{} `cmd:"" help:"Print a settings file with all defaults."`
+	Explain struct {
+		Human struct {
+			File string `arg:"" optional:"" help:"The lines; without it, or with -, standard input."`
+		} `cmd:"" help:"Say for each line whether it asks for a person. A line is language<TAB>channel<TAB>text, or JSON {lang,channel,dialog:[{author,text}],text}; the answer 1 or 0<TAB>rule<TAB>why."`
+	} `cmd:"" help:"Say why the server would decide so."`
+	kong.Plugins // one flag for each setting
 }
 
-// loadConfig reads flags, environment and file. command is serve, version, config, sample, or help when the help was
-// printed. The error is a *configError that lists every mistake, or kong's about the command line.
-func loadConfig(args, environ []string) (command string, cfg Config, err error) {
+// order is what the command line asks for: serve, version, config, sample, "explain human", or help when the help was
+// printed.
+type order struct {
+	name string
+	file string // explain human: what to read; "" or -: standard input
+}
+
+// loadConfig reads flags, environment and file. The error is a *configError that lists every mistake, or kong's about
+// the command line.
+func loadConfig(args, environ []string) (o order, cfg Config, err error) {
 	cfg = defaultConfig()
 	all := settingsOf(&cfg)
 	flags := newFlags(all)
@@ -222,18 +234,18 @@ func loadConfig(args, environ []string) (command string, cfg Config, err error) 
 		kong.Description("Phone, chat and e-mail, answered first by a language model, taken over by people."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
-		return "", cfg, fmt.Errorf("command line: %w", err)
+		return o, cfg, fmt.Errorf("command line: %w", err)
 	}
 	line, err := parser.Parse(args)
 	switch {
 	case helped:
-		return "help", cfg, nil
+		return order{name: "help"}, cfg, nil
 	case err != nil:
-		return "", cfg, err
+		return o, cfg, err
 	}
-	command = line.Command()
-	if command == "version" || command == "sample" {
-		return command, cfg, nil
+	o = order{name: strings.TrimSuffix(line.Command(), " <file>"), file: cli.Explain.Human.File}
+	if o.name == "version" || o.name == "sample" || o.name == "explain human" {
+		return o, cfg, nil
 	}
 
 	l := loader{all: all, given: map[string]given{}, env: envMap(environ)}
@@ -247,9 +259,9 @@ func loadConfig(args, environ []string) (command string, cfg Config, err error) 
 		l.together(&cfg)
 	}
 	if len(l.mistakes) > 0 {
-		return command, cfg, &configError{l.mistakes}
+		return o, cfg, &configError{l.mistakes}
 	}
-	return command, cfg, cfg.complete(l.env)
+	return o, cfg, cfg.complete(l.env)
 }
 
 // complete fills what depends on the machine.

@@ -78,7 +78,7 @@ listen = "off"
 	env := environment(t, "PATCHBAY_CONFIG="+name, "PATCHBAY_HTTP_LISTEN=127.0.0.1:1002", "PATCHBAY_OLLAMA_TOTAL_SECONDS=40",
 		"PATCHBAY_SIP_TRUNKS=192.0.2.1, 198.51.100.0/24", "DATABASE_URL=postgres://wellknown/x", "PATCHBAY_DATABASE_URL=postgres://ours/x",
 		"OLLAMA_HOST=0.0.0.0", "NATS_URL=", "PATCHBAY_TEST_ANYTHING=1")
-	command, cfg, err := loadConfig([]string{"serve", "--http.listen=127.0.0.1:1003", "--no-demo", "--http.allowed-origins=https://a.example,https://b.example"}, env)
+	order, cfg, err := loadConfig([]string{"serve", "--http.listen=127.0.0.1:1003", "--no-demo", "--http.allowed-origins=https://a.example,https://b.example"}, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,8 +97,8 @@ listen = "off"
 	want.SIP.Listen = ""
 	want.SIP.Trunks = []string{"192.0.2.1", "198.51.100.0/24"}
 	want.Mail.Name = want.Company.Name
-	if diff := cmp.Diff(want, cfg); diff != "" || command != "serve" {
-		t.Errorf("%s: %s", command, diff)
+	if diff := cmp.Diff(want, cfg); diff != "" || order.name != "serve" {
+		t.Errorf("%s: %s", order.name, diff)
 	}
 }
 
@@ -276,7 +276,7 @@ func TestCommand(t *testing.T) {
 		{"dance", 2, "dance"},
 	} {
 		var out strings.Builder
-		if code := command(t.Context(), strings.Fields(c.args), env, &out, &out); code != c.code || !strings.Contains(out.String(), c.says) {
+		if code := command(t.Context(), strings.Fields(c.args), env, strings.NewReader(""), &out, &out); code != c.code || !strings.Contains(out.String(), c.says) {
 			t.Errorf("%s: code %d, %s", c.args, code, out.String())
 		}
 	}

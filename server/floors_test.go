@@ -18,6 +18,7 @@ var floors = map[string]int{
 	"server/switchboard": 20, // the flow
 	"server/report":      10,
 	"llm":                10,
+	"llm/human":          5,
 	"agents":             10,
 	"channels/voice":     10,
 	"channels/email":     10,

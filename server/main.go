@@ -15,25 +15,31 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := command(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	code := command(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// command does what the command line says and returns the exit code: 2 for wrong settings, 1 for a failure.
-func command(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	name, cfg, err := loadConfig(args, environ)
+// command does what the command line says and returns the exit code: 2 for wrong settings, 1 for a failure or for input
+// of which some was bad.
+func command(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	order, cfg, err := loadConfig(args, environ)
 	if err != nil {
 		fmt.Fprintln(stderr, "patchbay:", err)
 		return 2
 	}
-	switch name {
+	switch order.name {
 	case "version":
 		fmt.Fprintln(stdout, "patchbay", version())
 	case "config":
 		fmt.Fprint(stdout, writeConfig(cfg, false))
 	case "sample":
 		fmt.Fprint(stdout, writeConfig(cfg, true))
+	case "explain human":
+		if err := explainHuman(ctx, order.file, stdin, stdout, stderr); err != nil {
+			fmt.Fprintln(stderr, "patchbay:", err)
+			return 1
+		}
 	case "serve":
 		say := func(format string, args ...any) { fmt.Fprintf(stdout, format+"\n", args...) }
 		if err := run(ctx, cfg, newLog(cfg.Log, stderr), say); err != nil {

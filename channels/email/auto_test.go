@@ -288,7 +288,7 @@ func FuzzVisible(f *testing.F) {
 	f.Add("reply\n\nOn 3 May 2024 at 10:00, Bob <b@x.org> wrote:\n> quote\n-- \nsig")
 	f.Add("From: a@b.c\nSent: 3 May 2024 10:00\nTo: x\nSubject: y\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Count(visible(text), "") > strings.Count(text, "")+1 {
+		if strings.Count(Visible(text), "") > strings.Count(text, "")+1 {
 			t.Error("more than there was")
 		}
 	})

@@ -76,7 +76,7 @@ func parse(raw []byte) (l letter) {
 		own = htmlText(env.HTML)
 	}
 	own = clip(clean(own), readText)
-	l.Visible = clip(visible(own), shownBody)
+	l.Visible = clip(Visible(own), shownBody)
 	l.Whole = clip(strings.TrimSpace(own), shownFull)
 	if files := attachedFiles(env); files != "" {
 		l.Whole = strings.TrimSpace(l.Whole + "\n\n" + files)
@@ -117,7 +117,7 @@ func (l *letter) showRaw(raw []byte) {
 	if _, body, found := strings.Cut(strings.ReplaceAll(text, "\r\n", "\n"), "\n\n"); found {
 		text = body
 	}
-	l.Visible = clip(visible(text), shownBody)
+	l.Visible = clip(Visible(text), shownBody)
 	if l.Visible == "" {
 		l.Visible = strings.TrimSpace(l.Whole)
 	}

@@ -11,8 +11,8 @@ import (
 // (an address, a time of day, a second header line), and where there is doubt the text is shown. Quotes that stay
 // visible keep their ">" so that a reader of wishes can pass them over.
 
-// visible returns the customer's own words in text: without quoted mails, forwarded mails and signatures.
-func visible(text string) string {
+// Visible returns the customer's own words in text: without quoted mails, forwarded mails and signatures.
+func Visible(text string) string {
 	lines := splitLines(text)
 	lines, cut := cutQuotedMail(lines)
 	lines = trimTail(lines, !cut)

@@ -50,11 +50,11 @@ func replyCases(t *testing.T, dir string) []replyCase {
 func replyText(c replyCase) string {
 	switch c.Format {
 	case "html":
-		return visible(htmlText(c.Input))
+		return Visible(htmlText(c.Input))
 	case "mail":
 		return parse([]byte(c.Input)).Visible
 	default:
-		return visible(c.Input)
+		return Visible(c.Input)
 	}
 }
 
@@ -118,12 +118,12 @@ func TestVisibleReplyInDoubtShows(t *testing.T) {
 		"Subject: my order\nFrom: the shop in Berlin\nI never got it.",
 		"Original message was lost.\nForwarded message: none.",
 	} {
-		if got := visible(text); squeeze(got) != squeeze(text) {
+		if got := Visible(text); squeeze(got) != squeeze(text) {
 			t.Errorf("cut:\n%q\n%q", text, got)
 		}
 	}
 	// answers between and below the quotes stay
-	got := visible("Hi\n\nOn 3 May 2024 at 10:00, Bob <b@x.org> wrote:\n> Red or blue?\n\nBlue.\n\n> When?\n\nI want a person.")
+	got := Visible("Hi\n\nOn 3 May 2024 at 10:00, Bob <b@x.org> wrote:\n> Red or blue?\n\nBlue.\n\n> When?\n\nI want a person.")
 	for _, words := range []string{"Hi", "Blue.", "I want a person.", "> Red or blue?"} {
 		if !strings.Contains(got, words) {
 			t.Errorf("%q is missing in %q", words, got)
@@ -191,7 +191,7 @@ func TestVisibleReplyIsLinear(t *testing.T) {
 	} {
 		cost := func(n int) time.Duration {
 			input, begin := text(n), processorTime(t)
-			visible(input)
+			Visible(input)
 			return processorTime(t) - begin
 		}
 		cost(500)

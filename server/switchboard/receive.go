@@ -10,6 +10,7 @@ import (
 	"patchbay/agents"
 	"patchbay/channels"
 	"patchbay/llm"
+	"patchbay/llm/human"
 )
 
 // returnWithin: a caller or chatter who comes back this soon after the end comes back to the same conversation.
@@ -223,9 +224,9 @@ func (s *Switchboard) askOnce(ctx context.Context, ch *change) error {
 	return ch.exec(ctx, "answered", `update conversations set answered_seq = customer_seq where id = $1`, ch.c.ID)
 }
 
-// readWish asks llm.Human, which is plain code. What only answers our own offer of a person ("yes please") is read
+// readWish asks human.Read, which is plain code. What only answers our own offer of a person ("yes please") is read
 // together with that offer.
-func (s *Switchboard) readWish(ctx context.Context, ch *change, in channels.Inbound) (wish llm.Wish, declined bool, err error) {
+func (s *Switchboard) readWish(ctx context.Context, ch *change, in channels.Inbound) (wish human.Wish, declined bool, err error) {
 	if in.Automatic {
 		return wish, false, nil
 	}
@@ -237,14 +238,14 @@ func (s *Switchboard) readWish(ctx context.Context, ch *change, in channels.Inbo
 		}
 		for _, m := range rows {
 			if m.Kind == channels.Text {
-				offered = m.Author == channels.ByAI && (m.Data.Reason == reasonOffered || llm.Offered(m.Body))
+				offered = m.Author == channels.ByAI && (m.Data.Reason == reasonOffered || human.Offered(m.Body))
 			}
 		}
 	}
 	words := ownWords(in)
-	wish = llm.Human(words, llm.Context{Offered: offered, Channel: in.Channel})
+	wish = human.Read(words, human.Context{Offered: offered, Channel: in.Channel})
 	wish.Unsure = wish.Unsure && !offered // it asks once
-	return wish, llm.Declined(words), nil
+	return wish, human.Declined(words), nil
 }
 
 // ownWords leaves out what a mail quotes: who answers between the lines keeps them visible, but an old "I want a human"

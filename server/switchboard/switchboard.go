@@ -6,7 +6,7 @@
 //
 // Every verb is one transaction: the message, the change of state and the promise are committed together, and only
 // then the news goes out over the bus. A verb that finds the conversation in another state than it needs changes
-// nothing and says so. The way to a person never waits for the model: llm.Human is plain code inside Receive, and the
+// nothing and says so. The way to a person never waits for the model: human.Read is plain code inside Receive, and the
 // transaction that stores the wish opens the promise.
 //
 // Goroutines: one loop for each conversation that the responder is answering (loop.go), and Run's sweep (recover.go).

@@ -1,4 +1,6 @@
-package llm
+// Package human says by code alone whether a customer wants a person. It is asked before the model sees any turn, and
+// works without it.
+package human
 
 import (
 	"slices"
@@ -24,13 +26,13 @@ type Context struct {
 // readRunes bounds what is looked at: a wish stands at the start or at the end of a long text.
 const readRunes = 6000
 
-// Human decides by code alone whether the customer wants a person: same input, same output, microseconds, no call to
+// Read decides by code alone whether the customer wants a person: same input, same output, microseconds, no call to
 // the model (promise P1). text must be what this customer wrote now: no quotes, no footers, no words of ours (P3).
 //
 // A list of key words would not do: the words occur without the wish ("my insurance agent told me") and the wish
 // without the words. Each clause is read as a row of symbols (wanting, reaching, person, negation ...), and a wish is
 // a path from a verb of wanting or reaching to a person over words that may stand between.
-func Human(text string, ctx Context) Wish {
+func Read(text string, ctx Context) Wish {
 	text = bounded(text, readRunes)
 	all := tokens(text)
 	if len(all) == 0 {
@@ -78,6 +80,29 @@ func byClauses(langs []*grammar, text string) Wish {
 	return unsure
 }
 
+// Said is one message of the dialogue so far.
+type Said struct {
+	Author string `json:"author"` // contact, customer, user, visitor or caller: the customer; all others are ours
+	Text   string `json:"text"`
+}
+
+func (s Said) ours() bool {
+	switch strings.ToLower(s.Author) {
+	case "contact", "customer", "user", "visitor", "caller", "client":
+		return false
+	}
+	return true
+}
+
+// Heard is the Context that a dialogue makes: whether the last words of ours offered a person.
+func Heard(dialog []Said, kind channels.Kind) Context {
+	ctx := Context{Channel: kind}
+	for _, m := range dialog {
+		ctx.Offered = m.ours() && Offered(m.Text)
+	}
+	return ctx
+}
+
 // Declined says whether the customer takes a wish back in clear words ("I no longer need a person, go on"). Silence, a
 // new topic or thanks are no decline (promise P2).
 func Declined(text string) bool {
@@ -97,6 +122,12 @@ func Declined(text string) bool {
 func Refused(text string) bool {
 	all := tokens(bounded(text, readRunes))
 	return len(all) > 0 && answers(grammars(), all, no)
+}
+
+// Agreed says whether text is a plain "yes".
+func Agreed(text string) bool {
+	all := tokens(bounded(text, readRunes))
+	return len(all) > 0 && answers(grammars(), all, yes)
 }
 
 // Offered says whether text, a message of ours, offers a person, so that a bare "yes" to it is a wish.

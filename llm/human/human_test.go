@@ -1,4 +1,4 @@
-package llm
+package human
 
 import (
 	"os"
@@ -21,7 +21,7 @@ func table(t *testing.T, name string) (wishes, recalled, none, alarms int) {
 			continue
 		}
 		text := line[2:]
-		w := Human(text, Context{})
+		w := Read(text, Context{})
 		switch line[0] {
 		case '+':
 			wishes++
@@ -87,10 +87,10 @@ func TestHumanAfterAnOffer(t *testing.T) {
 		"no": false, "no thanks": false, "nein danke": false, "non merci": false, "nee": false, "nie": false,
 		"how much is it?": false, "what about the boots": false,
 	} {
-		if got := Human(text, Context{Offered: true}).Yes; got != wish {
+		if got := Read(text, Context{Offered: true}).Yes; got != wish {
 			t.Errorf("after an offer %q: wish %v", text, got)
 		}
-		if wish && Human(text, Context{}).Yes {
+		if wish && Read(text, Context{}).Yes {
 			t.Errorf("without an offer %q is a wish", text)
 		}
 	}
@@ -116,7 +116,7 @@ func TestDeclined(t *testing.T) {
 			t.Errorf("Declined(%q) = %v", text, got)
 		}
 	}
-	if !Human("don't transfer me again, get me a person!", Context{}).Yes {
+	if !Read("don't transfer me again, get me a person!", Context{}).Yes {
 		t.Error("the wish beside the refusal was lost")
 	}
 }
@@ -126,14 +126,14 @@ func TestHumanIsFast(t *testing.T) {
 	texts := []string{strings.Repeat("I want to not talk to the ", 40000), strings.Repeat("a", 1<<20), strings.Repeat("ä'", 1<<18), strings.Repeat("want ", 1<<16)}
 	for _, text := range texts {
 		start := time.Now()
-		Human(text, Context{})
+		Read(text, Context{})
 		if d := time.Since(start); d > 100*time.Millisecond {
 			t.Errorf("%d bytes took %v", len(text), d)
 		}
 	}
 	start := time.Now()
 	for range 100 {
-		Human("The zipper broke on day two, can I talk to somebody in repairs? My order is NL-20418.", Context{})
+		Read("The zipper broke on day two, can I talk to somebody in repairs? My order is NL-20418.", Context{})
 	}
 	if d := time.Since(start) / 100; d > 5*time.Millisecond {
 		t.Errorf("a usual message takes %v", d)
@@ -143,7 +143,7 @@ func TestHumanIsFast(t *testing.T) {
 func BenchmarkHuman(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		Human("The zipper broke on day two, can I talk to somebody in repairs? My order is NL-20418.", Context{})
+		Read("The zipper broke on day two, can I talk to somebody in repairs? My order is NL-20418.", Context{})
 	}
 }
 
@@ -152,8 +152,8 @@ func FuzzHuman(f *testing.F) {
 		f.Add(s, true)
 	}
 	f.Fuzz(func(t *testing.T, text string, offered bool) {
-		w := Human(text, Context{Offered: offered})
-		if again := Human(text, Context{Offered: offered}); again != w {
+		w := Read(text, Context{Offered: offered})
+		if again := Read(text, Context{Offered: offered}); again != w {
 			t.Fatalf("not the same twice: %+v %+v", w, again)
 		}
 		Declined(text)

@@ -1,4 +1,4 @@
-package llm
+package human
 
 import (
 	"embed"
@@ -10,10 +10,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-//go:embed human/*.txt
+//go:embed words/*.txt
 var humanFiles embed.FS
 
-// class is a set of roles that a phrase may play; human/README.txt explains each.
+// class is a set of roles that a phrase may play; words/README.txt explains each.
 type class uint32
 
 const (
@@ -73,7 +73,7 @@ func (s symbol) is(c class) bool { return s.class&c != 0 }
 // grammars are compiled in: a constant, read once.
 var grammars = sync.OnceValue(func() []*grammar {
 	var all []*grammar
-	entries, err := humanFiles.ReadDir("human")
+	entries, err := humanFiles.ReadDir("words")
 	if err != nil {
 		panic(err)
 	}
@@ -82,7 +82,7 @@ var grammars = sync.OnceValue(func() []*grammar {
 		if !ok || lang == "README" {
 			continue
 		}
-		data, err := humanFiles.ReadFile("human/" + e.Name())
+		data, err := humanFiles.ReadFile("words/" + e.Name())
 		if err != nil {
 			panic(err)
 		}
@@ -104,7 +104,7 @@ func parseGrammar(lang, data string) *grammar {
 		}
 		c, known := classNames[name]
 		if !known {
-			panic("llm: human/" + lang + ".txt: no class " + name)
+			panic("human: words/" + lang + ".txt: no class " + name)
 		}
 		for item := range strings.SplitSeq(items, "|") {
 			g.add(tokens(item), c)
