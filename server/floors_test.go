@@ -46,10 +46,11 @@ var floors = map[string]int{
 
 // kits are lent to tests: only _test.go files import them, and they stand on the floor of what they imitate.
 var kits = map[string]int{
-	"server/db/dbtest":         10,
-	"llm/llmtest":              10,
-	"channels/voice/voicetest": 10,
-	"channels/email/emailtest": 10,
+	"server/db/dbtest":                 10,
+	"llm/llmtest":                      10,
+	"channels/voice/voicetest":         10,
+	"channels/voice/speech/speechtest": 10,
+	"channels/email/emailtest":         10,
 }
 
 // never is what the floors alone would allow: the flow meets the channels through its own interface Channel, and each

@@ -1,0 +1,217 @@
+package speech
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// HearConfig says whom an Ear hears.
+type HearConfig struct {
+	Language string // ISO 639-1, "en"; empty: the engine's own choice
+	Engine   string // a name of Describe; empty: the first that can
+	Rate     int    // of the frames: Narrow or Wide
+	Expect   string // "digits" when a number was asked for: engines that can listen for nothing else; else empty
+}
+
+// HeardKind tells what an Ear noticed.
+type HeardKind int
+
+const (
+	// Began: somebody speaks since From; noticed at To. Sound that is no speech does not count.
+	Began HeardKind = iota
+	// Paused: the speech ended at To; it had begun at From. Said a few frames later, when it was clear.
+	Paused
+	// Partial: what was said since the last Final as far as it can be told now, whole, not only what is new. It may change.
+	Partial
+	// Final answers a Finish: all that was said since the last Final, "" if nothing.
+	Final
+	// Failed: the engine lost what was said since the last Final; Err tells why. It answers a Finish that waited. The Ear
+	// goes on with the next sentence, by another child if need be, unless Events is closed after it.
+	Failed
+)
+
+// String is the name, for logs.
+func (k HeardKind) String() string {
+	return [...]string{"began", "paused", "partial", "final", "failed"}[k]
+}
+
+// Heard is one thing that an Ear noticed. Times are of the sound written to it, dropped frames included.
+type Heard struct {
+	Kind       HeardKind
+	Text       string
+	Confidence float64 // of Text, 0 to 1; 0: the engine does not tell
+	From, To   time.Duration
+	Words      []Word // of a Final, if the engine tells
+	Err        error
+}
+
+// Word is one word with its place in the sound.
+type Word struct {
+	Text       string
+	From, To   time.Duration
+	Confidence float64
+}
+
+// Ear hears one caller. Write is for the media path, by one goroutine; the rest may be called by anybody.
+type Ear struct {
+	ring   ring
+	rate   int
+	events chan Heard
+	asked  atomic.Int32 // Finishes not yet taken
+	ctx    context.Context
+	stop   context.CancelFunc
+	done   chan struct{}
+
+	pending []Heard // for events; of the Ear's goroutine
+}
+
+// maxPending events wait for a reader; one who lets more gather does not listen any more.
+const maxPending = 256
+
+// hearing is what an Ear does with its frames: in this process (whole) or in a child (distant). All is called on the Ear's goroutine.
+type hearing interface {
+	frame(at int64, pcm []int16) // at: samples since the start
+	finish()
+	work() <-chan func() // results that came in, to be run on the Ear's goroutine; after close nobody reads it
+	close()
+}
+
+func openEar(ctx context.Context, e *Engines, rate int, open func(*Ear) hearing) *Ear {
+	ear := &Ear{rate: rate, events: make(chan Heard, 16), done: make(chan struct{})}
+	ear.ring.init()
+	ear.ctx, ear.stop = context.WithCancel(ctx)
+	h := open(ear)
+	e.wg.Go(func() {
+		stop := context.AfterFunc(e.ctx, ear.stop)
+		defer stop()
+		ear.run(h)
+	})
+	return ear
+}
+
+// Write takes what the caller said in the last 20 ms (any length up to 40 ms will do). It copies, never blocks and never
+// allocates. When the Ear cannot keep up, frames are dropped and counted.
+func (e *Ear) Write(pcm []int16) { e.ring.put(pcm) }
+
+// Dropped is how many frames found no room.
+func (e *Ear) Dropped() int64 { return e.ring.dropped.Load() }
+
+// Finish says that the caller's turn is over: one Final, or Failed, answers it at once. What was written before counts.
+func (e *Ear) Finish() {
+	e.asked.Add(1)
+	e.ring.knock()
+}
+
+// Events is what was heard, in order; it is closed when the Ear ends. A Partial that nobody has read yet is replaced by
+// the next one.
+func (e *Ear) Events() <-chan Heard { return e.events }
+
+// Close ends the Ear and returns when its goroutine has gone. What was said since the last Final is lost.
+func (e *Ear) Close() error {
+	e.stop()
+	<-e.done
+	return nil
+}
+
+func (e *Ear) run(h hearing) {
+	defer close(e.done)
+	defer close(e.events)
+	defer e.stop()
+	defer h.close()
+	for {
+		var out chan Heard
+		var next Heard
+		if len(e.pending) > 0 {
+			out, next = e.events, e.pending[0]
+		}
+		select {
+		case <-e.ctx.Done():
+			return
+		case out <- next:
+			e.pending = e.pending[1:]
+		case do := <-h.work():
+			do()
+		case <-e.ring.wake:
+			asked := e.asked.Swap(0) // before the ring is emptied: what was written before Finish belongs to it
+			e.ring.drain(h.frame)
+			for range asked {
+				h.finish()
+			}
+		}
+		if len(e.pending) > maxPending {
+			return
+		}
+	}
+}
+
+// tell queues an event; on the Ear's goroutine.
+func (e *Ear) tell(h Heard) {
+	if n := len(e.pending); n > 0 && h.Kind == Partial && e.pending[n-1].Kind == Partial {
+		e.pending[n-1] = h
+		return
+	}
+	e.pending = append(e.pending, h)
+}
+
+// after is the time at which a sample stands.
+func (e *Ear) after(samples int64) time.Duration {
+	return time.Duration(samples) * time.Second / time.Duration(e.rate)
+}
+
+// A ring holds frames between one writer, which never waits, and one reader.
+const (
+	ringSlots = 128 // 2.5 s of 20 ms frames
+	slotSize  = Wide / 50
+)
+
+type slot struct {
+	at  int64
+	n   int
+	pcm [slotSize]int16
+}
+
+type ring struct {
+	slots   []slot
+	in, out atomic.Uint64
+	written int64 // samples; the writer's
+	dropped atomic.Int64
+	wake    chan struct{}
+}
+
+func (r *ring) init() {
+	r.slots = make([]slot, ringSlots)
+	r.wake = make(chan struct{}, 1)
+}
+
+func (r *ring) put(pcm []int16) {
+	for len(pcm) > 0 {
+		in := r.in.Load()
+		n := min(len(pcm), slotSize)
+		if in-r.out.Load() == ringSlots {
+			r.dropped.Add(1)
+		} else {
+			s := &r.slots[in%ringSlots]
+			s.at, s.n = r.written, copy(s.pcm[:], pcm[:n])
+			r.in.Store(in + 1)
+		}
+		r.written += int64(n)
+		pcm = pcm[n:]
+	}
+	r.knock()
+}
+
+func (r *ring) knock() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *ring) drain(take func(at int64, pcm []int16)) {
+	for out := r.out.Load(); out < r.in.Load(); out++ {
+		s := &r.slots[out%ringSlots]
+		take(s.at, s.pcm[:s.n])
+		r.out.Store(out + 1)
+	}
+}

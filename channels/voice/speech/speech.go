@@ -1,0 +1,203 @@
+// Package speech hears and speaks: sound in and text out, text in and sound out. It knows no call and no conversation;
+// whoever has a caller's 20 ms frames gives them to an Ear, whoever has a sentence gets an Utterance to read sound from.
+//
+//	frames -> Ear.Write -> ring -> hearing -> Ear.Events: Began, Partial, Paused, Final, Failed
+//	text   -> Engines.Say -> maker -> Utterance.Read -> frames
+//
+// Two kinds of engine stand behind these verbs. Local ones are native libraries, opened without cgo in child processes of
+// this same binary ("server speech"), so that a crash in native code costs the sentence that is being heard or spoken and
+// nothing else: a new child is there within a second, and the Ears move over to it by themselves. Remote ones are servers
+// that speak OpenAI's audio API, which is what self-hosters run.
+//
+// Nothing here blocks a media path: Write copies into a ring, Read takes what has been made.
+package speech
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Rates that frames may have.
+const (
+	Narrow = 8000
+	Wide   = 16000
+)
+
+// What went wrong, for errors.Is; the error's text has the particulars.
+var (
+	// ErrNoEngine: no engine can do this (language, voice or name unknown, or its model is not here).
+	ErrNoEngine = errors.New("no speech engine")
+	// ErrEngine: the engine broke off: it crashed, hangs, refuses, or answers nonsense. The next try may work.
+	ErrEngine = errors.New("speech engine failed")
+	// ErrClosed: the Ear, the Utterance or Engines was closed.
+	ErrClosed = errors.New("speech closed")
+)
+
+// Config says which engines there are.
+type Config struct {
+	// Models is the folder that deploy/models.sh fills. Empty: no local engines.
+	Models string
+	// Command starts a child that serves the local engines: the program and its arguments. Empty: this binary with the
+	// argument "speech".
+	Command []string
+	// Threads for the native code of each child. 0: one less than the machine has, at least one.
+	Threads int
+	// Remote are servers beside the local engines, tried in this order when a caller names none.
+	Remote []Remote
+	Log    *slog.Logger
+}
+
+// Engines are all that hear and speak here. Its methods may be called by any goroutine.
+type Engines struct {
+	log    *slog.Logger
+	remote []*remote
+
+	ctx  context.Context // of everything that was opened here
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+// Open makes the engines ready in the background. A missing model or a remote server that is down is no error here:
+// Describe tells. An error means that the configuration is wrong.
+func Open(cfg Config) (*Engines, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engines{log: cfg.Log}
+	names := map[string]bool{Local: true}
+	for _, r := range cfg.Remote {
+		if err := r.check(); err != nil {
+			return nil, err
+		}
+		if names[r.Name] {
+			return nil, fmt.Errorf("speech: two engines are called %q", r.Name)
+		}
+		names[r.Name] = true
+		e.remote = append(e.remote, newRemote(r))
+	}
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	return e, nil
+}
+
+// Close ends every Ear and Utterance, and the children. It returns when nothing runs any more.
+func (e *Engines) Close() error {
+	e.stop()
+	e.wg.Wait()
+	for _, r := range e.remote {
+		r.client.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Local is the name of the engines in our own children.
+const Local = "local"
+
+// Job is what an engine is for.
+type Job string
+
+const (
+	Hearing  Job = "hear"
+	Speaking Job = "say"
+)
+
+// Standing is how an engine does.
+type Standing string
+
+const (
+	Ready    Standing = "ready"
+	Starting Standing = "starting"
+	Missing  Standing = "missing" // Detail says which file, and which command fetches it
+	Broken   Standing = "broken"  // Detail has the last error; it is tried again
+)
+
+// Description is one engine's state, for the log, the health page and the call doctor.
+type Description struct {
+	Engine    string
+	Job       Job
+	Standing  Standing
+	Languages []string // ISO 639-1; empty for a remote engine means any
+	Voices    []string // of a speaking engine
+	Detail    string
+}
+
+// Describe tells each engine's state, in the order in which they are tried.
+func (e *Engines) Describe() []Description {
+	var all []Description
+	for _, r := range e.remote {
+		all = append(all, r.describe()...)
+	}
+	return all
+}
+
+// Languages that can be heard and spoken now, sorted.
+func (e *Engines) Languages() []string {
+	can := map[Job]map[string]bool{Hearing: {}, Speaking: {}}
+	for _, d := range e.Describe() {
+		if d.Standing == Ready {
+			for _, l := range d.Languages {
+				can[d.Job][l] = true
+			}
+		}
+	}
+	maps.DeleteFunc(can[Hearing], func(l string, _ bool) bool { return !can[Speaking][l] })
+	return slices.Sorted(maps.Keys(can[Hearing]))
+}
+
+// Hear opens an Ear for one caller. It lives until ctx ends or it is closed.
+func (e *Engines) Hear(ctx context.Context, cfg HearConfig) (*Ear, error) {
+	if cfg.Rate != Narrow && cfg.Rate != Wide {
+		return nil, fmt.Errorf("speech: frames of %d Hz: 8000 or 16000 were expected", cfg.Rate)
+	}
+	if e.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	for _, r := range e.remote {
+		if r.hears(cfg) {
+			return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return newWhole(ear, newEnergy(cfg.Rate), r.transcriber(cfg)) }), nil
+		}
+	}
+	return nil, e.none(Hearing, cfg.Engine, cfg.Language)
+}
+
+// Say starts to make the sound of text, plain words without markup, at most MaxText bytes. ctx cancels it.
+func (e *Engines) Say(ctx context.Context, text string, cfg SayConfig) (*Utterance, error) {
+	if cfg.Rate != Narrow && cfg.Rate != Wide {
+		return nil, fmt.Errorf("speech: sound of %d Hz: 8000 or 16000 were expected", cfg.Rate)
+	}
+	if text = strings.TrimSpace(text); text == "" || len(text) > MaxText {
+		return nil, fmt.Errorf("speech: a text of %d bytes: 1 to %d were expected", len(text), MaxText)
+	}
+	if e.ctx.Err() != nil {
+		return nil, ErrClosed
+	}
+	for _, r := range e.remote {
+		if r.says(cfg) {
+			return openUtterance(ctx, e, text, cfg.Rate, r.speaker(cfg)), nil
+		}
+	}
+	return nil, e.none(Speaking, cfg.Engine, cfg.Language)
+}
+
+// none explains why no engine was found.
+func (e *Engines) none(job Job, engine, language string) error {
+	var why []string
+	for _, d := range e.Describe() {
+		if d.Job == job && (engine == "" || d.Engine == engine) {
+			why = append(why, fmt.Sprintf("%s is %s (%s)", d.Engine, d.Standing, d.Detail))
+		}
+	}
+	switch {
+	case len(why) > 0:
+	case engine != "":
+		why = []string{fmt.Sprintf("none is called %q", engine)}
+	default:
+		why = []string{"none is configured"}
+	}
+	return fmt.Errorf("%w to %s language %q: %s", ErrNoEngine, job, language, strings.Join(why, "; "))
+}

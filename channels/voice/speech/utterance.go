@@ -1,0 +1,224 @@
+package speech
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+)
+
+// MaxText is the longest text of one Utterance, in bytes. Say sentence by sentence: the first sound is there sooner.
+const MaxText = 2000
+
+// maxSound bounds what an engine may make of it; one that goes on and on has gone mad.
+const maxSound = 4 * time.Minute
+
+// SayConfig says how to speak.
+type SayConfig struct {
+	Language string // ISO 639-1, "en"; empty: the engine's own choice
+	Voice    string // a name of Describe; empty: the engine's first of the language
+	Engine   string // a name of Describe; empty: the first that can
+	Rate     int    // of the sound: Narrow or Wide
+}
+
+// Utterance is one text being made into sound, faster than it is played. Read is for the media path, by one goroutine;
+// the rest may be called by anybody.
+type Utterance struct {
+	text   string
+	rate   int
+	cancel context.CancelFunc
+	first  chan struct{} // closed by the first sound, or the end
+	done   chan struct{}
+
+	mu     sync.Mutex // held for copying a frame at most
+	chunks [][]int16  // made and not yet read
+	made   int        // samples
+	err    error      // io.EOF: all is made
+}
+
+// maker makes the sound of text at the Utterance's rate; put's error ends it. It returns soon after ctx ends.
+type maker func(ctx context.Context, text string, rate int, put func(pcm []int16) error) error
+
+func openUtterance(ctx context.Context, e *Engines, text string, rate int, make maker) *Utterance {
+	u := &Utterance{text: text, rate: rate, first: closedLater(), done: closedLater()}
+	ctx, u.cancel = context.WithCancel(ctx)
+	e.wg.Go(func() {
+		defer u.cancel()
+		defer context.AfterFunc(e.ctx, u.cancel)()
+		defer context.AfterFunc(ctx, func() { u.end(ctx.Err(), true) })() // Read knows at once, whatever the maker is busy with
+		trim := trimmer{keep: rate / 100, most: rate / 2}
+		err := make(ctx, text, rate, func(pcm []int16) error { return u.put(trim.cut(pcm)) })
+		switch {
+		case ctx.Err() != nil:
+			u.end(ctx.Err(), true)
+		case err != nil:
+			u.end(err, false)
+		default:
+			u.end(io.EOF, false)
+		}
+	})
+	return u
+}
+
+func closedLater() chan struct{} { return make(chan struct{}) }
+
+// Read fills pcm with the next samples and never waits: 0, nil means that they are not made yet. io.EOF is the end; another error means that the rest will
+// not come: the engine failed, or the context ended, and then what was made is dropped too.
+func (u *Utterance) Read(pcm []int16) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := 0
+	for n < len(pcm) && len(u.chunks) > 0 {
+		c := copy(pcm[n:], u.chunks[0])
+		n += c
+		if u.chunks[0] = u.chunks[0][c:]; len(u.chunks[0]) == 0 {
+			u.chunks = u.chunks[1:]
+		}
+	}
+	if n == 0 && len(pcm) > 0 {
+		return 0, u.err
+	}
+	return n, nil
+}
+
+// First is closed when the first sound can be read, or none will come.
+func (u *Utterance) First() <-chan struct{} { return u.first }
+
+// Done is closed when all is made, or nothing more will come: Err tells.
+func (u *Utterance) Done() <-chan struct{} { return u.done }
+
+// Err is nil while the sound is being made and when it was made to the end.
+func (u *Utterance) Err() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == io.EOF {
+		return nil
+	}
+	return u.err
+}
+
+// Made is how much sound has been made so far.
+func (u *Utterance) Made() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.length(u.made)
+}
+
+// Close stops the making and drops what was not read.
+func (u *Utterance) Close() error {
+	u.cancel()
+	u.end(ErrClosed, true)
+	return nil
+}
+
+// Spoken is the part of the text that somebody has heard who heard the first so long of the sound: whole words, told by
+// their share of it, because engines do not say when they speak which.
+func (u *Utterance) Spoken(heard time.Duration) string {
+	u.mu.Lock()
+	total, complete := u.length(u.made), u.err == io.EOF
+	u.mu.Unlock()
+	if complete && heard >= total-20*time.Millisecond {
+		return u.text
+	}
+	weight := 0
+	for _, r := range u.text {
+		weight += weigh(r)
+	}
+	if guess := time.Duration(weight) * time.Second / weightsPerSecond; !complete {
+		total = max(total, guess)
+	}
+	if total <= 0 {
+		return ""
+	}
+	budget := int(int64(weight) * int64(heard) / int64(total))
+	end, at := 0, 0 // of the last whole word; the weight so far
+	for i, r := range u.text {
+		if unicode.IsSpace(r) && at <= budget {
+			end = i
+		}
+		if at += weigh(r); at > budget {
+			break
+		}
+	}
+	return strings.TrimSpace(u.text[:end])
+}
+
+// weigh is the time that a character takes, in letters: a stop takes several.
+func weigh(r rune) int {
+	switch {
+	case strings.ContainsRune(".!?…", r):
+		return 5
+	case strings.ContainsRune(",;:", r):
+		return 3
+	case unicode.IsDigit(r):
+		return 4
+	}
+	return 1
+}
+
+const weightsPerSecond = 16
+
+func (u *Utterance) length(samples int) time.Duration {
+	return time.Duration(samples) * time.Second / time.Duration(u.rate)
+}
+
+func (u *Utterance) put(pcm []int16) error {
+	if len(pcm) == 0 {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err != nil {
+		return u.err
+	}
+	if u.made == 0 {
+		close(u.first)
+	}
+	u.chunks = append(u.chunks, pcm)
+	if u.made += len(pcm); u.length(u.made) > maxSound {
+		return fmt.Errorf("%w: more than %s of sound for %d bytes of text", ErrEngine, maxSound, len(u.text))
+	}
+	return nil
+}
+
+// end sets why no more sound comes, once.
+func (u *Utterance) end(err error, drop bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if drop {
+		u.chunks = nil
+	}
+	if u.err != nil {
+		return
+	}
+	if u.err = err; u.made == 0 {
+		close(u.first)
+	}
+	close(u.done)
+}
+
+// trimmer takes the silence away that engines put before the first word: it costs the caller time.
+type trimmer struct {
+	keep, most int // samples: kept before the first sound; the most that is taken
+	cutOff     int
+	begun      bool
+}
+
+const silence = 150 // below it is none, of 32768
+
+func (t *trimmer) cut(pcm []int16) []int16 {
+	if t.begun {
+		return pcm
+	}
+	for i, s := range pcm {
+		if s > silence || s < -silence || t.cutOff+i >= t.most {
+			t.begun = true
+			return pcm[max(0, i-t.keep):]
+		}
+	}
+	t.cutOff += len(pcm)
+	return nil
+}

@@ -1,0 +1,294 @@
+package speech
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// transcript is what an engine made of a piece of sound; times are of the piece.
+type transcript struct {
+	text       string
+	confidence float64
+	words      []Word
+}
+
+// transcriber turns a piece of speech into text; whole says that it is a piece that ended, not a look at one that goes on. It
+// returns soon after ctx ends.
+type transcriber func(ctx context.Context, pcm []int16, whole bool) (transcript, error)
+
+// detector tells speech from all other sound.
+type detector interface {
+	// hear takes the next samples and calls edge at each change: at is the sample where speech began or ended, by the
+	// detector's best knowledge, which lies a little before what it was told last.
+	hear(pcm []int16, edge func(speaking bool, at int64))
+	close()
+}
+
+// whole hears with an engine that knows whole utterances: a detector finds the speech, which is cut into pieces at pauses; each piece is
+// transcribed as soon as it ends, while the caller may go on, so that little is left to do when the turn is over.
+type whole struct {
+	ear        *Ear
+	detector   detector
+	transcribe transcriber
+	results    chan func()
+	ctx        context.Context
+	cancel     context.CancelFunc
+	running    int // transcriptions whose goroutines have not reported
+
+	now      int64 // samples heard
+	speaking bool
+	began    int64   // of this stretch of speech
+	quiet    int64   // where the speech ended, while nobody speaks
+	audio    []int16 // of the open piece, or what came before one
+	start    int64   // the sample at which audio begins
+	open     bool    // audio is a piece
+	looked   int64   // when a partial text was asked for
+	looking  bool
+
+	pieces []*piece // of this turn, in order
+	ended  []ending // Finishes that wait
+}
+
+// piece is a stretch of speech and what became of it.
+type piece struct {
+	from, to int64
+	text     transcript
+	ready    bool
+	err      error
+}
+
+// ending is a Finish: it waits for the first so many pieces.
+type ending struct {
+	pieces int
+	to     int64
+}
+
+const (
+	before    = 300 * time.Millisecond // kept in front of a piece: detectors are late for soft sounds
+	behind    = 160 * time.Millisecond // behind it
+	cutPause  = 320 * time.Millisecond // such a pause ends a piece
+	longest   = 14 * time.Second       // so does this length, at the softest place of its last third
+	lookEvery = 500 * time.Millisecond // for a partial text
+	lookFirst = 300 * time.Millisecond // of speech, before the first
+	patience  = 8 * time.Second        // for one transcription
+)
+
+func newWhole(ear *Ear, d detector, t transcriber) *whole {
+	w := &whole{ear: ear, detector: d, transcribe: t, results: make(chan func())}
+	w.ctx, w.cancel = context.WithCancel(ear.ctx)
+	return w
+}
+
+func (w *whole) samples(d time.Duration) int64 {
+	return int64(d) * int64(w.ear.rate) / int64(time.Second)
+}
+
+func (w *whole) frame(at int64, pcm []int16) {
+	if gap := at - w.now; gap > 0 { // frames were dropped: silence keeps the clock right
+		w.take(make([]int16, min(gap, w.samples(time.Second))))
+		w.now = at
+	}
+	w.take(pcm)
+}
+
+func (w *whole) take(pcm []int16) {
+	if !w.open && len(w.audio) == 0 {
+		w.start = w.now
+	}
+	w.audio = append(w.audio, pcm...)
+	w.now += int64(len(pcm))
+	w.detector.hear(pcm, w.edge)
+	switch {
+	case w.open && !w.speaking && w.now-w.quiet >= w.samples(cutPause):
+		w.cut(w.quiet + w.samples(behind))
+	case w.open && w.now-w.start >= w.samples(longest):
+		w.cut(w.softest())
+	case w.open && w.speaking:
+		w.look()
+	case !w.open:
+		w.forget(w.now - w.samples(before))
+	}
+}
+
+// edge is the detector's word for the begin or end of speech.
+func (w *whole) edge(speaking bool, at int64) {
+	at = max(0, at)
+	w.speaking = speaking
+	if speaking {
+		w.began, w.open = at, true
+		if w.looked < at {
+			w.looked = at - w.samples(lookEvery) + w.samples(lookFirst)
+		}
+		w.ear.tell(Heard{Kind: Began, From: w.ear.after(at), To: w.ear.after(w.now)})
+		return
+	}
+	w.quiet = at
+	w.ear.tell(Heard{Kind: Paused, From: w.ear.after(w.began), To: w.ear.after(at)})
+}
+
+// forget drops the sound before a sample.
+func (w *whole) forget(until int64) {
+	if n := until - w.start; n > 0 {
+		w.audio = append(w.audio[:0], w.audio[min(n, int64(len(w.audio))):]...)
+		w.start = until
+	}
+}
+
+// cut ends the open piece at a sample and sends it off.
+func (w *whole) cut(until int64) {
+	until = min(until, w.now)
+	p := &piece{from: w.start, to: until}
+	pcm := append([]int16(nil), w.audio[:until-w.start]...)
+	w.forget(until)
+	w.open = w.speaking
+	w.pieces = append(w.pieces, p)
+	w.run(pcm, true, func(t transcript, err error) {
+		p.text, p.err, p.ready = t, err, true
+		w.settle()
+	})
+}
+
+// softest is the place in the last third of the open piece with the least sound, for cutting there.
+func (w *whole) softest() int64 {
+	step := int(w.samples(20 * time.Millisecond))
+	best, place := math.Inf(1), len(w.audio)
+	for i := len(w.audio) * 2 / 3; i+step <= len(w.audio); i += step {
+		if e := energy(w.audio[i : i+step]); e < best {
+			best, place = e, i+step/2
+		}
+	}
+	return w.start + int64(place)
+}
+
+func energy(pcm []int16) float64 {
+	sum := 0.0
+	for _, s := range pcm {
+		sum += float64(s) * float64(s)
+	}
+	return sum
+}
+
+// look asks for the text of the open piece as it stands.
+func (w *whole) look() {
+	if w.looking || w.now-w.looked < w.samples(lookEvery) {
+		return
+	}
+	w.looking, w.looked = true, w.now
+	of := len(w.pieces)
+	w.run(append([]int16(nil), w.audio...), false, func(t transcript, err error) {
+		w.looking = false
+		if err == nil && of == len(w.pieces) && w.open {
+			w.partial(t)
+		}
+	})
+}
+
+// run transcribes beside the Ear's goroutine and gives the result back to it.
+func (w *whole) run(pcm []int16, last bool, done func(transcript, error)) {
+	w.running++
+	go func() {
+		ctx, cancel := context.WithTimeout(w.ctx, patience)
+		defer cancel()
+		t, err := w.transcribe(ctx, pcm, last)
+		if err != nil && w.ctx.Err() == nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w: no text within %s", ErrEngine, patience)
+		}
+		w.results <- func() { // close waits for it
+			w.running--
+			done(t, err)
+		}
+	}()
+}
+
+func (w *whole) work() <-chan func() { return w.results }
+
+func (w *whole) finish() {
+	if w.open {
+		until := w.now
+		if !w.speaking {
+			until = w.quiet + w.samples(behind)
+		}
+		w.cut(until)
+	}
+	w.ended = append(w.ended, ending{pieces: len(w.pieces), to: w.now})
+	w.settle()
+}
+
+// settle tells what can be told, now that a piece is ready or the turn was ended.
+func (w *whole) settle() {
+	for len(w.ended) > 0 {
+		end := w.ended[0]
+		for _, p := range w.pieces[:end.pieces] {
+			if !p.ready {
+				w.partial(transcript{})
+				return
+			}
+		}
+		w.ear.tell(w.sum(w.pieces[:end.pieces], end.to))
+		w.pieces, w.ended = w.pieces[end.pieces:], w.ended[1:]
+		for i := range w.ended {
+			w.ended[i].pieces -= end.pieces
+		}
+	}
+	w.partial(transcript{})
+}
+
+// partial tells the text so far: of the pieces before the first that is not ready, and of the open one.
+func (w *whole) partial(open transcript) {
+	var texts []string
+	for _, p := range w.pieces {
+		if !p.ready {
+			open = transcript{}
+			break
+		}
+		if p.text.text != "" {
+			texts = append(texts, p.text.text)
+		}
+	}
+	if open.text != "" {
+		texts = append(texts, open.text)
+	}
+	if len(texts) > 0 {
+		w.ear.tell(Heard{Kind: Partial, Text: strings.Join(texts, " "), Confidence: open.confidence, To: w.ear.after(w.now)})
+	}
+}
+
+// sum makes one Final of pieces; an error in one loses them all, half a turn may mean the contrary.
+func (w *whole) sum(pieces []*piece, to int64) Heard {
+	h := Heard{Kind: Final, From: w.ear.after(to), To: w.ear.after(to)}
+	var texts []string
+	for i, p := range pieces {
+		if p.err != nil {
+			return Heard{Kind: Failed, Err: p.err, From: w.ear.after(pieces[0].from), To: w.ear.after(to)}
+		}
+		if i == 0 {
+			h.From = w.ear.after(p.from)
+		}
+		if p.text.text == "" {
+			continue
+		}
+		texts = append(texts, p.text.text)
+		if c := p.text.confidence; h.Confidence == 0 || c < h.Confidence {
+			h.Confidence = c
+		}
+		for _, word := range p.text.words {
+			word.From += w.ear.after(p.from)
+			word.To += w.ear.after(p.from)
+			h.Words = append(h.Words, word)
+		}
+	}
+	h.Text = strings.Join(texts, " ")
+	return h
+}
+
+func (w *whole) close() {
+	w.cancel()
+	for w.running > 0 {
+		do := <-w.results
+		do()
+	}
+	w.detector.close()
+}
