@@ -37,6 +37,7 @@ var floors = map[string]int{
 	"channels/voice/sdp":    0,
 	"channels/voice/media":  0,
 	"channels/voice/speech": 0,
+	"channels/voice/turn":   0,
 	"server/db":             0,
 	"server/bus":            0,
 	"webui":                 0,

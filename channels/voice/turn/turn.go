@@ -1,0 +1,565 @@
+// Package turn decides, during a call with the responder, who speaks: when the caller has said what they want to say,
+// what of their sound interrupts us, when to fill a silence, ask again, and give up and get a person.
+//
+//	ear:    Began, Paused, Heard ──▶ ┌─────────┐ ──▶ Finish, Take         (the caller's turn)
+//	mouth:  Ready, Quiet, Settled ─▶ │ Machine │ ──▶ Speak, Hold, Resume, Cut    (ours)
+//	keys:   Key ───────────────────▶ └─────────┘ ──▶ Fill, Again, Person   (when it does not go on)
+//
+// It has no clock, no goroutine and no sound: every verb gets the time and returns what is to be done now; Deadline says
+// when Tick is wanted. A turn ends by meaning as much as by silence: a finished question or a "yes" after 350 ms, digits
+// that are being told after 1.5 s, a trailing "and" or "my number is" after 2 s (meaning.go). Sound of the caller while
+// we speak holds us at once, because nobody can know yet what it becomes; when it was a cough or an "mm-hm" we go on
+// where we stopped, when it was words what is unsaid is dropped.
+package turn
+
+import (
+	"strings"
+	"time"
+)
+
+// Times are the machine's clocks; zero fields get the default.
+type Times struct {
+	Short   time.Duration // after words that are complete: 350 ms
+	Normal  time.Duration // after others: 700 ms
+	Long    time.Duration // within digits and spelling: 1.5 s
+	Longer  time.Duration // after "and", "um", "my number is": 2 s
+	Longest time.Duration // one turn at most: 40 s
+	Sure    time.Duration // sound of the caller that holds us: 40 ms
+	Doubt   time.Duration // after a sound while we speak, before its words are asked for: 100 ms
+	Noise   time.Duration // sound without a word that we stop holding for: 1.5 s
+	Babble  time.Duration // sound without a word while nobody speaks that counts as not understood: 10 s
+	Final   time.Duration // for the ear's last words: 1.5 s
+	Fill    time.Duration // nothing to say yet: 1.5 s
+	Person  time.Duration // and still nothing: 10 s
+	Silence time.Duration // of the caller: 8 s
+	Keys    time.Duration // after the last key of a number: 2.5 s
+}
+
+// Config is what a Machine needs to know of the call.
+type Config struct {
+	Language   string  // of the words: "en", "de" ...; of others only digits are understood
+	Partial    bool    // the ear tells words while they are spoken; else only after Finish
+	Confidence float64 // words heard with less are not understood: 0.3
+	Times      Times
+}
+
+func (t Times) withDefaults() Times {
+	for _, f := range []struct {
+		d   *time.Duration
+		def time.Duration
+	}{
+		{&t.Short, 350 * time.Millisecond}, {&t.Normal, 700 * time.Millisecond}, {&t.Long, 1500 * time.Millisecond},
+		{&t.Longer, 2 * time.Second}, {&t.Longest, 40 * time.Second}, {&t.Sure, 40 * time.Millisecond},
+		{&t.Doubt, 100 * time.Millisecond}, {&t.Noise, 1500 * time.Millisecond}, {&t.Babble, 10 * time.Second}, {&t.Final, 1500 * time.Millisecond},
+		{&t.Fill, 1500 * time.Millisecond}, {&t.Person, 10 * time.Second}, {&t.Silence, 8 * time.Second}, {&t.Keys, 2500 * time.Millisecond},
+	} {
+		if *f.d == 0 {
+			*f.d = f.def
+		}
+	}
+	return t
+}
+
+// Do is what a caller of the machine has to do.
+type Do uint8
+
+const (
+	Finish Do = iota + 1 // ask the ear for the last words; they come by Heard with final set
+	Take                 // Words are the caller's turn: hand them up; an answer is owed
+	Speak                // what is ready may be said
+	Hold                 // be silent at once, keep the place
+	Resume               // go on there
+	Cut                  // be silent; what was not said is dropped
+	Fill                 // say that it takes a moment
+	Again                // Why is silence: ask whether they are there; no_match: say that it was not understood
+	Person               // Why: silence, no_match, failure: the caller gets a person
+)
+
+var doNames = [...]string{"", "finish", "take", "speak", "hold", "resume", "cut", "fill", "again", "person"}
+
+func (d Do) String() string { return doNames[d] }
+
+// Act is one thing to do.
+type Act struct {
+	Do    Do
+	Words string // of Take
+	Why   string // of Again and Person
+}
+
+// Why it does not go on.
+const (
+	Silence = "silence"  // the caller says nothing
+	NoMatch = "no_match" // twice nothing was understood
+	Failure = "failure"  // we have nothing to say
+)
+
+// Kind is what we say.
+type Kind uint8
+
+const (
+	Answer Kind = iota // the caller may interrupt it
+	Filler             // the same, and an answer is owed still
+	Notice             // is said to its end: a hand-over, what must be told
+)
+
+// caller is what the caller does.
+type caller uint8
+
+const (
+	silent   caller = iota
+	sounding        // a voice is heard
+	paused          // it was; perhaps it goes on
+	ending          // the ear was asked for the last words
+)
+
+// Machine is one call's. Its owner calls it from one goroutine, with times that do not go back.
+type Machine struct {
+	cfg  Config
+	t    Times
+	lang *lexicon
+	acts []Act
+
+	caller  caller
+	since   time.Time // of the caller's state
+	began   time.Time // of this turn's first sound
+	pausing time.Time // since when, of the last pause
+	voice   bool      // one is heard now, whatever the state
+	final   string    // words that are certain
+	part    string    // and that are not
+	typed   string    // keys of a number
+	keyAt   time.Time // of the last one; zero: none
+	unsure  bool      // words were heard with too little confidence
+	probing bool      // the last words were asked for while we spoke
+	capping bool      // and here in mid-speech
+
+	ours   bool // we speak
+	kind   Kind // what
+	held   bool // but keep still for the moment
+	deaf   bool // to sound without words, while we say this
+	ready  bool // there is something to say, when the caller is done
+	said   said
+	asks   bool      // what we say, or said last, is a question
+	number bool      // for a number
+	owed   time.Time // since when the caller waits for an answer; zero: not
+	filled bool
+
+	quiet  time.Time // since when nobody speaks
+	asked  bool      // whether they are still there
+	misses int
+	capped int
+	over   bool // a person was asked for
+}
+
+// New makes a machine that waits for the caller's or our first words.
+func New(cfg Config, at time.Time) *Machine {
+	if cfg.Confidence == 0 {
+		cfg.Confidence = 0.3
+	}
+	return &Machine{cfg: cfg, t: cfg.Times.withDefaults(), lang: lexiconOf(cfg.Language), quiet: at}
+}
+
+func (m *Machine) act(do Do, words, why string) { m.acts = append(m.acts, Act{do, words, why}) }
+
+// done returns what has gathered.
+func (m *Machine) done() []Act {
+	acts := m.acts
+	m.acts = nil
+	return acts
+}
+
+// words is the turn so far.
+func (m *Machine) words() string { return strings.Join(strings.Fields(m.final+" "+m.part), " ") }
+
+func (m *Machine) to(s caller, at time.Time) { m.caller, m.since = s, at }
+
+// overlap says whether the caller's sound now would be an interruption.
+func (m *Machine) overlap() bool { return m.ours && m.kind != Notice }
+
+// Began: a voice is heard.
+func (m *Machine) Began(at time.Time) []Act {
+	m.voice = true
+	if m.began.IsZero() {
+		m.began = at
+	}
+	if m.caller != ending {
+		m.to(sounding, at)
+	}
+	return m.done()
+}
+
+// Paused: it is not heard any more.
+func (m *Machine) Paused(at time.Time) []Act {
+	m.voice, m.pausing = false, at
+	if m.caller == sounding {
+		m.to(paused, at)
+	}
+	return m.done()
+}
+
+// Heard: the ear has understood text. Not final: it may change, and is all since the last final. confidence is 0 to 1; 0
+// is unknown.
+func (m *Machine) Heard(at time.Time, text string, final bool, confidence float64) []Act {
+	text = strings.TrimSpace(text)
+	if final && text != "" && confidence > 0 && confidence < m.cfg.Confidence {
+		m.unsure, text = true, ""
+	}
+	was := m.words()
+	if final {
+		m.final, m.part = tail(m.final+" "+text), ""
+	} else {
+		m.part = tail(text)
+	}
+	if text != "" && m.words() != was && !m.voice && (m.caller == silent || m.caller == paused) { // words whose sound was not told
+		if m.began.IsZero() {
+			m.began = at
+		}
+		m.to(paused, at)
+		m.pausing = at
+	}
+	if m.overlap() && m.meant() && (final || strings.Contains(m.words(), " ") && !m.said.holds(m.words(), 2)) { // one word may become another
+		m.cut(at)
+	}
+	if final && m.caller == ending {
+		m.ended(at)
+	}
+	return m.done()
+}
+
+// Key: the caller pressed a key that belongs to a number; # ends it.
+func (m *Machine) Key(at time.Time, digit byte) []Act {
+	if m.began.IsZero() {
+		m.began = at
+	}
+	m.cut(at)
+	switch {
+	case digit == '#':
+		m.take(at)
+	case len(m.typed) < maxTyped:
+		m.typed += string(digit)
+		fallthrough
+	default:
+		m.keyAt = at
+	}
+	return m.done()
+}
+
+const (
+	maxTyped = 40
+	maxWords = 2000 // bytes of a turn: no 40 seconds have so many
+)
+
+// tail keeps the last words of too many.
+func tail(words string) string {
+	if len(words) <= maxWords {
+		return words
+	}
+	words = words[len(words)-maxWords:]
+	_, words, _ = strings.Cut(words, " ")
+	return words
+}
+
+// Ready: there is something to say. While we speak it follows by itself.
+func (m *Machine) Ready(at time.Time, kind Kind) []Act {
+	switch {
+	case kind == Notice || !m.ours && m.free():
+		m.speak(kind)
+	case !m.ours:
+		m.ready = true
+	}
+	return m.done()
+}
+
+// free says whether the caller leaves us the word.
+func (m *Machine) free() bool { return m.caller == silent && m.keyAt.IsZero() }
+
+func (m *Machine) speak(kind Kind) {
+	if !m.ours || kind == Notice {
+		m.kind = kind
+	}
+	speaks := m.ours && !m.held
+	m.ready, m.held, m.ours, m.deaf = false, false, true, false
+	if !speaks {
+		m.act(Speak, "", "")
+	}
+}
+
+// Saying: we begin with this sentence.
+func (m *Machine) Saying(sentence string, kind Kind) {
+	m.kind = kind
+	m.asks = strings.HasSuffix(strings.TrimRight(sentence, " \"'”’»)"), "?")
+	m.number = m.asks && m.lang.asksNumber(sentence) || kind == Filler && m.number
+	m.said.add(sentence)
+}
+
+// WantsNumber says whether we have asked for a number: then keys are its digits.
+func (m *Machine) WantsNumber() bool { return m.number || !m.keyAt.IsZero() }
+
+// Quiet: we have said what there was, or were silenced by somebody else.
+func (m *Machine) Quiet(at time.Time) []Act {
+	if !m.owed.IsZero() && m.kind == Answer && m.ours { // an answer that stands still has its time from here
+		m.owed = later(m.owed, at)
+	}
+	m.ours, m.held, m.quiet = false, false, at
+	m.release(at)
+	return m.done()
+}
+
+// Settled: nothing more is owed; the answer is complete, or there will be none.
+func (m *Machine) Settled(at time.Time) []Act {
+	m.owed = time.Time{}
+	if !m.ours {
+		m.quiet = at
+	}
+	return m.done()
+}
+
+// Owes says whether the caller waits for an answer.
+func (m *Machine) Owes() bool { return !m.owed.IsZero() }
+
+// Over: the caller is in line, or with a person: nothing is asked or given up any more. Words are still taken.
+func (m *Machine) Over(over bool, at time.Time) {
+	m.over, m.quiet, m.misses, m.capped, m.asked = over, at, 0, 0, false
+}
+
+// meant says whether the words of the caller are more than a sign of listening, and their own.
+func (m *Machine) meant() bool {
+	w := m.words()
+	return w != "" && !m.said.holds(w, echoWords) && !(m.lang.listens(w) && !(m.asks && m.lang.answers(w)))
+}
+
+// cut drops what is unsaid.
+func (m *Machine) cut(at time.Time) {
+	if !m.overlap() {
+		return
+	}
+	m.ours, m.held, m.quiet, m.owed = false, false, at, time.Time{}
+	m.act(Cut, "", "")
+}
+
+// ended: the ear has told the last words.
+func (m *Machine) ended(at time.Time) {
+	probing := m.probing
+	m.probing = false
+	meant := m.meant()
+	switch {
+	case m.voice && !m.capping: // the caller has gone on meanwhile
+		m.to(sounding, at)
+	case probing && meant: // they have stopped us; their turn goes on
+		m.to(paused, at)
+	case meant, m.words() != "" && !probing && m.owed.IsZero() && !m.said.holds(m.words(), echoWords), m.typed != "":
+		m.take(at)
+	default:
+		lost := !probing && m.owed.IsZero() && !m.ours && (m.unsure || m.pausing.Sub(m.began) >= murmur)
+		m.forget(at)
+		if lost {
+			m.miss(at)
+		}
+		m.release(at)
+	}
+}
+
+// murmur is a sound so long that somebody said something in it, and that no "mm-hm" has.
+const murmur = 900 * time.Millisecond
+
+// forget ends the caller's turn.
+func (m *Machine) forget(at time.Time) {
+	m.final, m.part, m.typed, m.unsure, m.probing = "", "", "", false, false
+	m.keyAt, m.began = time.Time{}, time.Time{}
+	m.to(silent, at)
+	if m.voice { // it goes on: so does a turn
+		m.began = at
+		m.to(sounding, at)
+	}
+	m.capping = false
+}
+
+// release lets us go on, or begin, when the caller is done.
+func (m *Machine) release(time.Time) {
+	switch {
+	case !m.free():
+	case m.held:
+		m.held = false
+		m.act(Resume, "", "")
+	case m.ready:
+		m.speak(Answer)
+	}
+}
+
+// take hands up the caller's turn.
+func (m *Machine) take(at time.Time) {
+	w := m.lang.numbered(m.words(), m.number)
+	w = strings.TrimSpace(w + " " + m.typed)
+	m.forget(at)
+	if w == "" {
+		m.release(at)
+		return
+	}
+	m.cut(at)
+	m.ready, m.misses, m.asked = false, 0, false
+	m.owed, m.filled, m.quiet = at, false, at
+	m.act(Take, w, "")
+}
+
+// miss: words were said and not understood.
+func (m *Machine) miss(at time.Time) {
+	m.quiet = at
+	if m.misses++; m.misses >= 2 {
+		m.person(NoMatch)
+	} else if !m.over {
+		m.act(Again, "", NoMatch)
+	}
+}
+
+func (m *Machine) person(why string) {
+	if m.over {
+		return
+	}
+	m.over, m.owed = true, time.Time{}
+	m.act(Person, "", why)
+}
+
+// Deadline is when Tick is wanted; zero: not.
+func (m *Machine) Deadline() (next time.Time) {
+	for _, d := range m.due() {
+		if next.IsZero() || d.at.Before(next) {
+			next = d.at
+		}
+	}
+	return next
+}
+
+// Tick does all that is due.
+func (m *Machine) Tick(at time.Time) []Act {
+	for range 8 { // what is done may make something else due
+		var first *deadline
+		for _, d := range m.due() {
+			if !d.at.After(at) && (first == nil || d.at.Before(first.at)) {
+				first = &d
+			}
+		}
+		if first == nil {
+			break
+		}
+		first.do(at)
+	}
+	return m.done()
+}
+
+type deadline struct {
+	at time.Time
+	do func(at time.Time)
+}
+
+// due is everything that happens by itself.
+func (m *Machine) due() []deadline {
+	var all []deadline
+	add := func(from time.Time, d time.Duration, do func(time.Time)) {
+		all = append(all, deadline{from.Add(d), do})
+	}
+	switch m.caller {
+	case sounding:
+		if m.overlap() && !m.held && !m.deaf {
+			add(m.since, m.t.Sure, m.hold)
+		}
+		if m.held && m.cfg.Partial {
+			add(m.since, m.t.Noise, m.noise)
+		} else if m.held {
+			add(m.since, murmur, m.cut)
+		}
+		if m.cfg.Partial && m.words() == "" && !m.ours {
+			add(m.began, m.t.Babble, m.tooLong)
+		}
+		add(m.began, m.t.Longest, m.tooLong)
+	case paused:
+		add(m.pausing, m.patience(), m.finish)
+	case ending:
+		add(m.since, m.t.Final, m.ended)
+	case silent:
+		if !m.keyAt.IsZero() {
+			add(m.keyAt, m.t.Keys, m.take)
+		}
+	}
+	if m.over || m.ours || !m.free() {
+		return all
+	}
+	if m.owed.IsZero() {
+		add(m.quiet, m.t.Silence, m.nothing)
+		return all
+	}
+	if !m.filled {
+		add(m.owed, m.t.Fill, m.fill)
+	}
+	add(m.owed, m.t.Person, func(time.Time) { m.person(Failure) })
+	return all
+}
+
+// patience is how long a pause may be before the turn is over.
+func (m *Machine) patience() time.Duration {
+	switch {
+	case m.overlap() || m.words() == "":
+		return m.t.Doubt
+	case !m.keyAt.IsZero():
+		return m.t.Keys
+	}
+	return m.t.of(m.lang.weigh(m.words(), m.number))
+}
+
+func (m *Machine) hold(time.Time) {
+	m.held = true
+	m.act(Hold, "", "")
+}
+
+func (m *Machine) fill(time.Time) {
+	m.filled = true
+	m.act(Fill, "", "")
+}
+
+func (m *Machine) finish(at time.Time) {
+	m.probing = m.overlap()
+	m.to(ending, at)
+	m.act(Finish, "", "")
+}
+
+// noise: a voice goes on that stopped us, and there is not a word of the caller in it.
+func (m *Machine) noise(at time.Time) {
+	if m.meant() {
+		m.cut(at)
+		return
+	}
+	m.deaf, m.held = true, false
+	m.act(Resume, "", "")
+}
+
+// tooLong: of who never stops what was said is taken once in between; then a person comes.
+func (m *Machine) tooLong(at time.Time) {
+	m.began = at
+	switch m.capped++; {
+	case m.words() == "" && !m.ours:
+		m.miss(at)
+	case m.words() == "":
+	case m.capped >= 2:
+		m.take(at)
+		m.person(NoMatch)
+	default:
+		m.capping = true
+		m.finish(at)
+	}
+}
+
+// nothing: the caller does not speak.
+func (m *Machine) nothing(at time.Time) {
+	m.quiet = at
+	if m.asked {
+		m.person(Silence)
+		return
+	}
+	m.asked = true
+	m.act(Again, "", Silence)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

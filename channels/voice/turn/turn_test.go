@@ -1,0 +1,281 @@
+package turn
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// play runs a script against a machine. A step is "ms verb words": what happens then; what the machine does by itself
+// comes at its deadlines. The result is what it did, with the time.
+//
+//	began, paused, part WORDS, final WORDS, faint WORDS (a final of little confidence), key K,
+//	ready, notice, filler, saying SENTENCE, quiet, settled, end
+//
+// The ear answers Finish after 30 ms with what "part" has told last, unless the script says "deafear".
+func play(t *testing.T, cfg Config, script string) string {
+	t.Helper()
+	start := time.Unix(0, 0)
+	m := New(cfg, start)
+	var did []string
+	var part string
+	var lastWords time.Time
+	deaf := false
+	note := func(at time.Time, acts []Act) {
+		for _, a := range acts {
+			text := fmt.Sprintf("%d %s", at.Sub(start).Milliseconds(), a.Do)
+			if a.Words != "" {
+				text += " " + a.Words
+			}
+			if a.Why != "" {
+				text += " " + a.Why
+			}
+			did = append(did, text)
+			if a.Do == Finish && !deaf {
+				lastWords = at.Add(30 * time.Millisecond)
+			}
+		}
+	}
+	until := func(to time.Time) {
+		for {
+			next := m.Deadline()
+			if !lastWords.IsZero() && (next.IsZero() || !next.Before(lastWords)) && !lastWords.After(to) {
+				at := lastWords
+				lastWords = time.Time{}
+				words := part
+				part = ""
+				note(at, m.Heard(at, words, true, 0))
+				continue
+			}
+			if next.IsZero() || next.After(to) {
+				return
+			}
+			note(next, m.Tick(next))
+		}
+	}
+	for line := range strings.Lines(script) {
+		var ms int
+		var verb string
+		n, _ := fmt.Sscan(line, &ms, &verb)
+		if n == 0 {
+			continue
+		}
+		_, words, _ := strings.Cut(strings.TrimSpace(line), verb)
+		words = strings.TrimSpace(words)
+		at := start.Add(time.Duration(ms) * time.Millisecond)
+		until(at)
+		switch verb {
+		case "began":
+			note(at, m.Began(at))
+		case "paused":
+			note(at, m.Paused(at))
+		case "part":
+			part = words
+			note(at, m.Heard(at, words, false, 0))
+		case "hears": // words that the ear will tell when it is asked
+			part = words
+		case "final":
+			part = ""
+			note(at, m.Heard(at, words, true, 0.9))
+		case "faint":
+			part = ""
+			note(at, m.Heard(at, words, true, 0.1))
+		case "deafear":
+			deaf = true
+		case "key":
+			note(at, m.Key(at, words[0]))
+		case "ready":
+			note(at, m.Ready(at, Answer))
+		case "notice":
+			note(at, m.Ready(at, Notice))
+			m.Saying(words, Notice)
+		case "filler":
+			note(at, m.Ready(at, Filler))
+			m.Saying(words, Filler)
+		case "saying":
+			m.Saying(words, Answer)
+		case "quiet":
+			note(at, m.Quiet(at))
+		case "settled":
+			note(at, m.Settled(at))
+		case "over":
+			m.Over(true, at)
+		case "end":
+		default:
+			t.Fatalf("no such step: %s", line)
+		}
+	}
+	return strings.Join(did, "; ")
+}
+
+func TestTurns(t *testing.T) {
+	streaming := Config{Language: "en", Partial: true}
+	whole := Config{Language: "en"} // an engine that hears whole utterances
+	speaking := "0 ready\n0 saying We are open from nine to five on weekdays.\n"
+	for name, test := range map[string]struct {
+		cfg    Config
+		script string
+		want   string
+	}{
+		"a finished question ends soon": {streaming, "100 began\n900 part what are your opening hours\n1000 paused\n1500 end",
+			"1350 finish; 1380 take what are your opening hours"},
+		"a statement has a moment": {streaming, "100 began\n900 part i bought a tent last week\n1000 paused\n2000 end",
+			"1700 finish; 1730 take i bought a tent last week"},
+		"yes is enough": {streaming, "0 ready\n0 saying Shall I go on?\n500 quiet\n500 settled\n600 began\n800 part yes\n850 paused\n1500 end",
+			"0 speak; 1200 finish; 1230 take yes"},
+		"and waits": {streaming, "100 began\n900 part i need a tent and\n1000 paused\n2500 began\n2900 part i need a tent and two poles\n3000 paused\n4000 end",
+			"3700 finish; 3730 take i need a tent and two poles"},
+		"my number is waits": {streaming, "100 began\n900 part my number is\n1000 paused\n2900 end", ""},
+		"digits wait":        {streaming, "100 began\n900 part it is four nine two\n1000 paused\n2400 end\n2600 end", "2500 finish; 2530 take it is four nine two"},
+		"digits that were asked for are written so": {streaming,
+			"0 ready\n0 saying What is your order number?\n500 quiet\n500 settled\n600 began\n800 part four nine double two oh\n900 paused\n3000 end",
+			"0 speak; 2400 finish; 2430 take 49220"},
+		"a comma of the recogniser waits": {streaming, "100 began\n900 part Well, I have a tent,\n1000 paused\n2900 end", ""},
+		"zero is the key":                 {streaming, "100 began\n300 part zero\n400 paused\n2000 end", "1100 finish; 1130 take 0"},
+		"goes on while the last words are asked for": {streaming,
+			"100 began\n900 part can you tell me\n1000 paused\n1360 began\n1900 part your address\n2000 paused\n3000 end",
+			"1350 finish; 2350 finish; 2380 take can you tell me your address"},
+		"an ear that is silent at the end": {streaming, "0 deafear\n100 began\n900 part what is it\n1000 paused\n4000 end", "1350 finish; 2850 take what is it"},
+		"words without a sound told":       {streaming, "500 final what do you sell\n1500 end", "850 finish; 880 take what do you sell"},
+
+		"noise is no turn":              {streaming, "100 began\n300 paused\n2000 end", "400 finish"},
+		"a murmur is not understood":    {streaming, "100 began\n1300 paused\n2000 end", "1400 finish; 1430 again no_match"},
+		"twice not understood":          {streaming, "100 began\n1300 paused\n3000 began\n4500 paused\n5000 end", "1400 finish; 1430 again no_match; 4600 finish; 4630 person no_match"},
+		"faint words are not words":     {streaming, "100 began\n500 deafear\n1300 paused\n1410 faint blue mouse\n2000 end", "1400 finish; 1410 again no_match"},
+		"noise without end":             {streaming, "100 began\n25000 end", "10100 again no_match; 20100 person no_match"},
+		"silence asks once":             {streaming, "20000 end", "8000 again silence; 16000 person silence"},
+		"silence after our question":    {streaming, "0 ready\n1000 quiet\n1000 settled\n20000 end", "0 speak; 9000 again silence; 17000 person silence"},
+		"words end the silence's count": {streaming, "9000 began\n9500 part hello\n9600 paused\n12000 settled\n21000 end", "8000 again silence; 10300 finish; 10330 take hello; 11830 fill; 20000 again silence"},
+		"never stops": {streaming, "100 began\n5000 part and another thing\n39000 part and another thing and one more\n45000 part then\n79000 part and so on\n90000 end",
+			"40100 finish; 40130 take and another thing and one more; 80130 take and so on; 80130 person no_match"},
+		"over: nothing is given up, words are taken": {streaming, "0 over\n30000 began\n30500 part how long does it take\n30600 paused\n45000 end", "30950 finish; 30980 take how long does it take"},
+
+		"slow: filler, then a person": {streaming, "100 final what is it\n30000 end", "450 finish; 480 take what is it; 1980 fill; 10480 person failure"},
+		"an answer in time":           {streaming, "100 final what is it\n1500 ready\n9000 end", "450 finish; 480 take what is it; 1500 speak"},
+		"a filler is followed": {streaming, "100 final what is it\n1990 filler One moment.\n2900 quiet\n3000 ready\n4000 quiet\n4000 settled\n5000 end",
+			"450 finish; 480 take what is it; 1980 fill; 1990 speak; 3000 speak"},
+		"a filler does not stop the clock": {streaming, "100 final what is it\n1990 filler One moment.\n2900 quiet\n11000 end",
+			"450 finish; 480 take what is it; 1980 fill; 1990 speak; 10480 person failure"},
+		"an answer that stands still": {streaming, "100 final what is it\n1000 ready\n1000 saying It is a tent.\n2000 quiet\n20000 end",
+			"450 finish; 480 take what is it; 1000 speak; 3500 fill; 12000 person failure"},
+		"goes on while we think": {streaming, "100 final what is it\n600 began\n900 ready\n1200 part that red one\n1300 paused\n2200 end",
+			"450 finish; 480 take what is it; 2000 finish; 2030 take that red one"},
+		"coughs while we think": {streaming, "100 final what is it\n600 began\n800 paused\n850 ready\n1200 end",
+			"450 finish; 480 take what is it; 900 finish; 930 speak"},
+
+		"words stop us": {streaming, speaking + "1000 began\n1400 part no i mean\n1900 part no i mean the shop\n2000 paused\n3000 end",
+			"0 speak; 1040 hold; 1400 cut; 2700 finish; 2730 take no i mean the shop"},
+		"one word stops us when it is final": {streaming, speaking + "1000 began\n1300 part stop\n1350 paused\n3000 end",
+			"0 speak; 1040 hold; 1450 finish; 1480 cut; 2050 finish; 2080 take stop"},
+		"mm-hm does not": {streaming, speaking + "1000 began\n1200 part mm-hm\n1350 paused\n3000 end",
+			"0 speak; 1040 hold; 1450 finish; 1480 resume"},
+		"okay does not":                 {streaming, speaking + "1000 began\n1300 part okay\n1350 paused\n3000 end", "0 speak; 1040 hold; 1450 finish; 1480 resume"},
+		"a click does not even hold us": {streaming, speaking + "1000 began\n1020 paused\n3000 end", "0 speak; 1120 finish"},
+		"a cough does not":              {streaming, speaking + "1000 began\n1300 paused\n3000 end", "0 speak; 1040 hold; 1400 finish; 1430 resume"},
+		"music behind the caller does not": {streaming, speaking + "1000 began\n9000 paused\n9500 end",
+			"0 speak; 1040 hold; 2500 resume; 9100 finish"},
+		"words behind music do": {streaming, speaking + "1000 began\n4000 part please stop\n4500 end", "0 speak; 1040 hold; 2500 resume; 4000 cut"},
+		"our own words from a loudspeaker do not": {streaming, speaking + "1000 began\n1300 part open from\n1500 part open from nine\n1600 paused\n2500 end",
+			"0 speak; 1040 hold; 1700 finish; 1730 resume"},
+		"yes into our question is an answer": {streaming, "0 ready\n0 saying Would you like that?\n1000 began\n1200 part yes\n1300 paused\n3000 end",
+			"0 speak; 1040 hold; 1400 finish; 1430 cut; 1650 finish; 1680 take yes"},
+		"an engine without partial words: a long sound": {whole, speaking + "1000 began\n2500 paused\n2500 hears i have a question\n4000 end",
+			"0 speak; 1040 hold; 1900 cut; 2600 finish; 2630 take i have a question"},
+		"an engine without partial words: a short one": {whole, speaking + "1000 began\n1300 hears right\n1300 paused\n4000 end",
+			"0 speak; 1040 hold; 1400 finish; 1430 resume"},
+		"a notice is not stopped, its listener is heard": {streaming,
+			"0 notice I am getting a colleague.\n500 began\n1000 part how long will it take\n1100 paused\n2000 quiet\n2900 end",
+			"0 speak; 1450 finish; 1480 take how long will it take"},
+
+		"keys of a number": {streaming, "0 ready\n0 saying What is your order number?\n500 key 4\n900 key 7\n1200 key 1\n4000 end",
+			"0 speak; 500 cut; 3700 take 471"},
+		"the hash ends them": {streaming, "500 key 4\n900 key 7\n1000 key #\n2000 end", "1000 take 47"},
+		"keys in the middle of words": {streaming, "100 began\n800 part my order is\n900 key 4\n1200 key 2\n1300 paused\n5000 end",
+			"3800 finish; 3830 take my order is 42"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := play(t, test.cfg, test.script); got != test.want {
+				t.Errorf("did  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestWeight(t *testing.T) {
+	for text, want := range map[string]weight{
+		"what is your address": complete, "is it open": complete, "yes": complete, "no thanks": complete, "Where are you?": complete, "that's all": complete,
+		"i bought it": open, "hello": open, "hi there": open,
+		"i would like to": unfinished, "um": unfinished, "the tent and": unfinished, "what is the": unfinished, "my name is": unfinished, "one moment...": unfinished,
+		"four nine": spelling, "it's m a r": spelling, "0 1 5 2": spelling, "01522": spelling, "number four": open,
+	} {
+		if got := lexiconOf("en-GB").weigh(text, false); got != want {
+			t.Errorf("%q weighs %d, want %d", text, got, want)
+		}
+	}
+	for text, want := range map[string]weight{"meine nummer ist": unfinished, "wann haben sie geöffnet": complete, "vier neun": spelling, "ja bitte": complete} {
+		if got := lexiconOf("de").weigh(text, false); got != want {
+			t.Errorf("%q weighs %d, want %d", text, got, want)
+		}
+	}
+	if got := lexiconOf("xx").weigh("1 2", false); got != spelling {
+		t.Errorf("digits of an unknown language weigh %d", got)
+	}
+}
+
+// FuzzMachine: whatever comes in whatever order, the machine never stands still: it has a deadline, or is told to be
+// quiet about a caller who is in line, or we speak.
+func FuzzMachine(f *testing.F) {
+	f.Add([]byte("bpwfrsqtk"))
+	f.Fuzz(func(t *testing.T, events []byte) {
+		at := time.Unix(0, 0)
+		m := New(Config{Language: "en", Partial: true}, at)
+		speaks := false
+		see := func(acts []Act) {
+			for _, a := range acts {
+				switch a.Do {
+				case Speak:
+					speaks = true
+				case Cut:
+					speaks = false
+				case Take:
+					if strings.TrimSpace(a.Words) == "" {
+						t.Fatal("an empty turn")
+					}
+				}
+			}
+		}
+		for _, e := range events {
+			at = at.Add(time.Duration(e) * 3 * time.Millisecond)
+			see(m.Tick(at))
+			switch e % 10 {
+			case 0:
+				see(m.Began(at))
+			case 1:
+				see(m.Paused(at))
+			case 2:
+				see(m.Heard(at, "what is it", false, 0))
+			case 3:
+				see(m.Heard(at, "and so", true, 0))
+			case 4:
+				see(m.Heard(at, "", true, 0))
+			case 5:
+				see(m.Ready(at, Answer))
+			case 6:
+				see(m.Ready(at, Notice))
+			case 7:
+				if speaks {
+					speaks = false
+					see(m.Quiet(at))
+				}
+			case 8:
+				see(m.Settled(at))
+			case 9:
+				see(m.Key(at, '0'+e%10))
+			}
+			if m.Deadline().IsZero() && !speaks && !m.over {
+				t.Fatalf("stands still: %+v", m)
+			}
+		}
+	})
+}
