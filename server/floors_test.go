@@ -36,6 +36,7 @@ var floors = map[string]int{
 	"channels/voice/edge":   0,
 	"channels/voice/sdp":    0,
 	"channels/voice/media":  0,
+	"channels/voice/spoken": 0, // what is written <-> what is said
 	"channels/voice/speech": 0,
 	"channels/voice/turn":   0,
 	"server/db":             0,
