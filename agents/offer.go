@@ -29,6 +29,8 @@ type Offer struct {
 	Seconds        int           `json:"seconds" db:"seconds"` // the whole countdown
 	Why            string        `json:"why" db:"why"`
 	ReturnCall     bool          `json:"return_call" db:"return_call"`
+
+	Card *channels.Card `json:"card" db:"card"` // masked: nobody has accepted yet; nil: none was made
 }
 
 // How an offer ends.
@@ -43,13 +45,17 @@ const offerSQL = `select o.id, o.conversation_id, c.channel, q.name as queue_nam
 		coalesce(nullif(ct.name, ''), (select a.value from addresses a where a.contact_id = ct.id and a.kind in ('phone', 'email')
 			order by a.kind desc, a.id limit 1), 'Visitor ' || ct.id) as contact_name,
 		c.subject, c.summary, c.last_words, coalesce(c.waiting_since, o.offered_at) as waiting_since, o.offered_at, o.expires_at,
-		round(extract(epoch from o.expires_at - o.offered_at))::int as seconds, o.why, c.return_call
+		round(extract(epoch from o.expires_at - o.offered_at))::int as seconds, o.why, c.return_call, c.card
 	from offers o join conversations c on c.id = o.conversation_id join queues q on q.id = c.queue_id
 	join contacts ct on ct.id = c.contact_id where o.outcome is null`
 
 // OpenOffer reads what rings at the agent now; nil when nothing does.
 func OpenOffer(ctx context.Context, q channels.Querier, agentID int64) (*Offer, error) {
-	return one[Offer](ctx, q, "open offer", offerSQL+` and o.agent_id = $1 and o.expires_at > clock_timestamp()`, agentID)
+	o, err := one[Offer](ctx, q, "open offer", offerSQL+` and o.agent_id = $1 and o.expires_at > clock_timestamp()`, agentID)
+	if o != nil {
+		o.Card = o.Card.Masked()
+	}
+	return o, err
 }
 
 // Accept ends the agent's own open offer as accepted and holds the conversation's row until tx ends; the caller moves

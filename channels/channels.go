@@ -83,6 +83,8 @@ const (
 	Text     = "text"  // said or written
 	Note     = "note"  // an agent's private note
 	Happened = "event" // a line of the timeline that nobody said; Data.Code tells which
+	// Transcript is what a machine heard people say to each other in a call: private, and never read as a wish.
+	Transcript = "transcript"
 )
 
 // Message is one thing said, written or done in a conversation. Seq counts 1, 2, 3 without a gap in each conversation.

@@ -92,17 +92,22 @@ func DeletePrompt(ctx context.Context, tx pgx.Tx, id int64) error {
 	return remove(ctx, tx, "sound", `delete from prompts where id = $1`, id)
 }
 
-// QueueSound is what callers of a queue hear, and whether they are recorded.
+// QueueSound is what callers of a queue hear, whether they are recorded and written down, and what its agents hear first.
 type QueueSound struct {
 	QueueID        int64  `json:"queue_id" db:"queue_id"`
 	QueueName      string `json:"queue_name" db:"queue_name"`
 	Record         bool   `json:"record" db:"record"`
 	RecordAnnounce bool   `json:"record_announce" db:"record_announce"` // says so before the first person hears the caller
-	MusicID        *int64 `json:"music_id" db:"music_id"`               // nil: the built-in music
-	GreetingID     *int64 `json:"greeting_id" db:"greeting_id"`         // nil: the settings' greeting
+
+	Transcribe         bool `json:"transcribe" db:"transcribe"`                   // what caller and agent say is written into the timeline
+	TranscribeAnnounce bool `json:"transcribe_announce" db:"transcribe_announce"` // says so before the first person hears the caller
+	Whisper            bool `json:"whisper" db:"whisper"`                         // the hand-over card is spoken into the agent's ear first
+
+	MusicID    *int64 `json:"music_id" db:"music_id"`       // nil: the built-in music
+	GreetingID *int64 `json:"greeting_id" db:"greeting_id"` // nil: the settings' greeting
 }
 
-const queueSoundColumns = `id as queue_id, name as queue_name, record, record_announce, music_id, greeting_id`
+const queueSoundColumns = `id as queue_id, name as queue_name, record, record_announce, transcribe, transcribe_announce, whisper, music_id, greeting_id`
 
 // QueueSounds reads the telephone settings of all queues.
 func QueueSounds(ctx context.Context, q Querier) ([]QueueSound, error) {
@@ -129,8 +134,9 @@ func SaveQueueSound(ctx context.Context, tx pgx.Tx, s *QueueSound) error {
 			return invalid(use.field, "The sound %s is of the kind %s.", quoted(p.Name), p.Kind)
 		}
 	}
-	saved, err := one[QueueSound](ctx, tx, `update queues set record = $2, record_announce = $3, music_id = $4, greeting_id = $5
-		where id = $1 returning `+queueSoundColumns, s.QueueID, s.Record, s.RecordAnnounce, s.MusicID, s.GreetingID)
+	saved, err := one[QueueSound](ctx, tx, `update queues set record = $2, record_announce = $3, music_id = $4, greeting_id = $5,
+		transcribe = $6, transcribe_announce = $7, whisper = $8 where id = $1 returning `+queueSoundColumns,
+		s.QueueID, s.Record, s.RecordAnnounce, s.MusicID, s.GreetingID, s.Transcribe, s.TranscribeAnnounce, s.Whisper)
 	if err != nil {
 		return refused(err, "save queue sound")
 	}

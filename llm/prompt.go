@@ -151,17 +151,23 @@ var frequent = sync.OnceValue(func() map[string][]string {
 
 // language guesses by frequent words; it only chooses the words of our own sentences.
 func language(text string) string {
-	score := map[string]int{}
-	for _, w := range tokens(bounded(text, 600)) {
+	lang, _ := frequentWords(bounded(text, 600))
+	return lang
+}
+
+// frequentWords is the language with the most frequent words in text, and how many; English when there are none.
+func frequentWords(text string) (lang string, score int) {
+	scores := map[string]int{}
+	for _, w := range tokens(text) {
 		for _, lang := range frequent()[w] {
-			score[lang]++
+			scores[lang]++
 		}
 	}
 	best := "en"
 	for _, lang := range []string{"de", "fr", "es", "it", "pt", "nl", "pl"} {
-		if score[lang] > score[best] {
+		if scores[lang] > scores[best] {
 			best = lang
 		}
 	}
-	return best
+	return best, scores[best]
 }

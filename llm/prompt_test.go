@@ -52,31 +52,6 @@ func TestPromptGolden(t *testing.T) {
 	}
 }
 
-func TestSummary(t *testing.T) {
-	contact := func(s string) channels.Message {
-		return channels.Message{Author: channels.ByContact, Kind: channels.Text, Body: s}
-	}
-	ai := channels.Message{Author: channels.ByAI, Kind: channels.Text, Body: "9 EUR.", Data: channels.MessageData{Sources: []channels.Source{{Title: "Skarv 2 spare parts"}}}}
-	for _, c := range []struct {
-		history []channels.Message
-		want    string
-	}{
-		{nil, "The customer asks for a person and has said nothing else yet."},
-		{[]channels.Message{contact("hello"), contact("I want a person")}, "The customer asks for a person and has said nothing else yet."},
-		{[]channels.Message{contact("hi"), contact("The sleeve split again, what does a section cost?"), ai, contact("Do you have one in stock?"), contact("agent please")},
-			"Says: “The sleeve split again, what does a section cost?”. Last: “Do you have one in stock?”. AI answered from “Skarv 2 spare parts”."},
-		{[]channels.Message{contact("My tent burned, I want to speak to a person.")}, "Says: “My tent burned, I want to speak to a person.”. Not answered yet."},
-	} {
-		if got := Summary(c.history); got != c.want {
-			t.Errorf("got  %s\nwant %s", got, c.want)
-		}
-	}
-	long := Summary([]channels.Message{contact(strings.Repeat("first words ", 90)), ai, contact(strings.Repeat("last words ", 90))})
-	if n := len([]rune(long)); n > summaryRunes {
-		t.Errorf("%d runes", n)
-	}
-}
-
 func TestLanguage(t *testing.T) {
 	for text, want := range map[string]string{
 		"How much is the tent?": "en", "Wie viel kostet das Zelt und wo ist der Laden?": "de", "Combien coûte la tente avec les piquets ?": "fr", "¿Cuánto cuesta la tienda con las varillas?": "es",

@@ -87,7 +87,7 @@ func TestBrowserColleaguesAndSupervisor(t *testing.T) {
 		x.b.page(x.page, "about:blank", frame{"raw": true})
 		x.b.desk(x.page, "signIn", x.link)
 	}
-	h.admin().call("PUT", "/api/queue-sounds/"+itoa(one[int64](h, `select min(id) from queues`)), frame{"record": true, "record_announce": false, "music_id": nil, "greeting_id": nil}, nil)
+	h.admin().call("PUT", "/api/queue-sounds/"+itoa(one[int64](h, `select min(id) from queues`)), frame{"record": true, "record_announce": false, "transcribe": false, "transcribe_announce": true, "whisper": false, "music_id": nil, "greeting_id": nil}, nil)
 	bo.desk("bo", "setAvailable")
 	phone := voicetest.NewPhone(t, "+4930111222", netip.MustParseAddr("127.0.0.1"))
 	call := phone.Dial(ctx, netip.MustParseAddrPort(h.sip), "100", voicetest.Invite{})

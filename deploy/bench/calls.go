@@ -110,7 +110,7 @@ func (b *bench) recordAll(ctx context.Context) error {
 		return err
 	}
 	for _, q := range queues {
-		settings := map[string]any{"record": true, "record_announce": false, "music_id": q.Music, "greeting_id": q.Speech}
+		settings := map[string]any{"record": true, "record_announce": false, "transcribe": false, "transcribe_announce": true, "whisper": false, "music_id": q.Music, "greeting_id": q.Speech}
 		if err := b.desk[0].call(ctx, "PUT", fmt.Sprintf("/api/queue-sounds/%d", q.ID), settings, nil); err != nil {
 			return err
 		}

@@ -210,6 +210,7 @@ func (e LiveInMode) Valid() bool {
 // Defines values for LiveInType.
 const (
 	LiveInTypeCancel      LiveInType = "cancel"
+	LiveInTypeCardRead    LiveInType = "card_read"
 	LiveInTypeComplete    LiveInType = "complete"
 	LiveInTypeConnect     LiveInType = "connect"
 	LiveInTypeConsult     LiveInType = "consult"
@@ -237,6 +238,8 @@ const (
 func (e LiveInType) Valid() bool {
 	switch e {
 	case LiveInTypeCancel:
+		return true
+	case LiveInTypeCardRead:
 		return true
 	case LiveInTypeComplete:
 		return true
@@ -597,6 +600,12 @@ type CallRow = report.CallRow
 // CallTarget defines model for CallTarget.
 type CallTarget = channels.CallTarget
 
+// Card The hand-over, made by code from rows. An offer's has its address masked.
+type Card = channels.Card
+
+// CardLine matter, tried and promised may stand more than once.
+type CardLine = channels.CardLine
+
 // Channel defines model for Channel.
 type Channel = channels.Kind
 
@@ -737,7 +746,7 @@ type LiveCallSupervisor string
 // LiveCallTalkingTo whom I hear and who hears me
 type LiveCallTalkingTo string
 
-// LiveIn What a tab sends. Calls: restart {call_id, sdp} after a change of network answers with call_answer; transfer, consult {call_id, target}; swap, complete, cancel, merge, decline {call_id}; record {call_id, on} (false = pause); supervise {call_id, mode, sdp} answers with call_answer, without sdp it only changes the mode; unsupervise; echo {sdp} is a test call that says back what it hears, answered with call_answer {call_id 0}. ping; watch {conversation_id, after} starts message and draft frames of one conversation, all messages after that seq first; unwatch; typing; phone_claim (this tab wants to own the phone); connect {call_id, sdp} answers with call_answer; hangup, hold {on}, mute {on}, dtmf {digit} with call_id. ref comes back in the answer (done or error).
+// LiveIn What a tab sends. Calls: restart {call_id, sdp} after a change of network answers with call_answer; transfer, consult {call_id, target}; swap, complete, cancel, merge, decline {call_id}; record {call_id, on} (false = pause); supervise {call_id, mode, sdp} answers with call_answer, without sdp it only changes the mode; unsupervise; echo {sdp} is a test call that says back what it hears, answered with call_answer {call_id 0}. ping; watch {conversation_id, after} starts message and draft frames of one conversation, all messages after that seq first; unwatch; typing; card_read {conversation_id, after}: the hand-over card that had read up to that message stands on the screen, and has for a while; phone_claim (this tab wants to own the phone); connect {call_id, sdp} answers with call_answer; hangup, hold {on}, mute {on}, dtmf {digit} with call_id. ref comes back in the answer (done or error).
 type LiveIn struct {
 	After          *int64      `json:"after,omitempty"`
 	CallID         *int64      `json:"call_id,omitempty"`

@@ -68,7 +68,7 @@ func TestAccessTable(t *testing.T) {
 		"CloseConversation": map[string]string{"disposition": "solved"}, "AddAddress": map[string]string{"kind": "email", "value": "a@b"},
 	}
 	for name, body := range map[string]any{"AddTrunk": map[string]string{"name": ""}, "ChangeTrunk": map[string]string{"name": ""},
-		"SaveNumber": map[string]string{"kind": "queue"}, "SaveQueueSound": map[string]any{"record": true, "record_announce": true, "music_id": nil, "greeting_id": nil},
+		"SaveNumber": map[string]string{"kind": "queue"}, "SaveQueueSound": map[string]any{"record": true, "record_announce": true, "transcribe": false, "transcribe_announce": true, "whisper": false, "music_id": nil, "greeting_id": nil},
 		"AddDevice":    map[string]any{"agent_id": 1, "username": "", "digest": "md5", "enabled": true},
 		"ChangeDevice": map[string]any{"agent_id": 1, "username": "", "digest": "md5", "enabled": true}} {
 		bodies[name] = body

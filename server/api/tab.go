@@ -297,6 +297,10 @@ func (t *tab) do(in LiveIn) error {
 		if err := t.typing(in); err != nil {
 			return err
 		}
+	case LiveInTypeCardRead:
+		if err := t.cardRead(in); err != nil {
+			return err
+		}
 	case LiveInTypePhoneClaim:
 		if err := t.hub.claimPhone(t.session.AgentID, t.id); err != nil {
 			return err

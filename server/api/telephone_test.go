@@ -173,12 +173,12 @@ func TestNumbersAndQueueSounds(t *testing.T) {
 	}
 
 	path := fmt.Sprintf("/api/queue-sounds/%d", h.queue)
-	as[QueueSound](h, h.do("PUT", path, root, `{"record":true,"record_announce":false,"music_id":null,"greeting_id":null}`))
+	as[QueueSound](h, h.do("PUT", path, root, `{"record":true,"record_announce":false,"transcribe":false,"transcribe_announce":true,"whisper":false,"music_id":null,"greeting_id":null}`))
 	if list := as[[]QueueSound](h, h.do("GET", "/api/queue-sounds", root, nil)); !list[0].Record || list[0].RecordAnnounce || list[0].QueueName != "Service" {
 		t.Errorf("%+v", list)
 	}
-	h.refused(h.do("PUT", path, root, `{"record":true,"record_announce":false,"music_id":4711,"greeting_id":null}`), 400, channels.Invalid, "music_id")
-	h.refused(h.do("PUT", "/api/queue-sounds/4711", root, `{"record":true,"record_announce":false,"music_id":null,"greeting_id":null}`), 404, channels.NotFound, "")
+	h.refused(h.do("PUT", path, root, `{"record":true,"record_announce":false,"transcribe":false,"transcribe_announce":true,"whisper":false,"music_id":4711,"greeting_id":null}`), 400, channels.Invalid, "music_id")
+	h.refused(h.do("PUT", "/api/queue-sounds/4711", root, `{"record":true,"record_announce":false,"transcribe":false,"transcribe_announce":true,"whisper":false,"music_id":null,"greeting_id":null}`), 404, channels.NotFound, "")
 }
 
 func TestDevices(t *testing.T) {
@@ -262,7 +262,7 @@ func TestPrompts(t *testing.T) {
 	long = append(binary.LittleEndian.AppendUint32(long, 9_000_000), make([]byte, 9_000_000)...)
 	h.refused(upload("name=a&kind=music", string(long)), 400, channels.Invalid, "sound")
 
-	use := fmt.Sprintf(`{"record":false,"record_announce":true,"music_id":%d,"greeting_id":null}`, p.ID)
+	use := fmt.Sprintf(`{"record":false,"record_announce":true,"transcribe":false,"transcribe_announce":true,"whisper":false,"music_id":%d,"greeting_id":null}`, p.ID)
 	as[QueueSound](h, h.do("PUT", fmt.Sprintf("/api/queue-sounds/%d", h.queue), root, use))
 	path := fmt.Sprintf("/api/prompts/%d", p.ID)
 	h.refused(h.do("DELETE", path, root, nil), 409, channels.Conflict, "")

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"patchbay/agents"
 	"patchbay/channels"
 	"patchbay/server/report"
 )
@@ -181,4 +182,19 @@ func (t *tab) typing(in LiveIn) error {
 	t.typed = time.Now()
 	return t.hub.s.cfg.Bus.Publish(channels.ConversationSubject(id), channels.Event{Type: channels.EventTyping, ConversationID: id,
 		Message: &channels.Message{ConversationID: id, Author: channels.ByAgent, AgentID: &t.session.AgentID}})
+}
+
+// cardRead notes that the agent has the hand-over card before them.
+func (t *tab) cardRead(in LiveIn) error {
+	id, err := need("conversation_id", in.ConversationID)
+	if err != nil {
+		return err
+	}
+	seq, err := need("after", in.After)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, queryLimit)
+	defer cancel()
+	return agents.CardRead(ctx, t.hub.s.cfg.Pool, t.session.AgentID, id, seq)
 }

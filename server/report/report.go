@@ -113,6 +113,7 @@ type ConversationDetail struct {
 	Earlier      []ConversationRow  `json:"earlier"` // other conversations of the contact
 	Calls        []channels.Call    `json:"calls"`
 	Recordings   []Recording        `json:"recordings"` // of those calls
+	Card         *channels.Card     `json:"card"`       // the hand-over; nil while it was never on its way to a person
 }
 
 const earlierLimit = 20
@@ -144,6 +145,9 @@ func Detail(ctx context.Context, q channels.Querier, id int64) (*ConversationDet
 	}
 	d.Calls, err = rows[channels.Call](ctx, q, "calls", `select `+callColumns+` from calls where conversation_id = $1 order by id`, id)
 	if err != nil {
+		return nil, err
+	}
+	if d.Card, err = Card(ctx, q, id); err != nil {
 		return nil, err
 	}
 	d.Recordings, err = rows[Recording](ctx, q, "recordings", `select `+recordingColumns+` from recordings r where conversation_id = $1 order by id`, id)

@@ -120,6 +120,16 @@ func TestDetail(t *testing.T) {
 	if d.Contact.Name != "Rosa Lindt" || len(d.Addresses) != 1 || !slices.Equal(idsOf(d.Earlier), []int64{5, 4}) || len(d.Calls) != 2 {
 		t.Errorf("%+v", d)
 	}
+	if d.Card != nil {
+		t.Errorf("it never waited: %+v", d.Card)
+	}
+	card := channels.Card{Seq: 7, Lines: []channels.CardLine{{Kind: channels.CardWho, Text: "Rosa", Seqs: []int64{1}}}}
+	if _, err := pool.Exec(ctx, `update conversations set card = $1 where id = 1`, card); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = Detail(ctx, pool, 1); err != nil || d.Card == nil || d.Card.Seq != 7 || d.Card.Find(channels.CardWho).Text != "Rosa" {
+		t.Errorf("%+v, %v", d.Card, err)
+	}
 	if _, err := Detail(ctx, pool, 99); channels.CodeOf(err) != channels.NotFound {
 		t.Error(err)
 	}

@@ -24,6 +24,7 @@ func (s *Switchboard) Reply(ctx context.Context, agentID, conversationID int64, 
 		m.Data.AgentName = firstName(name)
 		if note {
 			m.Kind, m.Private = channels.Note, true
+			ch.carded = ch.c.State == channels.Waiting || ch.c.State == channels.Offered
 			_, err := ch.append(ctx, m)
 			return err
 		}
@@ -106,8 +107,13 @@ func (s *Switchboard) through(ctx context.Context, ch *change, agentID int64) er
 		return err
 	}
 	first := firstName(name)
-	if err := ch.notice(ctx, channels.CodeThrough, fmt.Sprintf("You're through to %s, who has read your messages.", first),
-		channels.MessageData{AgentName: first}); err != nil {
+	words := fmt.Sprintf(wordsThrough, first)
+	if read, err := agents.HasRead(ctx, ch.tx, agentID, ch.c.ID); err != nil {
+		return err
+	} else if read {
+		words = fmt.Sprintf(wordsThroughRead, first)
+	}
+	if err := ch.notice(ctx, channels.CodeThrough, words, channels.MessageData{AgentName: first}); err != nil {
 		return err
 	}
 	c, out := *ch.c, context.WithoutCancel(ctx)
@@ -174,7 +180,7 @@ func (s *Switchboard) grab(ctx context.Context, ch *change, agentID int64) error
 		}
 	case channels.New, channels.Bot, channels.Closed:
 		// nobody asked for a person: no promise and no notice, only who is there now
-		if err := s.intoLine(ctx, ch, false); err != nil {
+		if err := s.intoLine(ctx, ch); err != nil {
 			return err
 		}
 	case channels.Agent, channels.Wrapup:
@@ -191,7 +197,7 @@ func (s *Switchboard) grab(ctx context.Context, ch *change, agentID int64) error
 // takeFromColleague is a supervisor's right. A running call comes along.
 func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID int64) error {
 	if ch.c.State == channels.Wrapup && ch.c.AgentID != nil && *ch.c.AgentID == agentID {
-		return s.intoLine(ctx, ch, false) // one's own wrap-up: taken up again
+		return s.intoLine(ctx, ch) // one's own wrap-up: taken up again
 	}
 	may, err := agents.Supervises(ctx, ch.tx, agentID)
 	if err != nil {
@@ -201,7 +207,7 @@ func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID
 		return channels.Fail(channels.Conflict, "A colleague has this conversation.")
 	}
 	if ch.c.State == channels.Wrapup {
-		return s.intoLine(ctx, ch, false)
+		return s.intoLine(ctx, ch)
 	}
 	s.release(ctx, ch)
 	return s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "A colleague takes over.")

@@ -18,16 +18,18 @@ const returnWithin = 7 * 24 * time.Hour
 
 // Words of ours that stand in the timeline. Plain, and true with the model dead.
 const (
-	wordsHello      = "You are writing with an AI. For a person, use the button or just say so."
-	wordsHelloCall  = "An automatic assistant answered. Key 0 gets a person."
-	wordsWaiting    = "We are getting a person. Your messages go along."
-	wordsModelDown  = "Our AI is not answering right now. You are in line for a person."
-	wordsNoAnswer   = "I can't answer this. We are getting a person. Your messages go along."
-	wordsBack       = "The connection to your agent was lost. You are first in line."
-	wordsSure       = "Would you like to talk to a person?"
-	wordsMoment     = "One moment, I am looking this up."
-	wordsPassFailed = "Passing you on did not work. You are first in line."
-	wordsEnded      = "This conversation has ended. Write again at any time, it goes on right here."
+	wordsHello       = "You are writing with an AI. For a person, use the button or just say so."
+	wordsHelloCall   = "An automatic assistant answered. Key 0 gets a person."
+	wordsWaiting     = "We are getting a person. Your messages go along."
+	wordsModelDown   = "Our AI is not answering right now. You are in line for a person."
+	wordsNoAnswer    = "I can't answer this. We are getting a person. Your messages go along."
+	wordsBack        = "The connection to your agent was lost. You are first in line."
+	wordsSure        = "Would you like to talk to a person?"
+	wordsMoment      = "One moment, I am looking this up."
+	wordsPassFailed  = "Passing you on did not work. You are first in line."
+	wordsThrough     = "You're through to %s."
+	wordsThroughRead = "You're through to %s, who has read your messages." // only when it is true
+	wordsEnded       = "This conversation has ended. Write again at any time, it goes on right here."
 )
 
 // Receive takes what a channel hands up. It returns after the commit; the receipt then is the truth.
@@ -184,6 +186,7 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 		}
 	}
 	ch.c.Channel = in.Channel
+	ch.carded = ch.c.State == channels.Waiting || ch.c.State == channels.Offered
 	if automatic { // stored, threaded and visible; it wakes nobody
 		if ch.c.State == channels.New {
 			_, err = ch.move(ctx, channels.Closed)
@@ -273,7 +276,7 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 		_, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 		return err
 	}
-	if err := s.intoLine(ctx, ch, true); err != nil {
+	if err := s.intoLine(ctx, ch); err != nil {
 		return err
 	}
 	due, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
@@ -287,24 +290,13 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 	return nil
 }
 
-// intoLine moves the conversation to the line, with the short summary of what was said so far. Without a wish for a person
-// there may be nothing to sum up: the customer is called, or comes back to a closed conversation.
-func (s *Switchboard) intoLine(ctx context.Context, ch *change, wish bool) error {
-	history, err := channels.History(ctx, ch.tx, ch.c.ID, 0, 60)
-	if err != nil {
-		return fmt.Errorf("history: %w", err)
-	}
-	summary := llm.Summary(history)
-	if summary == llm.NothingSaid && !wish {
-		summary = ""
-	}
-	if err := ch.exec(ctx, "summary", `update conversations set summary = $2 where id = $1`, ch.c.ID, summary); err != nil {
-		return err
-	}
+// intoLine moves the conversation to the line, with the hand-over card of what was said so far.
+func (s *Switchboard) intoLine(ctx context.Context, ch *change) error {
 	moved, err := ch.move(ctx, channels.Waiting)
 	if err == nil && !moved {
 		err = fmt.Errorf("conversation %d: %s cannot wait", ch.c.ID, ch.c.State)
 	}
+	ch.carded = true
 	return err
 }
 
@@ -316,6 +308,7 @@ func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, 
 	if err := ch.exec(ctx, "front", `update conversations set front = true where id = $1`, ch.c.ID); err != nil {
 		return err
 	}
+	ch.carded = true
 	due, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 	if err != nil {
 		return err

@@ -83,6 +83,8 @@ type change struct {
 	fresh bool                // c was begun here
 	lines []*channels.Message // private lines, stored together before the next message or the commit
 	news  []func()
+
+	carded bool // the conversation is on its way to a person: its hand-over card is made at the end (card.go)
 }
 
 // change runs do in one transaction; the news follows the commit, in order. do gets a change without a conversation
@@ -99,7 +101,7 @@ func (s *Switchboard) change(ctx context.Context, id int64, do func(ch *change) 
 		if err := do(ch); err != nil {
 			return err
 		}
-		return ch.flush(ctx)
+		return ch.finish(ctx)
 	})
 	if err != nil {
 		return err

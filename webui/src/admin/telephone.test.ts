@@ -18,7 +18,7 @@ const house = () => {
   vi.spyOn(api, 'numbers').mockResolvedValue([])
   vi.spyOn(api, 'devices').mockResolvedValue({ devices: [], registrations: [] })
   vi.spyOn(api, 'prompts').mockResolvedValue([])
-  return vi.spyOn(api, 'queueSounds').mockResolvedValue([{ queue_id: 1, queue_name: 'Orders', record: false, record_announce: true, music_id: 7, greeting_id: null }])
+  return vi.spyOn(api, 'queueSounds').mockResolvedValue([{ queue_id: 1, queue_name: 'Orders', record: false, record_announce: true, transcribe: false, transcribe_announce: true, whisper: false, music_id: 7, greeting_id: null }])
 }
 
 beforeEach(() => {

@@ -801,6 +801,51 @@ export interface components {
             calls: components["schemas"]["Call"][];
             /** @description of those calls, the oldest first */
             recordings: components["schemas"]["Recording"][];
+            /** @description null: it was never on its way to a person */
+            card: components["schemas"]["Card"] | null;
+        };
+        /** @description The hand-over, made by code from rows. An offer's has its address masked. */
+        Card: {
+            /**
+             * Format: int64
+             * @description the conversation's last message when it was made
+             */
+            seq: number;
+            /** Format: date-time */
+            at: string;
+            /** @description in the order in which they are read */
+            lines: components["schemas"]["CardLine"][];
+            /** @description a model's, to be marked as such */
+            summary?: {
+                text: string;
+                model: string;
+            };
+        };
+        /** @description matter, tried and promised may stand more than once. */
+        CardLine: {
+            /** @enum {string} */
+            kind: "who" | "identity" | "language" | "mood" | "wish" | "matter" | "tried" | "promised" | "question";
+            text: string;
+            /** @description of identity: unknown, claimed, verified; of language: ISO 639-1; of mood: danger, upset, friendly, calm */
+            value?: string;
+            /** @description of who */
+            address?: string;
+            /**
+             * @description of tried and promised
+             * @enum {string}
+             */
+            by?: "ai" | "agent";
+            /** @description of tried: what an answer of the AI rested on, else the agent's first name */
+            source?: string;
+            /** @description somebody says so, nothing of ours proves it */
+            claim?: boolean;
+            /**
+             * Format: date-time
+             * @description of promised
+             */
+            due_at?: string;
+            /** @description the messages that it comes from */
+            seqs: number[];
         };
         Recording: {
             /** Format: int64 */
@@ -1092,8 +1137,11 @@ export interface components {
             /** Format: int64 */
             agent_id: number | null;
             channel: components["schemas"]["Channel"];
-            /** @enum {string} */
-            kind: "text" | "note" | "event";
+            /**
+             * @description transcript: what a machine heard people say in a call
+             * @enum {string}
+             */
+            kind: "text" | "note" | "event" | "transcript";
             body: string;
             private: boolean;
             client_id: string | null;
@@ -1167,6 +1215,7 @@ export interface components {
             seconds: number;
             why: string;
             return_call: boolean;
+            card: components["schemas"]["Card"] | null;
         };
         Dial: {
             number: string;
@@ -1468,6 +1517,12 @@ export interface components {
             record: boolean;
             /** @description callers are told that they are recorded */
             record_announce: boolean;
+            /** @description what caller and agent say to each other is written into the timeline */
+            transcribe: boolean;
+            /** @description callers are told so */
+            transcribe_announce: boolean;
+            /** @description the hand-over card is spoken into the agent's ear before the caller is through */
+            whisper: boolean;
             /**
              * Format: int64
              * @description null: the built-in music
@@ -1482,6 +1537,9 @@ export interface components {
         QueueSoundSettings: {
             record: boolean;
             record_announce: boolean;
+            transcribe: boolean;
+            transcribe_announce: boolean;
+            whisper: boolean;
             /** Format: int64 */
             music_id: number | null;
             /** Format: int64 */
@@ -1589,10 +1647,10 @@ export interface components {
             /** @description number of ours to show */
             from?: string;
         };
-        /** @description What a tab sends. Calls: restart {call_id, sdp} after a change of network answers with call_answer; transfer, consult {call_id, target}; swap, complete, cancel, merge, decline {call_id}; record {call_id, on} (false = pause); supervise {call_id, mode, sdp} answers with call_answer, without sdp it only changes the mode; unsupervise; echo {sdp} is a test call that says back what it hears, answered with call_answer {call_id 0}. ping; watch {conversation_id, after} starts message and draft frames of one conversation, all messages after that seq first; unwatch; typing; phone_claim (this tab wants to own the phone); connect {call_id, sdp} answers with call_answer; hangup, hold {on}, mute {on}, dtmf {digit} with call_id. ref comes back in the answer (done or error). */
+        /** @description What a tab sends. Calls: restart {call_id, sdp} after a change of network answers with call_answer; transfer, consult {call_id, target}; swap, complete, cancel, merge, decline {call_id}; record {call_id, on} (false = pause); supervise {call_id, mode, sdp} answers with call_answer, without sdp it only changes the mode; unsupervise; echo {sdp} is a test call that says back what it hears, answered with call_answer {call_id 0}. ping; watch {conversation_id, after} starts message and draft frames of one conversation, all messages after that seq first; unwatch; typing; card_read {conversation_id, after}: the hand-over card that had read up to that message stands on the screen, and has for a while; phone_claim (this tab wants to own the phone); connect {call_id, sdp} answers with call_answer; hangup, hold {on}, mute {on}, dtmf {digit} with call_id. ref comes back in the answer (done or error). */
         LiveIn: {
             /** @enum {string} */
-            type: "ping" | "watch" | "unwatch" | "typing" | "phone_claim" | "connect" | "restart" | "hangup" | "hold" | "mute" | "dtmf" | "transfer" | "consult" | "swap" | "complete" | "cancel" | "merge" | "decline" | "record" | "supervise" | "unsupervise" | "echo";
+            type: "ping" | "watch" | "unwatch" | "typing" | "card_read" | "phone_claim" | "connect" | "restart" | "hangup" | "hold" | "mute" | "dtmf" | "transfer" | "consult" | "swap" | "complete" | "cancel" | "merge" | "decline" | "record" | "supervise" | "unsupervise" | "echo";
             ref?: string;
             /** Format: int64 */
             conversation_id?: number;
