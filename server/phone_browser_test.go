@@ -87,10 +87,10 @@ func TestBrowserPhoneCall(t *testing.T) {
 	b.shot("ana", "desk-call")
 	b.clean("ana")
 	heard := b.hears("ana", 12)
-	voicetest.Check(t, "the agent hears the caller", heard, speech(callerSeed), speech(agentSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the agent hears the caller", heard, speech(callerSeed), speech(agentSeed), speech(strangers))
 	phone.Hangup(ctx)
 	phone.Close()
-	voicetest.Check(t, "the caller hears the agent", after(phone.Heard(), 12), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the caller hears the agent", after(phone.Heard(), 12), speech(agentSeed), speech(callerSeed), speech(strangers))
 
 	b.desk("ana", "waitForPhone", "ready")
 	h.eventually("wrap-up", `select state = 'wrapup' from conversations`)
@@ -146,7 +146,7 @@ func TestBrowserPhoneControls(t *testing.T) {
 	b.desk("ana", "acceptOffer")
 	b.desk("ana", "waitForPhone", "call")
 	go call.RTP.Play(ctx, voicetest.ULaw(speech(callerSeed)))
-	voicetest.Check(t, "the caller hears the agent", listen(t, call.RTP, 10*time.Second), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the caller hears the agent", listen(t, call.RTP, 10*time.Second), speech(agentSeed), speech(callerSeed), speech(strangers))
 
 	b.click("ana", "button", "Mute")
 	settled(b, "ana")
@@ -186,7 +186,7 @@ func TestBrowserPhoneControls(t *testing.T) {
 	// the page is loaded again in the middle of the call
 	b.do("reload", frame{"page": "ana"})
 	b.desk("ana", "waitForPhone", "call")
-	voicetest.Check(t, "the caller hears the agent after the reload", listen(t, call.RTP, 10*time.Second), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the caller hears the agent after the reload", listen(t, call.RTP, 10*time.Second), speech(agentSeed), speech(callerSeed), speech(strangers))
 	b.shot("ana", "desk-after-reload")
 
 	// the network is away for two seconds: the same line over a new path, with a tab in front of the desk
@@ -194,8 +194,8 @@ func TestBrowserPhoneControls(t *testing.T) {
 		t.Helper()
 		agent, caller := b.both(page, func() []int16 { return listen(t, call.RTP, 13*time.Second) })
 		agent, caller = after(agent, 10), after(caller, 10) // the jitter buffers first find their depth again
-		voicetest.Check(t, "the agent hears the caller "+when, agent, speech(callerSeed), speech(agentSeed), speech(strangers))
-		voicetest.Check(t, "the caller hears the agent "+when, caller, speech(agentSeed), speech(callerSeed), speech(strangers))
+		voicetest.CheckPlayed(t, "the agent hears the caller "+when, agent, speech(callerSeed), speech(agentSeed), speech(strangers))
+		voicetest.CheckPlayed(t, "the caller hears the agent "+when, caller, speech(agentSeed), speech(callerSeed), speech(strangers))
 	}
 	b.do("offline", frame{"person": "ana", "on": true})
 	b.do("until", frame{"page": "ana", "js": "!navigator.onLine"})

@@ -128,6 +128,40 @@ func Check(t testing.TB, who string, heard, right []int16, wrong ...[]int16) {
 	}
 }
 
+// CheckPlayed is Check for what a browser has played: its jitter buffer stretches and shortens speech to keep up with the
+// network and with its own machine, so every 2 s are compared at a delay of their own, at most 200 ms from the overall one.
+func CheckPlayed(t testing.TB, who string, heard, right []int16, wrong ...[]int16) {
+	t.Helper()
+	h := Envelope(heard, Rate)
+	score, pieces := played(Envelope(right, Rate), h)
+	others := -1.0
+	for _, w := range wrong {
+		s, _ := played(Envelope(w, Rate), h)
+		others = max(others, s)
+	}
+	t.Logf("%s: score %.4f, others at most %.3f, %d frames heard", who, score, others, len(h))
+	if score < 0.9 || len(wrong) > 0 && score-others < 0.3 {
+		t.Errorf("%s: heard something else: score %.3f, others %.3f; each 2 s: %.2f", who, score, others, pieces)
+	}
+}
+
+// played is the mean score of the pieces of heard.
+func played(sent, heard []float64) (mean float64, pieces []float64) {
+	const piece, stray = 100, 10
+	_, lag := Score(sent, heard)
+	for i := 0; i+piece <= len(heard); i += piece {
+		best := -1.0
+		for from := i - lag - stray; from <= i-lag+stray; from++ {
+			if from >= 0 && from+piece <= len(sent) {
+				best = max(best, at(sent[from:from+piece], heard[i:i+piece], 0, piece))
+			}
+		}
+		pieces = append(pieces, best)
+		mean += best
+	}
+	return mean / float64(max(1, len(pieces))), pieces
+}
+
 // drift is by how many frames the second half of what both share lies elsewhere than the whole.
 func drift(sent, heard []float64, lag int) int {
 	from, to := max(0, -lag), min(len(sent), len(heard)-lag)

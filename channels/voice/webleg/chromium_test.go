@@ -156,7 +156,7 @@ func TestBrowserLeg(t *testing.T) {
 	mu.Lock()
 	ears := append([]int16(nil), heard.samples...)
 	mu.Unlock()
-	voicetest.Check(t, "agent", ears, caller, clerk, nobody)
+	voicetest.CheckPlayed(t, "agent", ears, caller, clerk, nobody)
 	t.Logf("browser leg: %+v", agent.Stats())
 	t.Logf("Chromium: %s", <-stats)
 	stop() // no goodbye
