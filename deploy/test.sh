@@ -74,6 +74,12 @@ if has web || has browser || has go; then
   step "web: dependencies (npm ci)" bash -c 'cd webui && npm ci --silent --no-audit --no-fund'
   step "web: build" bash -c 'cd webui && npm run --silent build'
 fi
+peers=${XDG_CACHE_HOME:-$HOME/.cache}/patchbay/test-peers # programs on the other end of the line that Debian does not have
+pjsip() { # its Python module: a telephone with two lines and a transfer from one to the other
+  export PATCHBAY_TEST_PJSUA=$peers/pjsua2-python-2.15.1.post1
+  [ -d "$PATCHBAY_TEST_PJSUA/pjsua2" ] || pip3 install -q --no-deps --target "$PATCHBAY_TEST_PJSUA" pjsua2-python==2.15.1.post1 2>&1
+}
+if has go || has browser; then step "a telephone of pjsip's" pjsip; fi
 if has go; then
   step "go: format" gofmt_clean
   step "go: vet" go vet ./...

@@ -139,6 +139,10 @@ func (c *call) handle(m any) {
 		c.onOffer(m)
 	case passed:
 		c.onPassed(m)
+	case lineAsked:
+		c.onLine(m)
+	case lineFound:
+		c.onLineFound(m)
 	case found:
 		c.onFound(m)
 	case told:

@@ -83,7 +83,11 @@ func (v *Voice) lift(leg *sipleg.Leg) *edge.Refusal {
 		return edge.Refuse(404, "No Such Code; The Echo Test Is "+echoKeys)
 	case leg.Replaces() != nil:
 		return edge.Refuse(403, "Calls Are Taken At The Desk")
-	case !isNumber:
+	}
+	if c := v.callOf(d.AgentID); c != nil {
+		return c.secondLine(leg, d.AgentID, to)
+	}
+	if !isNumber {
 		return edge.Refuse(404, "A Telephone Number Was Expected")
 	}
 	p := &party{agentID: d.AgentID, early: true}

@@ -150,8 +150,8 @@ func (c *call) vacate(s seat, reason string) *party {
 	}
 	c.dropWeb(p)
 	if p.sip != nil {
-		if p.passes {
-			p.sip.Notify(200)
+		if p.passes != nil {
+			p.passes.Notify(200)
 		}
 		c.unseat(p.sip.Media().Leg)
 		p.hangup(reason)

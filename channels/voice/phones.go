@@ -30,14 +30,17 @@ type phones struct {
 	sets  []*telephone        // that ring, or the one that was answered
 	no    bool                // somebody has declined
 
-	passes bool      // the caller on, by its own button (REFER)
-	failed time.Time // when that did not work
+	line   *telephone  // its second line, on which it has dialled somebody; nil: none
+	passes *sipleg.Leg // where it has asked to pass the caller on, by its own button (REFER); nil: it has not
+	failed time.Time   // when that did not work
 }
 
-// telephone is one of them, ringing or answered.
+// telephone is one of them, ringing or answered, or the second line of one.
 type telephone struct {
-	p   *party
-	leg *sipleg.Leg
+	p    *party
+	leg  *sipleg.Leg
+	up   bool // of a second line: it was answered
+	held bool // by the telephone
 }
 
 // fromPhone lands in the mail of a call from its colleagues' telephones.
@@ -70,14 +73,14 @@ func phonePrefs(transport string) sdp.Prefs {
 // asked tells whether the party's sound is, or is to be, a telephone's.
 func (p *phones) asked() bool { return len(p.sets) > 0 }
 
-// hush stops what rings, but not the one that was answered.
+// hush stops what rings, and a line beside the one that has the sound, but not that.
 func (p *party) hush(reason string) {
-	for _, set := range p.sets {
-		if set.leg != p.sip {
+	for _, set := range append(p.sets, p.line) {
+		if set != nil && set.leg != p.sip {
 			set.leg.Hangup(reason)
 		}
 	}
-	p.sets = nil
+	p.sets, p.line = nil, nil
 }
 
 // account is who may log in: trunks that must, and telephones.
@@ -214,7 +217,7 @@ func (c *call) ring(p *party) bool {
 func (c *call) onPhone(m fromPhone) {
 	set, p := m.set, m.set.p
 	i := slices.Index(p.sets, set)
-	if i < 0 || c.ended {
+	if i < 0 && p.line != set || c.ended {
 		if _, late := m.e.(sipleg.Answered); late { // taken out of the call meanwhile
 			set.leg.Hangup(sipleg.Elsewhere)
 		}
@@ -224,12 +227,15 @@ func (c *call) onPhone(m fromPhone) {
 	case sipleg.Answered:
 		c.phoneUp(set)
 	case sipleg.Held:
-		c.phoneHeld(p, e.Held)
+		c.phoneHeld(set, e.Held)
 	case sipleg.Referred:
-		c.phoneRefers(p, e)
+		c.phoneRefers(set, e)
 	case sipleg.Replaced:
 		e.By.Refuse(603, "")
 	case sipleg.Ended:
+		if c.lineEnded(set, e) {
+			return
+		}
 		p.sets = slices.Delete(p.sets, i, i+1)
 		if p.sip == set.leg {
 			c.phoneGone(p, e)
@@ -262,7 +268,12 @@ func (c *call) phoneUp(set *telephone) {
 }
 
 // phoneHeld: the telephone's own button. For the caller it is the agent's hold.
-func (c *call) phoneHeld(p *party, held bool) {
+func (c *call) phoneHeld(set *telephone, held bool) {
+	p := set.p
+	if set.held = held; p.line != nil {
+		c.linesHeld(p)
+		return
+	}
 	p.heldUs = held
 	if p == c.agent() && c.state == channels.CallBridged {
 		c.held = held
@@ -271,12 +282,16 @@ func (c *call) phoneHeld(p *party, held bool) {
 	c.news("")
 }
 
-// phoneRefers: the telephone's own button for passing a caller on. It is the agent's transfer: to a colleague by the name
-// of their telephone, or to a number under the dial policy.
-func (c *call) phoneRefers(p *party, e sipleg.Referred) {
+// phoneRefers: the telephone's own button for passing a caller on. It is the agent's transfer: to whom they have on their
+// other line, to a colleague by the name of their telephone, or to a number under the dial policy.
+func (c *call) phoneRefers(set *telephone, e sipleg.Referred) {
+	p := set.p
 	to, ok := c.v.targetOf(e.To)
 	switch {
-	case p != c.agent() || c.state != channels.CallBridged || c.who[thirdSeat] != nil || e.Foreign || e.Replaces != nil:
+	case p == c.agent() && c.state == channels.CallBridged && p.joins(set.leg, e):
+		c.phoneJoins(set, e)
+		return
+	case p != c.agent() || c.state != channels.CallBridged || c.who[thirdSeat] != nil || p.line != nil || e.Foreign || e.Replaces != nil:
 		e.Answer(603)
 		return
 	case !ok:
@@ -284,8 +299,8 @@ func (c *call) phoneRefers(p *party, e sipleg.Referred) {
 		return
 	}
 	e.Answer(202)
-	p.passes = true
-	leg := p.sip
+	p.passes = set.leg
+	leg := set.leg
 	if to.Kind == channels.TargetNumber {
 		cmd := command{CallSignal: channels.CallSignal{Type: "transfer", CallID: c.id, AgentID: p.agentID, Target: &to}, reply: make(chan *channels.Error, 1)}
 		if refused := c.consult(cmd); refused != errLater {
@@ -309,7 +324,7 @@ func (c *call) onPassed(m passed) {
 	if m.refused == nil || c.ended {
 		return // vacate tells the telephone when it is done
 	}
-	m.p.passes, m.p.failed = false, time.Now()
+	m.p.passes, m.p.failed = nil, time.Now()
 	m.leg.Notify(403)
 	c.news(m.refused.Text)
 	if m.p == c.agent() && m.p.sip == nil {
@@ -333,7 +348,11 @@ func (v *Voice) targetOf(uri string) (to channels.CallTarget, ok bool) {
 	if sip.ParseUri(uri, &u) != nil {
 		return to, false
 	}
-	user := orElse(u.User, u.Raw())
+	return v.targetNamed(orElse(u.User, u.Raw()))
+}
+
+// targetNamed is targetOf for the part before the @.
+func (v *Voice) targetNamed(user string) (to channels.CallTarget, ok bool) {
 	if d, ok := v.phones.Named(user); ok {
 		return channels.CallTarget{Kind: channels.TargetAgent, AgentID: d.AgentID}, true
 	}
@@ -360,7 +379,7 @@ func (c *call) phoneGone(p *party, e sipleg.Ended) {
 	_, s := c.whoIs(p.agentID)
 	byThem := e.By == sipleg.ByPeer
 	switch {
-	case byThem && s == agentSeat && p.passes && c.who[thirdSeat] == nil:
+	case byThem && s == agentSeat && p.passes != nil && c.who[thirdSeat] == nil:
 		c.patch() // music until it is known whether the caller is passed on
 	case byThem && s == agentSeat && time.Since(p.failed) < passHangup:
 		c.ringAgain(p)

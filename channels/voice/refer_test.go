@@ -36,6 +36,42 @@ func TestReplacedCaller(t *testing.T) {
 	}
 }
 
+// TestReplacedCallee: the same with a customer whom we have called, and real telephones: the customer asks a colleague on a
+// second line and joins the two of us. That colleague's INVITE names a dialog that we began, and calls no number of ours.
+func TestReplacedCallee(t *testing.T) {
+	t.Parallel()
+	ctx := testCtx(t)
+	customer := voicetest.StartPJSUA(t, voicetest.PJSUAConfig{User: "+4940222", Says: hum(callerTone)})
+	o := newOutside(t, ctx, channels.Trunk{Name: "one", Servers: []string{customer.Addr().String()}})
+	theirs := voicetest.StartPJSUA(t, voicetest.PJSUAConfig{User: "boss", Says: hum(colleagueTone), Proxy: o.voice.Addr()})
+	call, refused := o.ask(ctx, "+4940222")
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	b := o.connect(ctx, call, 1)
+	customer.Incoming(ctx)
+	customer.Do("answer", 1, nil)
+	o.moved(ctx, channels.CallBridged)
+	go b.Play(ctx, tone(agentTone))
+	hearsOnly(t, ctx, "agent", tabEar(ctx, b), callerTone)
+
+	customer.Do("hold", 1, nil)
+	customer.Do("dial", 0, map[string]any{"to": "sip:boss@" + theirs.Addr().String()})
+	theirs.Incoming(ctx)
+	theirs.Do("answer", 1, nil)
+	customer.State(ctx, 2, "CONFIRMED")
+	customer.Do("replace", 2, map[string]any{"other": 1})
+	hearsOnly(t, ctx, "agent", tabEar(ctx, b), colleagueTone)
+	customer.State(ctx, 1, "DISCONNECTED")
+	if n := o.voice.Calls(); n != 1 {
+		t.Errorf("%d calls, want one", n)
+	}
+	theirs.Do("hangup", 2, nil)
+	if in := o.ended(ctx, call); in.Result != completed {
+		t.Errorf("ended: %+v", in)
+	}
+}
+
 // TestReferOut: a trunk that takes REFER connects caller and number without us; when it cannot, we do.
 func TestReferOut(t *testing.T) {
 	t.Parallel()

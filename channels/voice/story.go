@@ -3,6 +3,7 @@ package voice
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,14 +77,14 @@ func (c *call) observe() {
 	if !s.begun {
 		s.begun, s.late, s.seen.late = true, c.v.pacer.Late(), c.v.pacer.Late()
 	}
-	var here [seats]*chapter
 	for i, p := range c.who {
 		if p.leg() != nil && (!c.ended || s.endedAt.IsZero()) {
-			here[i] = c.chapterOf(seat(i), p, now)
+			c.chapterOf(seat(i), p, now)
 		}
 	}
 	for _, ch := range s.legs {
-		if !ch.closed && (c.ended || ch != here[callerSeat] && ch != here[agentSeat] && ch != here[thirdSeat] && ch != here[supervisorSeat]) {
+		gone := !slices.ContainsFunc(c.who[:], func(p *party) bool { return p.has(ch.leg) })
+		if !ch.closed && (c.ended || gone) {
 			ch.part(now)
 			s.tell(ch.ID, doctor.LegParted, ch.Role+" parted")
 		}
@@ -102,7 +103,7 @@ func (c *call) observe() {
 }
 
 // chapterOf finds or opens the leg's chapter and brings it up to date.
-func (c *call) chapterOf(at seat, p *party, now time.Time) *chapter {
+func (c *call) chapterOf(at seat, p *party, now time.Time) {
 	s, leg := &c.story, p.leg()
 	role := roleOf(at, p)
 	var ch *chapter
@@ -133,7 +134,6 @@ func (c *call) chapterOf(at seat, p *party, now time.Time) *chapter {
 		ch.rise(s, p.up, now)
 	}
 	ch.secure()
-	return ch
 }
 
 // rise notes that sound can flow, or cannot any more.

@@ -172,6 +172,7 @@ func (c *call) onThird(p *party, e sipleg.Event) {
 // thirdUp: whom the agent called has answered.
 func (c *call) thirdUp() {
 	c.thirdAt, c.who[thirdSeat].talked = time.Time{}, true
+	c.agent().answerLine()
 	if c.passing {
 		_ = c.complete() // cannot fail: the third is there
 		return
@@ -205,6 +206,7 @@ func (c *call) thirdGone(reason string) {
 	handed := c.handed
 	c.publishEnded(p.agentID, reason)
 	c.dropThird("")
+	c.endLine(lineCode(reason), reason)
 	switch {
 	case handed && p.talked:
 		c.end(completed, "the other side hung up", true)
@@ -212,11 +214,9 @@ func (c *call) thirdGone(reason string) {
 		c.passFailed(reason)
 	default:
 		c.note = note
-		if a := c.agent(); a != nil && a.passes {
-			a.passes, a.failed = false, time.Now()
-			if a.sip != nil {
-				a.sip.Notify(480)
-			}
+		if a := c.agent(); a != nil && a.passes != nil {
+			a.passes.Notify(480)
+			a.passes, a.failed = nil, time.Now()
 		}
 		c.patch()
 		c.news("")
@@ -285,6 +285,7 @@ func (c *call) cancelThird() *channels.Error {
 	}
 	c.publishEnded(p.agentID, "taken back")
 	c.dropThird("taken back")
+	c.endLine(480, "taken back")
 	c.patch()
 	c.news("")
 	return nil

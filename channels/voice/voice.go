@@ -282,7 +282,7 @@ func (v *Voice) admit(leg *sipleg.Leg) {
 
 // arrival is who calls, whom, and by which trunk; one that must log in does so first.
 func (v *Voice) arrival(leg *sipleg.Leg) (trunks.Arrival, *edge.Refusal) {
-	a, r := v.trunks.Arrive(leg.Info().Source.Addr(), leg.Invite())
+	a, r := v.trunks.Arrive(leg.Info().Source.Addr(), leg.Invite(), leg.Replaces() != nil)
 	if r != nil || !a.Login {
 		return a, r
 	}

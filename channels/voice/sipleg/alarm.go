@@ -18,6 +18,7 @@ const (
 	alarmCancelled               // the INVITE we took back was never answered
 	alarmRefresh                 // half of the session has passed (RFC 4028 section 10)
 	alarmExpired                 // the session was not refreshed
+	alarmLeave                   // the last NOTIFY of a transfer was not answered: BYE all the same
 	alarmGlare                   // both sides offered: now again (RFC 3261 section 14.1)
 	alarms
 )

@@ -244,7 +244,20 @@ func (l *Leg) emit(e Event) {
 const Elsewhere = "Call completed elsewhere"
 
 // Hangup ends the leg, whatever it is doing: CANCEL, BYE or a refusal. reason is for the other side's log.
-func (l *Leg) Hangup(reason string) { l.post(func() { l.hangup(Ended{By: ByUs, Reason: reason}) }) }
+func (l *Leg) Hangup(reason string) {
+	l.post(func() {
+		e := Ended{By: ByUs, Reason: reason}
+		if l.state != up || !l.notifying() {
+			l.hangup(e)
+		} else if l.leaving == nil { // they learn how their transfer went, and then that it is over here
+			l.leaving = &e
+			l.clock.set(alarmLeave, lastWord*l.stack.times.T1)
+		}
+	})
+}
+
+// lastWord is how long, in T1, a BYE waits for the NOTIFY before it to be answered.
+const lastWord = 4
 
 // hangup ends the leg from our side.
 func (l *Leg) hangup(e Ended) {
@@ -321,6 +334,8 @@ func (l *Leg) onTime(now time.Time) {
 			l.refreshSession()
 		case alarmExpired:
 			l.fail("session not refreshed")
+		case alarmLeave:
+			l.hangup(*l.leaving)
 		case alarmGlare:
 			l.offerAgain()
 		}

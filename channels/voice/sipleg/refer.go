@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,8 @@ import (
 type referral struct {
 	asked     *request  // a REFER that the owner has not decided on
 	transfer  *transfer // one that was taken: how it goes is told
+	telling   *transfer // whose last word is on its way
+	leaving   *Ended    // after that
 	referring bool      // ours was sent, NOTIFYs come
 }
 
@@ -95,6 +98,11 @@ func (l *Leg) notify(code int) {
 	}
 }
 
+// notifying tells whether the last word about a transfer is still to be said, or not answered yet.
+func (l *Leg) notifying() bool {
+	return l.telling != nil || l.transfer != nil && slices.ContainsFunc(l.transfer.queue, func(code int) bool { return code >= 200 })
+}
+
 // pumpNotify sends one NOTIFY at a time: they must not overtake each other.
 func (l *Leg) pumpNotify() {
 	t := l.transfer
@@ -117,10 +125,16 @@ func (l *Leg) pumpNotify() {
 	req.AppendHeader(sip.NewHeader("Content-Type", edge.TypeFragment+";version=2.0"))
 	req.SetBody(fmt.Appendf(nil, "SIP/2.0 %d %s\r\n", code, reasonOf(code)))
 	if t.sending = true; code >= 200 { // that was all
-		l.transfer = nil
+		l.transfer, l.telling = nil, t
 	}
 	l.do(req, 0, func(res *sip.Response, err error) {
-		t.sending = false
+		if t.sending = false; l.telling == t {
+			l.telling = nil
+		}
+		if l.leaving != nil && !l.notifying() {
+			l.hangup(*l.leaving)
+			return
+		}
 		if err != nil || res.StatusCode >= 300 { // nobody wants to know
 			if l.transfer == t {
 				l.transfer = nil

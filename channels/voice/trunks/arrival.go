@@ -26,22 +26,28 @@ func (a Arrival) QueueID() int64 {
 	return *a.Number.QueueID
 }
 
-// Arrive finds out over which trunk a call comes, for which number of ours, and who calls.
-func (sh *Shelf) Arrive(from netip.Addr, req *sip.Request) (Arrival, *edge.Refusal) {
+// Arrive finds out over which trunk a call comes, for which number of ours, and who calls. One that replaces somebody in a
+// call calls no number: it is addressed to our Contact there (RFC 3891).
+func (sh *Shelf) Arrive(from netip.Addr, req *sip.Request, replaces bool) (Arrival, *edge.Refusal) {
 	var best Arrival
-	heard := false
+	var first *Trunk
 	for _, t := range sh.book.Load().trunks {
 		if !t.hears(from) {
 			continue
 		}
-		heard = true
+		if first == nil {
+			first = t
+		}
 		n, ok := sh.ours(t, t.called(req))
 		if own := ok && n.TrunkID != nil; ok && (best.Trunk == nil || own && best.Number.TrunkID == nil) {
 			best = Arrival{Trunk: t, Number: n}
 		}
 	}
+	if best.Trunk == nil && replaces {
+		best.Trunk = first
+	}
 	switch {
-	case !heard:
+	case first == nil:
 		return best, edge.Refuse(403, "Forbidden")
 	case best.Trunk == nil:
 		return best, edge.Refuse(404, "Not Found")

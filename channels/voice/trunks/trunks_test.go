@@ -79,7 +79,7 @@ func TestArrive(t *testing.T) {
 					lines = append(lines, h)
 				}
 			}
-			a, r := s.Arrive(netip.MustParseAddr(c.from), parseRequest(t, append(lines, c.headers...)...))
+			a, r := s.Arrive(netip.MustParseAddr(c.from), parseRequest(t, append(lines, c.headers...)...), false)
 			if c.code != 0 {
 				if r == nil || r.Code != c.code {
 					t.Errorf("%+v, want %d", r, c.code)
@@ -95,17 +95,17 @@ func TestArrive(t *testing.T) {
 		})
 	}
 	req := parseRequest(t, "INVITE sip:x@y SIP/2.0", "Via: SIP/2.0/UDP a;branch=z9hG4bKa", "Call-ID: c1", "CSeq: 1 INVITE", "From: <sip:1@c>;tag=a", "To: <sip:+49301000@c>")
-	one, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req)
+	one, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req, false)
 	if r != nil {
 		t.Fatal(r)
 	}
 	first, second := one.Trunk.Begin(), one.Trunk.Begin()
-	if _, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req); r == nil || r.Code != 503 {
+	if _, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req, false); r == nil || r.Code != 503 {
 		t.Errorf("a third call on two lines: %+v", r)
 	}
 	first()
 	second()
-	if _, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req); r != nil {
+	if _, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req, false); r != nil {
 		t.Errorf("lines that are free again: %+v", r)
 	}
 }
