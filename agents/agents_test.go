@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -179,3 +180,5 @@ func refusedWith(t *testing.T, err error, code channels.Code, text string) {
 		t.Errorf("got %q, want %q", err, text)
 	}
 }
+
+func asError(err error, to **channels.Error) bool { return errors.As(err, to) }
