@@ -2,13 +2,20 @@
 // customer who asked for a person has been promised.
 //
 //	waiting ──router──▶ offered ──Accept──▶ agent        login.go     passwords, sessions, sign-in links
-//	   ▲                  │                              presence.go  available, away, offline; open tabs
-//	   └─ missed, declined, withdrawn ◀┘                 queue.go     the waiting line and who is free
-//	                                                     pick.go      the rule, pure
+//	   ▲                  │                              presence.go  available, away, offline; what comes next; open tabs
+//	   └─ missed, declined, withdrawn ◀┘                 pick.go      the rule, pure: who gets what
+//	                                                     hours.go     when people answer, pure
+//	                                                     queue.go     the line and the desk as rows, and the claim
 //	                                                     router.go    Run: what ran out, then who gets what
 //	                                                     offer.go     accept, decline, withdraw
-//	                                                     promise.go   opened by a wish, kept by a person's first word
+//	                                                     why.go       why a conversation still waits
 //	                                                     expect.go    place in line and expected wait
+//	                                                     books.go     what was expected, what it became, why it waited
+//	                                                     promise.go   opened by a wish, kept by a person's first word
+//
+// The router decides by events: news on channels.RouteSubject and deadlines wake it, a sweep each second covers what was
+// lost. Everything that it knows it reads for each decision, and every decision is claimed again under the rows' locks,
+// so any number of routers may run on one database.
 //
 // Locks are always taken in the order conversation, offer, agent, so that no two transactions wait for each other.
 package agents

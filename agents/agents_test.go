@@ -149,6 +149,9 @@ func (h *house) answer(do func(tx pgx.Tx) (int64, func(), error), to channels.St
 			return err
 		}
 		after = tell
+		if id == 0 {
+			return nil
+		}
 		if _, err := channels.Move(h.ctx, tx, id, to); err != nil {
 			return err
 		}
@@ -168,7 +171,13 @@ func (h *house) accept(offerID, agentID int64) error {
 }
 
 func (h *house) decline(offerID, agentID int64) error {
-	return h.answer(func(tx pgx.Tx) (int64, func(), error) { return Decline(h.ctx, tx, h.bus, offerID, agentID) }, channels.Waiting, agentID)
+	return h.answer(func(tx pgx.Tx) (int64, func(), error) {
+		id, rings, after, err := Decline(h.ctx, tx, h.bus, offerID, agentID)
+		if rings {
+			id = 0 // stays offered
+		}
+		return id, after, err
+	}, channels.Waiting, agentID)
 }
 
 func refusedWith(t *testing.T, err error, code channels.Code, text string) {
@@ -182,3 +191,17 @@ func refusedWith(t *testing.T, err error, code channels.Code, text string) {
 }
 
 func asError(err error, to **channels.Error) bool { return errors.As(err, to) }
+
+// until waits for a row that says true.
+func (h *house) until(sql string, args ...any) {
+	h.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ask[bool](h, sql, args...) {
+		select {
+		case <-tick.C:
+		case <-h.ctx.Done():
+			h.Fatalf("never true: %s", sql)
+		}
+	}
+}

@@ -36,7 +36,6 @@ func Borrow(ctx context.Context, pool *pgxpool.Pool, callID, by int64, t channel
 
 // freeColleague holds the row of the one it finds until tx ends.
 func freeColleague(ctx context.Context, tx pgx.Tx, by int64, t channels.CallTarget) (*candidate, error) {
-	var only *int64
 	if t.Kind == channels.TargetAgent {
 		name, err := Name(ctx, tx, t.AgentID)
 		switch {
@@ -45,17 +44,16 @@ func freeColleague(ctx context.Context, tx pgx.Tx, by int64, t channels.CallTarg
 		case t.AgentID == by:
 			return nil, channels.FailField(channels.Invalid, "target", "This is yourself.")
 		}
-		only = &t.AgentID
 		if err := lockAgent(ctx, tx, t.AgentID); err != nil {
 			return nil, err
 		}
-		desk, err := atTheDesk(ctx, tx, only)
+		desk, err := atTheDesk(ctx, tx, whom{Only: []int64{t.AgentID}})
 		switch {
 		case err != nil:
 			return nil, err
 		case len(desk) == 0:
 			return nil, channels.Fail(channels.Conflict, name+" is not at the desk.")
-		case !desk[0].Free:
+		case desk[0].Busy != "":
 			return nil, channels.Fail(channels.Conflict, name+" is busy.")
 		}
 		return &desk[0], nil
@@ -64,23 +62,23 @@ func freeColleague(ctx context.Context, tx pgx.Tx, by int64, t channels.CallTarg
 	if err != nil {
 		return nil, err
 	}
-	desk, err := atTheDesk(ctx, tx, nil)
+	desk, err := atTheDesk(ctx, tx, whom{})
 	if err != nil {
 		return nil, err
 	}
 	slices.SortFunc(desk, func(a, b candidate) int { return cmp.Or(a.IdleSince.Compare(b.IdleSince), cmp.Compare(a.ID, b.ID)) })
 	for _, c := range desk {
-		if c.ID == by || !c.Free || !slices.Contains(c.Queues, t.QueueID) {
+		if c.ID == by || c.Busy != "" || c.in(t.QueueID).QueueID != t.QueueID {
 			continue
 		}
 		if err := lockAgent(ctx, tx, c.ID); err != nil {
 			return nil, err
 		}
-		now, err := atTheDesk(ctx, tx, &c.ID) // what it was before the lock may have passed
+		now, err := atTheDesk(ctx, tx, whom{Only: []int64{c.ID}}) // what it was before the lock may have passed
 		if err != nil {
 			return nil, err
 		}
-		if len(now) == 1 && now[0].Free {
+		if len(now) == 1 && now[0].Busy == "" {
 			return &c, nil
 		}
 	}

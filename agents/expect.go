@@ -110,7 +110,7 @@ func readForecast(ctx context.Context, q channels.Querier, queueID int64) (forec
 		People, Free, OfferSeconds int
 		Gaps, Handled              []float64
 	}](ctx, q, "forecast", `with desk as (
-			select a.id, `+freeSQL+` as free from agents a join agent_queues aq on aq.agent_id = a.id
+			select a.id, `+mayBeAsked+` as free from agents a join agent_queues aq on aq.agent_id = a.id
 			where aq.queue_id = $1 and a.presence = 'available' and `+atDesk+`),
 		people as (select count(*)::int as n, (count(*) filter (where free))::int as free from desk),
 		taken as (select since, ended_at, people, lag(ended_at) over (order by ended_at) as before from waits
@@ -128,6 +128,12 @@ func readForecast(ctx context.Context, q channels.Querier, queueID int64) (forec
 	return forecast{People: row.People, Free: row.Free, Gaps: durations(row.Gaps), Handled: durations(row.Handled),
 		OfferTime: time.Duration(row.OfferSeconds) * time.Second}, nil
 }
+
+// mayBeAsked tells in SQL, near enough for a forecast, whether an agents row a at the desk could take a conversation.
+const mayBeAsked = `(a.next_presence is null and not exists (select from offers o where o.agent_id = a.id and o.outcome is null)
+	and not exists (select from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup')
+		and (c.channel = 'voice' or c.state = 'wrapup'))
+	and (select count(*) from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup')) < a.capacity)`
 
 func durations(seconds []float64) []time.Duration {
 	list := make([]time.Duration, len(seconds))

@@ -22,6 +22,8 @@ type Hours struct {
 	Holidays []Holiday `json:"holidays"`
 
 	ClosedUntil time.Time `json:"-"` // emergency close, before all else
+
+	loc *time.Location // Zone's, once it has been looked up
 }
 
 // Span is open from From to To on a day; a To at or before From is on the next day.
@@ -93,6 +95,9 @@ func (h Hours) regular(at time.Time) (OpenState, time.Time) {
 }
 
 func (h Hours) location() *time.Location {
+	if h.loc != nil {
+		return h.loc
+	}
 	loc, err := time.LoadLocation(cmp.Or(h.Zone, "UTC"))
 	if err != nil {
 		return time.UTC // Check has refused it; a row that was written by hand

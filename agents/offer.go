@@ -28,6 +28,8 @@ type Offer struct {
 	ExpiresAt      time.Time     `json:"expires_at" db:"expires_at"`
 	Seconds        int           `json:"seconds" db:"seconds"` // the whole countdown
 	Why            string        `json:"why" db:"why"`
+	Waited         string        `json:"waited" db:"waited"` // why it waited until now; "": it did not
+	Shared         bool          `json:"shared" db:"shared"` // it rings at others too, the first takes it
 	ReturnCall     bool          `json:"return_call" db:"return_call"`
 
 	Card *channels.Card `json:"card" db:"card"` // masked: nobody has accepted yet; nil: none was made
@@ -45,7 +47,7 @@ const offerSQL = `select o.id, o.conversation_id, c.channel, q.name as queue_nam
 		coalesce(nullif(ct.name, ''), (select a.value from addresses a where a.contact_id = ct.id and a.kind in ('phone', 'email')
 			order by a.kind desc, a.id limit 1), 'Visitor ' || ct.id) as contact_name,
 		c.subject, c.summary, c.last_words, coalesce(c.waiting_since, o.offered_at) as waiting_since, o.offered_at, o.expires_at,
-		round(extract(epoch from o.expires_at - o.offered_at))::int as seconds, o.why, c.return_call, c.card
+		round(extract(epoch from o.expires_at - o.offered_at))::int as seconds, o.why, o.waited, o.shared, c.return_call, c.card
 	from offers o join conversations c on c.id = o.conversation_id join queues q on q.id = c.queue_id
 	join contacts ct on ct.id = c.contact_id where o.outcome is null`
 
@@ -59,8 +61,8 @@ func OpenOffer(ctx context.Context, q channels.Querier, agentID int64) (*Offer, 
 }
 
 // Accept ends the agent's own open offer as accepted and holds the conversation's row until tx ends; the caller moves
-// it to agent. Refused with not_found for a foreign offer and with conflict for one that has ended. after tells the
-// agent's other tabs; it runs after the commit.
+// it to agent. Where it rang at others too, theirs are withdrawn: the first wins. Refused with not_found for a foreign
+// offer and with conflict for one that has ended. after tells the tabs; it runs after the commit.
 func Accept(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64) (conversationID int64, after func(), err error) {
 	if conversationID, err = end(ctx, tx, offerID, agentID, Accepted); err != nil {
 		return 0, nil, err
@@ -68,16 +70,28 @@ func Accept(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64) 
 	if err := waitEnds(ctx, tx, conversationID); err != nil {
 		return 0, nil, err
 	}
-	return conversationID, ended(b, channels.OfferNews{OfferID: offerID, ConversationID: conversationID, AgentID: agentID, Outcome: Accepted}), Idle(ctx, tx, agentID)
-}
-
-// Decline ends the agent's own open offer as declined; the caller moves the conversation to waiting. Otherwise as
-// Accept.
-func Decline(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64) (conversationID int64, after func(), err error) {
-	if conversationID, err = end(ctx, tx, offerID, agentID, Declined); err != nil {
+	others, err := Withdraw(ctx, tx, b, conversationID)
+	if err != nil {
 		return 0, nil, err
 	}
-	return conversationID, ended(b, channels.OfferNews{OfferID: offerID, ConversationID: conversationID, AgentID: agentID, Outcome: Declined}), nil
+	mine := ended(b, channels.OfferNews{OfferID: offerID, ConversationID: conversationID, AgentID: agentID, Outcome: Accepted})
+	after = func() {
+		mine()
+		if others != nil {
+			others()
+		}
+	}
+	return conversationID, after, Idle(ctx, tx, agentID)
+}
+
+// Decline ends the agent's own open offer as declined; the caller moves the conversation to waiting, unless it still
+// rings at others. Otherwise as Accept.
+func Decline(ctx context.Context, tx pgx.Tx, b *bus.Bus, offerID, agentID int64) (conversationID int64, rings bool, after func(), err error) {
+	if conversationID, err = end(ctx, tx, offerID, agentID, Declined); err != nil {
+		return 0, false, nil, err
+	}
+	rings, err = scalar[bool](ctx, tx, "other offers", `select exists (select from offers where conversation_id = $1 and outcome is null)`, conversationID)
+	return conversationID, rings, ended(b, channels.OfferNews{OfferID: offerID, ConversationID: conversationID, AgentID: agentID, Outcome: Declined}), err
 }
 
 // OfferedTo returns the conversation's open offer when it is the agent's own; conflict when it rings at a colleague, 0
@@ -88,7 +102,7 @@ func OfferedTo(ctx context.Context, q channels.Querier, conversationID, agentID 
 		AgentID int64
 		Name    string
 	}](ctx, q, "open offer", `select o.id, o.agent_id, a.name from offers o join agents a on a.id = o.agent_id
-		where o.conversation_id = $1 and o.outcome is null`, conversationID)
+		where o.conversation_id = $1 and o.outcome is null order by (o.agent_id = $2) desc limit 1`, conversationID, agentID)
 	switch {
 	case err != nil || o == nil:
 		return 0, err
@@ -112,15 +126,19 @@ func TakenByHand(ctx context.Context, tx pgx.Tx, conversationID, agentID int64) 
 	return Idle(ctx, tx, agentID)
 }
 
-// Withdraw ends the conversation's open offer, if there is one: the customer has left, or somebody takes it. The
-// caller has locked the conversation and moves it. after, if any, tells the agent's tabs; it runs after the commit.
+// Withdraw ends the conversation's open offers, if there are any: the customer has left, or somebody takes it. The
+// caller has locked the conversation and moves it. after, if any, tells the agents' tabs; it runs after the commit.
 func Withdraw(ctx context.Context, tx pgx.Tx, b *bus.Bus, conversationID int64) (after func(), err error) {
-	o, err := one[struct{ ID, AgentID int64 }](ctx, tx, "withdraw offer", `update offers set outcome = 'withdrawn',
+	open, err := all[struct{ ID, AgentID int64 }](ctx, tx, "withdraw offers", `update offers set outcome = 'withdrawn',
 		ended_at = clock_timestamp() where conversation_id = $1 and outcome is null returning id, agent_id`, conversationID)
-	if err != nil || o == nil {
+	if err != nil || len(open) == 0 {
 		return nil, err
 	}
-	return ended(b, channels.OfferNews{OfferID: o.ID, ConversationID: conversationID, AgentID: o.AgentID, Outcome: Withdrawn}), nil
+	return func() {
+		for _, o := range open {
+			ended(b, channels.OfferNews{OfferID: o.ID, ConversationID: conversationID, AgentID: o.AgentID, Outcome: Withdrawn})()
+		}
+	}, nil
 }
 
 // ended lets the agent's tabs and telephones put the offer away and the routers look again. News that cannot be sent is not worth a

@@ -30,17 +30,19 @@ const living = `n.stopped_at is null and n.seen_at > clock_timestamp() - interva
 // atDesk is true in SQL for an agents row a with an open tab on a living node.
 const atDesk = `exists (select from agent_sockets s join nodes n on n.id = s.node_id where s.agent_id = a.id and ` + living + `)`
 
+// idleHanded is true in SQL for an agents row a that has no work in hand.
+const idleHanded = `not exists (select from offers o where o.agent_id = a.id and o.outcome is null)
+	and not exists (select from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup'))
+	and not exists (select from call_parties p join calls l on l.id = p.call_id where p.agent_id = a.id and l.state <> 'ended')`
+
 // SetPresence stores what the agent says about itself and tells its tabs and the routers. Who becomes available is
 // idle from now on.
 func SetPresence(ctx context.Context, pool *pgxpool.Pool, b *bus.Bus, agentID int64, p Presence, reason string) error {
-	switch p {
-	case Away:
-	case Available, Offline:
-		reason = ""
-	default:
-		return channels.FailField(channels.Invalid, "presence", "The presence is available, away or offline.")
+	reason, err := cleanPresence(p, reason)
+	if err != nil {
+		return err
 	}
-	tag, err := pool.Exec(ctx, `update agents set presence = $2, presence_reason = $3,
+	tag, err := pool.Exec(ctx, `update agents set presence = $2, presence_reason = $3, next_presence = null, next_reason = '',
 		presence_at = case when presence = $2 and presence_reason = $3 then presence_at else clock_timestamp() end,
 		idle_since = case when $2 = 'available' and presence <> 'available' then clock_timestamp() else idle_since end
 		where id = $1`, agentID, p, reason)
@@ -54,6 +56,36 @@ func SetPresence(ctx context.Context, pool *pgxpool.Pool, b *bus.Bus, agentID in
 		return err
 	}
 	return b.Publish(channels.RouteSubject, nil)
+}
+
+// SetNextPresence stores what the agent will be when its work in hand is done; until then nothing new is offered. Without work it
+// is so at once.
+func SetNextPresence(ctx context.Context, pool *pgxpool.Pool, b *bus.Bus, agentID int64, p Presence, reason string) error {
+	reason, err := cleanPresence(p, reason)
+	if err != nil {
+		return err
+	}
+	idle, err := one[struct{ Idle bool }](ctx, pool, "set next presence", `update agents a set next_presence = $2, next_reason = $3
+		where id = $1 returning `+idleHanded+` as idle`, agentID, p, reason)
+	switch {
+	case err != nil:
+		return err
+	case idle == nil:
+		return noSuchAgent()
+	case idle.Idle:
+		return SetPresence(ctx, pool, b, agentID, p, reason)
+	}
+	return b.Publish(channels.AgentSubject(agentID), frame{Type: "presence"})
+}
+
+func cleanPresence(p Presence, reason string) (string, error) {
+	switch p {
+	case Away:
+		return reason, nil
+	case Available, Offline:
+		return "", nil
+	}
+	return "", channels.FailField(channels.Invalid, "presence", "The presence is available, away or offline.")
 }
 
 // SetAway is SetPresence for the house: the agent did not answer or was lost. It changes only who is available.

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"patchbay/channels"
 	"patchbay/server/bus"
@@ -17,7 +20,9 @@ const (
 	sweepEvery  = time.Second           // heals a lost wake-up
 	retryAfter  = 50 * time.Millisecond // another router held a row that we wanted
 	passLimit   = 10 * time.Second
-	lineAtLeast = 50 // how deep a pass looks into each queue, beyond the number of free agents
+	lineAtLeast = 50  // how deep a pass looks into each queue, beyond the number of free agents
+	deeper      = 8   // and so many times deeper when that leaves somebody free
+	atOnce      = 100 // offers in one transaction
 )
 
 // RouterConfig is what a router needs.
@@ -26,19 +31,31 @@ type RouterConfig struct {
 	Bus    *bus.Bus
 	NodeID string
 	Log    *slog.Logger
+	// Metrics gets patchbay_routing_seconds: what a decision takes, from reading the line to the committed offers; no labels.
+	// nil: none.
+	Metrics prometheus.Registerer
 }
 
 // Router brings waiting conversations to free agents. Every node runs one; the rows decide who gets what.
-type Router struct{ cfg RouterConfig }
+type Router struct {
+	cfg       RouterConfig
+	decisions prometheus.Histogram
+}
 
 // NewRouter builds a router; Run does its work.
 func NewRouter(cfg RouterConfig) *Router {
 	cfg.Log = cfg.Log.With("room", "agents", "node", cfg.NodeID)
-	return &Router{cfg: cfg}
+	r := &Router{cfg: cfg, decisions: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "patchbay_routing_seconds",
+		Help:    "What a routing decision takes, from reading the line to the committed offers.",
+		Buckets: []float64{.002, .005, .01, .02, .03, .04, .05, .075, .1, .2, .5, 1, 5}})}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(r.decisions)
+	}
+	return r
 }
 
 // Run routes until ctx ends. It wakes by news on channels.RouteSubject, when the nearest offer runs out, and each
-// second, as a wake-up may be lost.
+// second, as a wake-up may be lost and time alone relaxes what a queue asks for. Beside it the books are kept (books.go).
 func (r *Router) Run(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
 	cancel, err := r.cfg.Bus.Subscribe(channels.RouteSubject, func(string, []byte) {
@@ -51,6 +68,9 @@ func (r *Router) Run(ctx context.Context) error {
 		return fmt.Errorf("router: %w", err)
 	}
 	defer cancel()
+	var books sync.WaitGroup
+	books.Go(func() { r.keepBooks(ctx) })
+	defer books.Wait()
 	for {
 		next, err := r.pass(ctx)
 		if ctx.Err() != nil {
@@ -77,6 +97,9 @@ func (r *Router) pass(ctx context.Context) (time.Duration, error) {
 	if err := r.endMissed(ctx); err != nil {
 		return 0, err
 	}
+	if err := r.takeNextPresence(ctx); err != nil {
+		return 0, err
+	}
 	skipped, err := r.offerAll(ctx)
 	if err != nil {
 		return 0, err
@@ -94,11 +117,12 @@ type openOffer struct {
 	ConversationID int64
 	AgentID        int64
 	AgentName      string
+	Shared         bool
 }
 
 // endMissed puts conversations whose offer ran out before all others, and their agents away.
 func (r *Router) endMissed(ctx context.Context) error {
-	late, err := all[openOffer](ctx, r.cfg.Pool, "offers that ran out", `select o.id, o.conversation_id, o.agent_id, a.name as agent_name
+	late, err := all[openOffer](ctx, r.cfg.Pool, "offers that ran out", `select o.id, o.conversation_id, o.agent_id, a.name as agent_name, o.shared
 		from offers o join agents a on a.id = o.agent_id
 		where o.outcome is null and o.expires_at <= clock_timestamp() order by o.expires_at limit 100`)
 	if err != nil {
@@ -112,12 +136,17 @@ func (r *Router) endMissed(ctx context.Context) error {
 	return nil
 }
 
+// endMissedOne: of offers that rang at all the last one brings the conversation back, and nobody is sent away: who did
+// not run for it may be at work for somebody else.
 func (r *Router) endMissedOne(ctx context.Context, o openOffer) error {
 	outcome := Missed
 	var away bool
 	var back *channels.Conversation
 	line := &channels.Message{ConversationID: o.ConversationID, Author: channels.BySystem, Kind: channels.Happened, Private: true,
 		Body: o.AgentName + " did not answer the offer.", Data: channels.MessageData{Code: channels.CodeMissed, AgentName: o.AgentName}}
+	if o.Shared {
+		line.Body, line.Data.AgentName = "It rang at all who were free. Nobody answered.", ""
+	}
 	err := pgx.BeginFunc(ctx, r.cfg.Pool, func(tx pgx.Tx) error {
 		c, err := channels.Lock(ctx, tx, o.ConversationID)
 		if err != nil || c == nil {
@@ -135,6 +164,11 @@ func (r *Router) endMissedOne(ctx context.Context, o openOffer) error {
 		if outcome != Missed {
 			return nil
 		}
+		if o.Shared {
+			if rings, err := scalar[bool](ctx, tx, "other offers", `select exists (select from offers where conversation_id = $1 and outcome is null)`, c.ID); err != nil || rings {
+				return err
+			}
+		}
 		if back, err = channels.Move(ctx, tx, c.ID, channels.Waiting); err != nil {
 			return err
 		}
@@ -142,7 +176,7 @@ func (r *Router) endMissedOne(ctx context.Context, o openOffer) error {
 			return err
 		}
 		line.Channel = c.Channel
-		if _, err := channels.Append(ctx, tx, line); err != nil {
+		if _, err := channels.Append(ctx, tx, line); err != nil || o.Shared {
 			return err
 		}
 		away, err = setAway(ctx, tx, o.AgentID, MissedReason)
@@ -164,9 +198,22 @@ func (r *Router) endMissedOne(ctx context.Context, o openOffer) error {
 	return nil
 }
 
-// offerAll makes every offer that the rule allows now; skipped when a row was in other hands.
+// takeNextPresence lets those go who chose to when their work in hand is done.
+func (r *Router) takeNextPresence(ctx context.Context) error {
+	gone, err := all[struct{ ID int64 }](ctx, r.cfg.Pool, "next presence", `update agents a set presence = next_presence, presence_reason = next_reason,
+			presence_at = clock_timestamp(), next_presence = null, next_reason = '',
+			idle_since = case when next_presence = 'available' and presence <> 'available' then clock_timestamp() else idle_since end
+		where next_presence is not null and `+idleHanded+` returning id`)
+	for _, a := range gone {
+		r.tell(r.cfg.Bus.Publish(channels.AgentSubject(a.ID), frame{Type: "presence"}))
+	}
+	return err
+}
+
+// offerAll offers what waits to who is free; skipped says that something was in other hands for a moment.
 func (r *Router) offerAll(ctx context.Context) (skipped bool, err error) {
-	desk, err := atTheDesk(ctx, r.cfg.Pool, nil)
+	began := time.Now()
+	desk, err := atTheDesk(ctx, r.cfg.Pool, whom{})
 	if err != nil {
 		return false, err
 	}
@@ -174,61 +221,123 @@ func (r *Router) offerAll(ctx context.Context) (skipped bool, err error) {
 	if len(free) == 0 {
 		return false, nil
 	}
-	line, err := head(ctx, r.cfg.Pool, queues, free, lineAtLeast+len(free))
-	if err != nil || len(line) == 0 {
+	s := standing{Desk: desk}
+	var more bool
+	if s.Line, more, err = head(ctx, r.cfg.Pool, queues, free, lineAtLeast+len(free)); err != nil || len(s.Line) == 0 {
 		return false, err
 	}
-	now, err := scalar[time.Time](ctx, r.cfg.Pool, "clock", `select clock_timestamp()`)
-	if err != nil {
+	if s.Rules, err = readRules(ctx, r.cfg.Pool); err != nil {
 		return false, err
 	}
-	for _, a := range pick(line, desk, now) {
-		o, err := r.offer(ctx, a)
+	if err := tally(ctx, r.cfg.Pool, s.Rules, desk); err != nil {
+		return false, err
+	}
+	if s.Now, err = scalar[time.Time](ctx, r.cfg.Pool, "clock", `select clock_timestamp()`); err != nil {
+		return false, err
+	}
+	picked := pick(s)
+	if more && len(picked) < len(free) { // who declined the first may take one from behind
+		if s.Line, _, err = head(ctx, r.cfg.Pool, queues, free, deeper*(lineAtLeast+len(free))); err != nil {
+			return false, err
+		}
+		picked = pick(s)
+	}
+	offered := 0
+	for len(picked) > 0 {
+		n := min(atOnce, len(picked))
+		for n < len(picked) && picked[n].ConversationID == picked[n-1].ConversationID { // what rings at all rings at once
+			n++
+		}
+		done, err := r.offer(ctx, picked[:n], s.Rules)
 		if err != nil {
-			return false, fmt.Errorf("offer conversation %d: %w", a.ConversationID, err)
+			return false, fmt.Errorf("offer: %w", err)
 		}
-		if o == nil {
-			skipped = true
-			continue
-		}
-		r.cfg.Log.Info("offered", "offer", o.ID, "conversation", o.ConversationID, "agent", a.AgentID)
+		r.decisions.Observe(time.Since(began).Seconds())
+		skipped = skipped || done < n
+		picked, offered = picked[n:], offered+done
 	}
+	r.cfg.Log.Debug("routed", "offers", offered, "line", len(s.Line), "desk", len(desk), "took", time.Since(began))
 	return skipped, nil
 }
 
-// offer makes one offer and tells it; nil when the conversation or the agent is in other hands.
-func (r *Router) offer(ctx context.Context, a assignment) (*Offer, error) {
-	var o *Offer
-	var moved *channels.Conversation
-	err := pgx.BeginFunc(ctx, r.cfg.Pool, func(tx pgx.Tx) error {
-		ok, err := claim(ctx, tx, a)
-		if err != nil || !ok {
+// offer makes these offers in one transaction and tells them; done is how many were still to be had.
+func (r *Router) offer(ctx context.Context, picked []assignment, rules map[int64]*rule) (done int, err error) {
+	var made []Offer
+	var moved []channels.Conversation
+	agentOf := map[int64]int64{}
+	err = pgx.BeginFunc(ctx, r.cfg.Pool, func(tx pgx.Tx) error {
+		claimed, err := claim(ctx, tx, picked)
+		if err != nil || len(claimed) == 0 {
 			return err
 		}
-		// The two unique indexes on open offers guard what the claim may have missed.
-		tag, err := tx.Exec(ctx, `insert into offers (conversation_id, agent_id, expires_at, why)
-			select c.id, $2, clock_timestamp() + make_interval(secs => q.offer_seconds), $3
-			from conversations c join queues q on q.id = c.queue_id where c.id = $1
-			on conflict do nothing`, a.ConversationID, a.AgentID, a.Why)
-		if err != nil || tag.RowsAffected() == 0 {
+		rows, err := insertOffers(ctx, tx, claimed)
+		if err != nil || len(rows) == 0 {
 			return err
 		}
-		if moved, err = channels.Move(ctx, tx, a.ConversationID, channels.Offered); err != nil {
+		ids, conversations := make([]int64, len(rows)), make([]int64, len(rows))
+		for i, o := range rows {
+			ids[i], conversations[i], agentOf[o.ID] = o.ID, o.ConversationID, o.AgentID
+		}
+		slices.Sort(conversations)
+		conversations = slices.Compact(conversations)
+		if moved, err = channels.MoveAll(ctx, tx, conversations, channels.Offered); err != nil {
 			return err
 		}
-		if moved == nil {
-			return fmt.Errorf("conversation %d is locked and waiting but does not move", a.ConversationID)
+		if len(moved) != len(conversations) {
+			return fmt.Errorf("%d of %d conversations are locked and waiting but do not move", len(conversations)-len(moved), len(conversations))
 		}
-		o, err = OpenOffer(ctx, tx, a.AgentID)
+		if err := takeTurns(ctx, tx, claimed, rules); err != nil {
+			return err
+		}
+		made, err = all[Offer](ctx, tx, "offers made", offerSQL+` and o.id = any($1) order by o.id`, ids)
 		return err
 	})
-	if err != nil || o == nil {
-		return nil, err
+	if err != nil {
+		return 0, err
 	}
-	r.tell(r.cfg.Bus.Publish(channels.AgentSubject(a.AgentID), frame{Type: "offer", Offer: o}))
-	r.tell(r.cfg.Bus.Publish(channels.OfferSubject, channels.OfferNews{OfferID: o.ID, ConversationID: a.ConversationID, AgentID: a.AgentID}))
-	r.tellMoved(moved.ID, moved.LastSeq, channels.Offered)
-	return o, nil
+	for i := range made {
+		o := &made[i]
+		r.cfg.Log.Info("offered", "offer", o.ID, "conversation", o.ConversationID, "agent", agentOf[o.ID], "why", o.Why)
+		r.tell(r.cfg.Bus.Publish(channels.AgentSubject(agentOf[o.ID]), frame{Type: "offer", Offer: o}))
+		r.tell(r.cfg.Bus.Publish(channels.OfferSubject, channels.OfferNews{OfferID: o.ID, ConversationID: o.ConversationID, AgentID: agentOf[o.ID]}))
+	}
+	for _, c := range moved {
+		r.tellMoved(c.ID, c.LastSeq, channels.Offered)
+	}
+	return len(made), nil
+}
+
+type madeOffer struct{ ID, ConversationID, AgentID int64 }
+
+// insertOffers: the unique indexes on open offers guard what the claim may have missed. All that is made together ends together.
+func insertOffers(ctx context.Context, tx pgx.Tx, claimed []assignment) ([]madeOffer, error) {
+	conversations, people := make([]int64, len(claimed)), make([]int64, len(claimed))
+	whys, shared := make([]string, len(claimed)), make([]bool, len(claimed))
+	for i, a := range claimed {
+		conversations[i], people[i], whys[i], shared[i] = a.ConversationID, a.AgentID, a.Why, a.Shared
+	}
+	return all[madeOffer](ctx, tx, "make offers", `insert into offers (conversation_id, agent_id, expires_at, why, shared, waited)
+		select c.id, p.agent_id, statement_timestamp() + make_interval(secs => q.offer_seconds), p.why, p.shared,
+			coalesce((select r.why from wait_reasons r where r.conversation_id = c.id and r.at >= c.waiting_since order by r.id desc limit 1), '')
+		from unnest($1::bigint[], $2::bigint[], $3::text[], $4::bool[]) p (conversation_id, agent_id, why, shared)
+		join conversations c on c.id = p.conversation_id join queues q on q.id = c.queue_id
+		on conflict do nothing returning id, conversation_id, agent_id`, conversations, people, whys, shared)
+}
+
+// takeTurns notes whom a queue that goes round has asked.
+func takeTurns(ctx context.Context, tx pgx.Tx, claimed []assignment, rules map[int64]*rule) error {
+	var queues, people []int64
+	for _, a := range claimed {
+		if r := rules[a.QueueID]; r != nil && r.Strategy == RoundRobin {
+			queues, people = append(queues, a.QueueID), append(people, a.AgentID)
+		}
+	}
+	if len(queues) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `update agent_queues m set offered_at = clock_timestamp() from unnest($1::bigint[], $2::bigint[]) p (queue_id, agent_id)
+		where m.queue_id = p.queue_id and m.agent_id = p.agent_id`, queues, people)
+	return err
 }
 
 func (r *Router) tellMoved(id, seq int64, state channels.State) {

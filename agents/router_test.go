@@ -2,6 +2,10 @@ package agents
 
 import (
 	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -182,13 +186,13 @@ func TestWhoIsFree(t *testing.T) {
 				h.waits(channels.Chat)
 			}
 			h.exec(c.setup, mira, first, h.queue)
-			desk, err := atTheDesk(h.ctx, h.pool, nil)
+			desk, err := atTheDesk(h.ctx, h.pool, whom{})
 			h.ok(err)
 			if len(desk) == 1 != c.there {
 				t.Fatalf("desk: %+v", desk)
 			}
-			if c.there && desk[0].Free != c.free {
-				t.Errorf("free: %v", desk[0].Free)
+			if c.there && (desk[0].Busy == "") != c.free {
+				t.Errorf("busy: %q", desk[0].Busy)
 			}
 			if there, err := Present(h.ctx, h.pool, mira); there != c.there || err != nil {
 				t.Errorf("present: %v, %v", there, err)
@@ -264,5 +268,166 @@ func TestTwoRoutersDoubleNothing(t *testing.T) {
 	}
 	if n := ask[int64](h, `select count(*) from offers where outcome is null`); n > 0 {
 		t.Errorf("%d offers are still open", n)
+	}
+}
+
+func TestRingAllFirstAcceptWins(t *testing.T) {
+	h := newHouse(t)
+	h.exec(`update queues set strategy = 'ring_all'`)
+	mira, ana, jo := h.agent("Mira"), h.agent("Ana"), h.agent("Jo")
+	toMira, toAna, toJo := h.frames(mira), h.frames(ana), h.frames(jo)
+	h.routes()
+	id := h.waits(channels.Voice)
+	om, oa, oj := h.next(toMira, "offer").Offer, h.next(toAna, "offer").Offer, h.next(toJo, "offer").Offer
+	if om.ConversationID != id || oa.ConversationID != id || !om.Shared || om.Why != "Rings at 3 of you, the first takes it, queue Service" {
+		t.Fatalf("%+v, %+v", om, oa)
+	}
+	h.ok(h.decline(oj.ID, jo))
+	if s := ask[string](h, `select state from conversations where id = $1`, id); s != "offered" {
+		t.Fatalf("one of three declined: %s", s)
+	}
+	// both answer at the same moment
+	results := make(chan error, 2)
+	go func() { results <- h.accept(om.ID, mira) }()
+	go func() { results <- h.accept(oa.ID, ana) }()
+	first, second := <-results, <-results
+	if (first == nil) == (second == nil) {
+		t.Fatalf("accepted: %v, %v", first, second)
+	}
+	if channels.CodeOf(errors.Join(first, second)) == "" && channels.CodeOf(first) != channels.Conflict && channels.CodeOf(second) != channels.Conflict {
+		t.Errorf("refused with %v, %v", first, second)
+	}
+	var outcomes []string
+	for _, ch := range []<-chan frame{toMira, toAna} {
+		outcomes = append(outcomes, h.next(ch, "offer_ended").Outcome)
+	}
+	slices.Sort(outcomes)
+	if !slices.Equal(outcomes, []string{Accepted, Withdrawn}) {
+		t.Errorf("told %v", outcomes)
+	}
+	if n := ask[int64](h, `select count(*) from offers where outcome = 'accepted'`); n != 1 {
+		t.Errorf("accepted %d times", n)
+	}
+}
+
+func TestRingAllThatNobodyAnswersSendsNobodyAway(t *testing.T) {
+	h := newHouse(t)
+	h.exec(`update queues set strategy = 'ring_all'`)
+	mira, ana := h.agent("Mira"), h.agent("Ana")
+	toMira := h.frames(mira)
+	h.routes()
+	id := h.waits(channels.Chat)
+	h.next(toMira, "offer")
+	h.exec(`update offers set expires_at = clock_timestamp()`)
+	h.ok(h.bus.Publish(channels.RouteSubject, nil))
+	if f := h.next(toMira, "offer_ended"); f.Outcome != Missed {
+		t.Errorf("%+v", f)
+	}
+	h.until(`select state = 'waiting' and front from conversations where id = $1`, id)
+	row := ask[string](h, `select string_agg(presence, ' ') || ' ' || (select count(*) from messages where data->>'code' = 'missed') from agents where id in ($1, $2)`, mira, ana)
+	if row != "available available 1" {
+		t.Errorf("%s", row)
+	}
+	h.exec(`update offers set ended_at = ended_at - interval '5 seconds'`)
+	if o := h.next(toMira, "offer").Offer; o.ConversationID != id {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestRoundRobinGoesRound(t *testing.T) {
+	h := newHouse(t)
+	h.exec(`update queues set strategy = 'round_robin'`)
+	var people []int64
+	frames := map[int64]<-chan frame{}
+	for _, name := range []string{"Mira", "Ana", "Jo"} {
+		id := h.agent(name)
+		people, frames[id] = append(people, id), h.frames(id)
+	}
+	h.routes()
+	for n := range 6 {
+		h.waits(channels.Chat)
+		a := people[n%3]
+		h.ok(h.accept(h.next(frames[a], "offer").Offer.ID, a))
+		h.exec(`update conversations set state = 'closed' where state = 'agent'`)
+		h.exec(`update agents set idle_since = '2020-01-01' where id = $1`, a) // the longest idle by far
+	}
+}
+
+func TestNextPresence(t *testing.T) {
+	h := newHouse(t)
+	mira := h.agent("Mira")
+	frames := h.frames(mira)
+	h.routes()
+	first := h.waits(channels.Chat)
+	h.ok(h.accept(h.next(frames, "offer").Offer.ID, mira))
+	h.ok(SetNextPresence(h.ctx, h.pool, h.bus, mira, Away, "lunch"))
+	refusedWith(t, SetNextPresence(h.ctx, h.pool, h.bus, mira, "gone", ""), channels.Invalid, "")
+	h.next(frames, "presence")
+	second := h.waits(channels.Chat)
+	if desk, err := atTheDesk(h.ctx, h.pool, whom{}); err != nil || desk[0].Busy != "leaving after the work in hand" {
+		t.Errorf("%+v, %v", desk, err)
+	}
+	if p := ask[string](h, `select presence from agents where id = $1`, mira); p != "available" {
+		t.Errorf("%s with work in hand", p)
+	}
+	h.exec(`update conversations set state = 'closed' where id = $1`, first)
+	h.ok(h.bus.Publish(channels.RouteSubject, nil))
+	h.next(frames, "presence")
+	if row := ask[string](h, `select presence || ' ' || presence_reason || ' ' || (next_presence is null) from agents where id = $1`, mira); row != "away lunch true" {
+		t.Errorf("after the work: %s", row)
+	}
+	if s := ask[string](h, `select state from conversations where id = $1`, second); s != "waiting" {
+		t.Errorf("the second is %s", s)
+	}
+	// without work it counts at once
+	h.ok(SetNextPresence(h.ctx, h.pool, h.bus, mira, Available, ""))
+	if o := h.next(frames, "offer").Offer; o.ConversationID != second {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestWhyItStillWaits(t *testing.T) {
+	h := newHouse(t)
+	mira, bo := h.agent("Mira"), h.agent("Bo")
+	h.exec(`insert into skills (name) values ('French')`)
+	h.exec(`insert into queue_skills (queue_id, skill_id, after_seconds, level) select $1, id, s, l from skills, (values (0, 3), (60, 2)) v (s, l)`, h.queue)
+	h.exec(`update queues set anybody_seconds = 300`)
+	why := func(id int64) (Wait, string) {
+		t.Helper()
+		list, err := Waits(h.ctx, h.pool, []int64{id})
+		h.ok(err)
+		if len(list) != 1 {
+			t.Fatalf("%+v", list)
+		}
+		return list[0], regexp.MustCompile(`\d+ s\b`).ReplaceAllString(list[0].Why, "N s")
+	}
+	id := h.waits(channels.Chat)
+	if w, text := why(id); w.Code != whySkill || text != "Nobody of the 2 agents in the queue Service has French 3; relaxes to French 2 in N s." {
+		t.Errorf("%+v", w)
+	}
+	h.exec(`insert into agent_skills (agent_id, skill_id, level) select a, id, 3 from skills, unnest($1::bigint[]) a`, []int64{mira, bo})
+	h.exec(`with c as (insert into conversations (contact_id, queue_id, channel, state, agent_id) select contact_id, queue_id, 'voice', 'agent', $1 from conversations limit 1 returning id)
+		insert into calls (conversation_id, direction, from_address, to_address) select id, 'in', '', '' from c`, mira)
+	h.ok(SetPresence(h.ctx, h.pool, h.bus, bo, Away, "break"))
+	if w, text := why(id); w.Code != whyBusy || text != "2 agents have the skill French 3: Mira is on a call, Bo is on a break; relaxes to French 2 in N s." || w.Place != 1 {
+		t.Errorf("%+v", w)
+	}
+	h.exec(`update conversations set waiting_since = waiting_since - interval '90 seconds'`)
+	if w, text := why(id); text != "2 agents have the skill French 2: Mira is on a call, Bo is on a break; anybody is asked in 3 min." {
+		t.Errorf("%+v", w)
+	}
+	// the books keep it, and the offer says why it waited
+	frames := h.frames(bo)
+	h.routes()
+	h.until(`select exists (select from wait_reasons where conversation_id = $1 and code = 'busy')`, id)
+	h.ok(SetPresence(h.ctx, h.pool, h.bus, bo, Available, ""))
+	if o := h.next(frames, "offer").Offer; !strings.HasPrefix(o.Waited, "2 agents have the skill French 2: Mira is on a call") {
+		t.Errorf("waited: %q", o.Waited)
+	}
+	if reasons, err := WaitReasons(h.ctx, h.pool, id); err != nil || len(reasons) != 1 {
+		t.Errorf("%+v, %v", reasons, err)
+	}
+	if n := ask[int64](h, `select count(*) from waits where conversation_id = $1 and place = 1 and people = 1`, id); n != 1 {
+		t.Error("the wait is not in the books")
 	}
 }

@@ -134,10 +134,8 @@ func BeginCall(ctx context.Context, tx pgx.Tx, contactID, queueID int64) (*Conve
 		values ($1, $2, 'voice', 'bot') returning `+conversationColumns, contactID, queueID)
 }
 
-// Move changes the state by one guarded UPDATE (only from states that the table allows). nil: somebody was faster, or
-// the move is not allowed. waiting keeps the place in line of a conversation that comes back; bot and closed clear it.
-func Move(ctx context.Context, tx pgx.Tx, id int64, to State) (*Conversation, error) {
-	return one[Conversation](ctx, tx, `update conversations set
+// moveSQL is the guarded UPDATE of a change of state: $1 the conversations, $2 the new state, $3 the states it may come from.
+const moveSQL = `update conversations set
 		state = $2, state_at = clock_timestamp(), changed_at = clock_timestamp(),
 		waiting_since = case when $2 = 'waiting' then coalesce(waiting_since, clock_timestamp())
 		                     when $2 = 'offered' then waiting_since end,
@@ -149,7 +147,17 @@ func Move(ctx context.Context, tx pgx.Tx, id int64, to State) (*Conversation, er
 		wrapup_until = null,
 		bot_turns = case when $2 = 'bot' then 0 else bot_turns end,
 		failed_turns = case when $2 = 'bot' then 0 else failed_turns end
-		where id = $1 and state = any($3) returning `+conversationColumns, id, to, Sources(to))
+		where id = any($1) and state = any($3) returning ` + conversationColumns
+
+// Move changes the state by one guarded UPDATE (only from states that the table allows). nil: somebody was faster, or
+// the move is not allowed. waiting keeps the place in line of a conversation that comes back; bot and closed clear it.
+func Move(ctx context.Context, tx pgx.Tx, id int64, to State) (*Conversation, error) {
+	return one[Conversation](ctx, tx, moveSQL, []int64{id}, to, Sources(to))
+}
+
+// MoveAll is Move for several, which the caller has locked; those that may not move are left out.
+func MoveAll(ctx context.Context, tx pgx.Tx, ids []int64, to State) ([]Conversation, error) {
+	return all[Conversation](ctx, tx, "move conversations", moveSQL, ids, to, Sources(to))
 }
 
 // Append stores a message at the end of its conversation's timeline and fills ID, Seq and At. The caller has locked

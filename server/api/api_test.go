@@ -138,7 +138,7 @@ func (h *house) flow() Flow {
 		},
 		Decline: func(ctx context.Context, agentID, offerID int64) error {
 			return pgx.BeginFunc(ctx, h.pool, func(tx pgx.Tx) error {
-				id, _, err := agents.Decline(ctx, tx, h.bus, offerID, agentID)
+				id, _, _, err := agents.Decline(ctx, tx, h.bus, offerID, agentID)
 				if err != nil {
 					return err
 				}

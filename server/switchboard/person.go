@@ -135,12 +135,12 @@ func (ch *change) give(ctx context.Context, agentID int64) error {
 // Decline gives the offer back; the conversation goes to the front of the line, the agent stays available.
 func (s *Switchboard) Decline(ctx context.Context, agentID, offerID int64) error {
 	return s.change(ctx, 0, func(ch *change) error {
-		id, after, err := agents.Decline(ctx, ch.tx, s.Bus, offerID, agentID)
+		id, rings, after, err := agents.Decline(ctx, ch.tx, s.Bus, offerID, agentID)
 		if err != nil {
 			return err
 		}
 		ch.after(after)
-		if err := ch.take(ctx, id); err != nil {
+		if err := ch.take(ctx, id); err != nil || rings { // the others may still take it
 			return err
 		}
 		if _, err := ch.move(ctx, channels.Waiting); err != nil {

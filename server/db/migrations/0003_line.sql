@@ -72,6 +72,8 @@ insert into break_reasons (name, position) values ('break', 1), ('lunch', 2), ('
 alter table offers
   add column shared boolean not null default false,
   add column waited text not null default '';      -- why it had to wait until this offer
+drop index conversations_line;
+create index conversations_line on conversations (queue_id, channel, front desc, return_call desc, waiting_since, id) where state = 'waiting';
 drop index offers_one_per_conversation;
 create unique index offers_one_per_conversation on offers (conversation_id) where outcome is null and not shared;
 create index offers_open_of on offers (conversation_id) where outcome is null;

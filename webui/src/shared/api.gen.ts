@@ -1213,7 +1213,12 @@ export interface components {
             expires_at: string;
             /** @description whole countdown */
             seconds: number;
+            /** @description why you, why now */
             why: string;
+            /** @description why it waited until now; empty: it did not */
+            waited?: string;
+            /** @description it rings at others too, the first takes it */
+            shared?: boolean;
             return_call: boolean;
             card: components["schemas"]["Card"] | null;
         };
