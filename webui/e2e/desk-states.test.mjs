@@ -79,7 +79,7 @@ for (const colorScheme of ['light', 'dark']) {
     await clean(page, 'address form')
     await desk.openConversation(page, 'Runa Lie')
     await clean(page, 'wrap-up')
-    server.offer(6)
+    server.offer(1)
     await desk.waitForOffer(page)
     await clean(page, 'offer')
     server.endOffer('missed')
@@ -118,6 +118,28 @@ test('words of a customer are never markup', { skip }, async (t) => {
   assert.equal(await desk.timeline(page).locator('b, img, script').filter({ hasText: 'bold' }).count(), 0)
   assert.equal(await page.evaluate(() => window.broken), undefined)
   assert.deepEqual(await page.locator('.sources a').evaluateAll((all) => all.map((a) => a.getAttribute('href'))), ['https://shop.example/skarv'])
+})
+
+test('the hand-over: each line leads to its message, from the offer too; its words are never markup; a shown card is told', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  await desk.signIn(page, link)
+  await desk.openConversation(page, 'Jonas Falkenried')
+  const card = page.getByRole('region', { name: 'Hand-over' })
+  await card.getByText('Not verified.').waitFor()
+  assert.equal(await card.locator('b:not(#handover-title), i:not(.i), img').count(), 0)
+  assert.deepEqual(await card.getByRole('button', { name: 'Tried: show message' }).evaluateAll((all) => all.map((b) => b.textContent)), ['5', '6'])
+  await card.getByRole('button', { name: 'Wants: show message 1' }).click()
+  await page.waitForFunction(() => document.activeElement?.id === 'm1')
+  await card.getByRole('button', { name: 'Promised: show message 8' }).click()
+  await page.waitForFunction(() => document.activeElement?.id === 'm8')
+  assert.deepEqual(await sent(server, 'card_read'), { type: 'card_read', conversation_id: 1, after: 8 })
+
+  await desk.openConversation(page, 'Saskia Brandmoor')
+  server.offer(1)
+  const offer = await desk.waitForOffer(page, 'Jonas Falkenried')
+  await offer.getByRole('button', { name: 'Open question: show message 7' }).click()
+  await page.waitForFunction(() => document.activeElement?.id === 'm7')
+  await offer.waitFor()
 })
 
 test('an unsent reply survives refusals, a cut connection and a reload, and is stored once', { skip }, async (t) => {

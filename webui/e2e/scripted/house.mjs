@@ -46,12 +46,25 @@ export function message(c, over) {
   }
 }
 
-const summary = `Who: Owner of order NL-20418, calm
-Wants: A pole section by Friday
-Tried: Repair sleeve, split again
-Promised: A person, no price, no day
-Verified: No
-Open question: Section 4 in stock in Bergen?`
+const summary = 'Says: “The repair sleeve split again. Can I buy just that one section?”. AI answered from “Skarv 2 spare parts”.'
+
+// what the server makes of Jonas's messages
+const card = (due) => ({
+  seq: 8, at: ago(5),
+  lines: [
+    { kind: 'who', text: 'Jonas Falkenried', address: '+49 171 555 0147', claim: true, seqs: [1] },
+    { kind: 'identity', text: 'Not verified. Says the number “NL-20418”.', value: 'claimed', claim: true, seqs: [5] },
+    { kind: 'language', text: 'English', value: 'en', seqs: [1, 5, 7] },
+    { kind: 'mood', text: 'Calm', value: 'calm', seqs: [7] },
+    { kind: 'wish', text: '“yes please, can someone call me?”', claim: true, seqs: [7, 8] },
+    { kind: 'matter', text: '“Hello, the fourth section split along the seam. We leave on Friday.”', claim: true, seqs: [1] },
+    { kind: 'matter', text: '“The repair sleeve split again. Can I buy just that one section?”', claim: true, seqs: [5] },
+    { kind: 'tried', text: '“Yes, single sections are sold.”', by: 'ai', source: 'Skarv 2 spare parts', seqs: [5, 6] },
+    { kind: 'promised', text: 'A person answers', due_at: due, seqs: [8] },
+    { kind: 'question', text: '“can someone call me? <b>bold</b><img src=x onerror=alert(1)>”', claim: true, seqs: [7] },
+  ],
+  summary: { text: 'A tent pole broke again before a trip on Friday. <i>Wants one section.</i>', model: 'qwen3:4b' },
+})
 
 export function newHouse() {
   last = 0
@@ -90,5 +103,5 @@ export function newHouse() {
   for (const c of [saskia, ole, phone, idris, visitor, robot, mira, wrap, closed]) {
     said.set(c.id, [message(c, { author: c.last_author === 'contact' ? 'contact' : c.last_author, body: c.last_words || 'Hello', data: c.channel === 'email' ? { subject: c.subject } : {} })])
   }
-  return { me: newMe(), phone: newPhone(), agents, queues, said, calls, recordings, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
+  return { me: newMe(), phone: newPhone(), agents, cards: new Map([[jonas.id, card(ahead(2))]]), queues, said, calls, recordings, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
 }

@@ -89,9 +89,9 @@ export class ScriptedServer {
     const now = Date.now()
     const seconds = over.seconds ?? 20
     this.house.me.offer = {
-      id: now, conversation_id: row.id, channel: row.channel, queue_name: row.queue_name, contact_name: row.contact_name, subject: row.subject, summary: row.summary.split('\n')[1] ?? '',
+      id: now, conversation_id: row.id, channel: row.channel, queue_name: row.queue_name, contact_name: row.contact_name, subject: row.subject, summary: row.summary,
       last_words: row.last_words, waiting_since: row.waiting_since ?? new Date(now - 8000).toISOString(), offered_at: new Date(now).toISOString(),
-      expires_at: new Date(now + seconds * 1000).toISOString(), seconds, why: 'Idle longest (6 min)', return_call: row.return_call, ...over,
+      expires_at: new Date(now + seconds * 1000).toISOString(), seconds, why: 'Idle longest (6 min)', return_call: row.return_call, card: this.house.cards.get(row.id) ?? null, ...over,
     }
     this.push({ type: 'offer', offer: this.house.me.offer })
     this.changed(row)
@@ -286,7 +286,7 @@ export class ScriptedServer {
     const addresses = row.channel === 'chat' && row.contact_name.startsWith('Visitor') ? [{ kind: 'visitor', value: 'x' }] : [{ kind: 'phone', value: '+49 171 555 0147' }, { kind: 'email', value: 'jonas@mail.example' }]
     const earlier = this.house.rows.filter((r) => r.contact_id === row.contact_id && r.id !== row.id)
     const calls = this.house.calls.filter((c) => c.conversation_id === row.id)
-    return { conversation: row, contact: { id: row.contact_id, name: row.contact_name, created_at: row.created_at }, addresses, earlier, calls, recordings: this.house.recordings.filter((r) => calls.some((c) => c.id === r.call_id)) }
+    return { conversation: row, contact: { id: row.contact_id, name: row.contact_name, created_at: row.created_at }, addresses, earlier, calls, recordings: this.house.recordings.filter((r) => calls.some((c) => c.id === r.call_id)), card: this.house.cards.get(row.id) ?? null }
   }
 
   act(row, verb, body) {

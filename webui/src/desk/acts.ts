@@ -17,6 +17,7 @@ export interface Acts {
   finish: () => void
   transfer: () => void
   answer: () => void
+  show: (id: number, seq: number) => void
 }
 
 export function useActs(router: Router): Acts {
@@ -51,6 +52,12 @@ export function useActs(router: Router): Acts {
     phone.accept()
   }
 
+  // show opens a conversation at one of its messages.
+  function show(id: number, seq: number): void {
+    if (conversation.id !== id) open(id)
+    conversation.reveal(seq, id)
+  }
+
   function step(by: 1 | -1): void {
     const order = lists.order
     if (order.length === 0) return
@@ -71,7 +78,7 @@ export function useActs(router: Router): Acts {
   }
 
   return {
-    open, accept, step, write, finish,
+    open, accept, step, write, finish, show,
     // what rings: a colleague, else the offer
     answer: () => void (phone.asked ? help() : offer.ringing && accept()),
     decline: () => void (phone.asked ? phone.decline() : offer.ringing && offer.decline()),

@@ -34,6 +34,7 @@ export const useConversation = defineStore('conversation', () => {
   const actError = ref('') // why the last act failed
   const acting = ref('')
   const readingOlder = ref(false)
+  const revealed = ref<{ id: number; seq: number }>() // the message that somebody wants to see
   let typingTimer: ReturnType<typeof setTimeout> | undefined
   let typingSent = 0
   let catching: Promise<void> | undefined
@@ -137,7 +138,8 @@ export const useConversation = defineStore('conversation', () => {
     if (m.author === 'contact') stopTyping()
     if (m.seq > lastSeq.value + 1) void catchUp()
     else add([m])
-    if (m.kind === 'event') void refresh() // a call or an address may have come
+    // a call or an address may have come, or the hand-over card has read more
+    if (m.kind === 'event' || row.value?.state === 'waiting' || row.value?.state === 'offered') void refresh()
   }
 
   function receiveState(frame: LiveOut): void {
@@ -181,6 +183,11 @@ export const useConversation = defineStore('conversation', () => {
     }
   }
 
+  // reveal has the timeline show one message, also of a conversation that is only being opened.
+  function reveal(seq: number, of = id.value): void {
+    revealed.value = { id: of, seq }
+  }
+
   // act runs one of the agent's acts; the sentence of a refusal stays in actError. true = done.
   async function act(name: string, work: () => Promise<Detail | undefined>): Promise<boolean> {
     const wanted = id.value
@@ -214,8 +221,8 @@ export const useConversation = defineStore('conversation', () => {
   }
 
   return {
-    id, detail, messages, draft, typing, error, actError, acting, readingOlder, row, mine, wrapUp, lastSeq, hasOlder,
-    open, leave, again, add, take, receive, receiveState, receiveDraft, receiveTyping, tellTyping, older,
+    id, detail, messages, draft, typing, error, actError, acting, readingOlder, row, mine, wrapUp, lastSeq, hasOlder, revealed,
+    open, leave, again, add, take, receive, receiveState, receiveDraft, receiveTyping, tellTyping, older, reveal,
     takeOver, transfer, end, close, deleteRecording, addAddress,
   }
 })

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import type { Call, Message } from '../../shared/api'
-import { eventText, handover, quoted, safeLink, timeline } from './timeline'
+import { eventText, quoted, safeLink, timeline } from './timeline'
 
 let seq = 0
 const m = (over: Partial<Message>): Message => ({
@@ -47,13 +47,6 @@ it('finds what a mail quotes', () => {
   expect(quoted('Yes.', 'Yes.\n')).toBe('')
   expect(quoted('Yes.', 'Yes.\n\n> No?\n> Maybe')).toBe('> No?\n> Maybe')
   expect(quoted('Yes.', 'something else')).toBe('something else')
-})
-
-it('reads a summary of labelled lines, and leaves plain words alone', () => {
-  expect(handover('Who: Jonas\n- Wants: a pole')).toEqual([{ label: 'Who', text: 'Jonas' }, { label: 'Wants', text: 'a pole' }])
-  expect(handover('Jonas wants a pole: soon.')).toBeUndefined()
-  expect(handover('Who: Jonas\nand more words')).toBeUndefined()
-  expect(handover('')).toBeUndefined()
 })
 
 it('links only web addresses', () => {

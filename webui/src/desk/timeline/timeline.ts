@@ -109,19 +109,6 @@ export function quoted(body: string, full: string | undefined): string {
   return at >= 0 ? (full.slice(0, at) + full.slice(at + body.trim().length)).trim() : full.trim()
 }
 
-export interface Line {
-  label: string
-  text: string
-}
-
-// handover reads a summary of "Label: text" lines into fields; undefined when it is plain words.
-export function handover(summary: string): Line[] | undefined {
-  const lines = summary.split('\n').map((l) => l.replace(/^[-*•]\s*/, '').trim()).filter(Boolean)
-  const parts = lines.map((l) => /^([\p{L} ]{2,24}):\s+(.+)$/u.exec(l))
-  if (lines.length < 2 || parts.some((p) => !p)) return undefined
-  return parts.map((p) => ({ label: p?.[1] ?? '', text: p?.[2] ?? '' }))
-}
-
 // Only web addresses become links; anything else in a source's address stays words.
 export function safeLink(url: string): string {
   return /^(https?:\/\/|\/(?!\/))/i.test(url) ? url : ''
