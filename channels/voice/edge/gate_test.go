@@ -204,3 +204,38 @@ func TestMask(t *testing.T) {
 		t.Errorf("%v allocations with nobody listening", n)
 	}
 }
+
+// TestContactsOfAnINVITE: gateways put a tel URI beside the SIP one (RFC 3261 section 8.1.1.8 wants exactly one SIP URI); a
+// list that stays ambiguous or useless is refused, and other requests keep theirs.
+func TestContactsOfAnINVITE(t *testing.T) {
+	ctx := testCtx(t)
+	s := open(t, Config{Policy: Policy{Trusted: []netip.Prefix{home}}})
+	const us = "<sip:a@127.0.0.1:5>"
+	for contacts, want := range map[string]string{
+		us:                             "200",
+		"<tel:+491>\r\nContact: " + us: "200",
+		us + "\r\nContact: mailto:a@b.example\r\nm: <http://b.example/the%20path?a=b>": "200",
+		"\"Doe, Joe\" <tel:+491;ext=1>, " + us + ";expires=5":                          "200",
+		"<TEL:+491>, <SIPS:a@127.0.0.1>":                                               "200",
+		us + ", <sip:b@127.0.0.1>":                                                     "400",
+		us + "\r\nContact: <tel:+491>\r\nContact: <sips:b@127.0.0.1>":                  "400",
+		"<mailto:a@b.example>, <http://b.example/>":                                    "400",
+	} {
+		p := newPeer(t, "127.0.0.1", s.Addr("udp"))
+		text := request("INVITE", "x", p.LocalAddr(), "UDP")
+		at := strings.Index(text, "Contact: ") + len("Contact: ")
+		end := at + strings.Index(text[at:], "\r\n")
+		p.send(text[:at] + contacts + text[end:])
+		a := p.answer(ctx)
+		for strings.HasPrefix(a, "SIP/2.0 1") {
+			a = p.answer(ctx)
+		}
+		if !strings.HasPrefix(a, "SIP/2.0 "+want) {
+			t.Errorf("%q: %.40q, want %s", contacts, a, want)
+		}
+	}
+	two := "REGISTER sip:x SIP/2.0\r\nContact: <tel:+491>, <sip:a@127.0.0.1>\r\n\r\n"
+	if got := string(straighten([]byte(two), netip.AddrPort{}, false)); got != two && !strings.Contains(got, "Contact: <tel:+491>, <sip:a@127.0.0.1>") {
+		t.Errorf("REGISTER: %q", got)
+	}
+}

@@ -92,10 +92,14 @@ const (
 )
 
 // straighten returns p as sipgo wants it: blanks round "=" in parameters gone, a From tag lent where RFC 2543 had none,
-// and rport asked for where the answer must go to the source (forceRport). Mostly it returns p itself.
+// rport asked for where the answer must go to the source (forceRport), and of an INVITE's Contacts those that a dialog can
+// use. Mostly it returns p itself.
 func straighten(p []byte, src netip.AddrPort, toSource bool) []byte {
 	line, headers, body := skim(p)
 	changed, seenVia := false, false
+	if strings.HasPrefix(line, "INVITE ") {
+		changed = sipContacts(headers)
+	}
 	for i := range headers {
 		h := &headers[i]
 		value := h.value
@@ -129,11 +133,52 @@ func straighten(p []byte, src netip.AddrPort, toSource bool) []byte {
 	out.Grow(len(p) + 64)
 	out.WriteString(line + "\r\n")
 	for _, h := range headers {
-		out.WriteString(h.field + ": " + h.value + "\r\n")
+		if h.name != "" {
+			out.WriteString(h.field + ": " + h.value + "\r\n")
+		}
 	}
 	out.WriteString("\r\n")
 	out.Write(body)
 	return out.Bytes()
+}
+
+// sipContacts takes the Contacts away that are no SIP URI, where one that is stands beside them: gateways add a tel URI, and
+// RFC 3261 section 8.1.1.8 wants exactly one SIP or SIPS URI, whatever else there is. What is taken away loses its name.
+func sipContacts(headers []rawHeader) (changed bool) {
+	kept, others := make(map[int]string), false
+	for i, h := range headers {
+		if h.name != "contact" {
+			continue
+		}
+		for more, rest := true, h.value; more; {
+			var first string
+			first, rest, more = CutElement(rest)
+			uri := first
+			if _, inner, ok := strings.Cut(first, "<"); ok {
+				uri = inner
+			}
+			scheme, _, _ := strings.Cut(strings.TrimSpace(uri), ":")
+			switch {
+			case !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips"):
+				others = true
+			case kept[i] != "":
+				kept[i] += "," + first
+			default:
+				kept[i] = strings.TrimSpace(first)
+			}
+		}
+	}
+	if len(kept) == 0 || !others {
+		return false
+	}
+	for i := range headers {
+		if h := &headers[i]; h.name == "contact" {
+			if h.value = kept[i]; h.value == "" {
+				h.name = ""
+			}
+		}
+	}
+	return true
 }
 
 // lent derives the same tag for every request of one Call-ID.
