@@ -145,6 +145,52 @@ func (h *registering) exchange(seq uint32, authorization string, headers []strin
 	}
 }
 
+// TestRegisterAtTheStart: while the accounts are not read yet nobody is heard. A telephone that was told that its right
+// password is wrong would count as a cracker; unanswered, it asks again.
+func TestRegisterAtTheStart(t *testing.T) {
+	t.Parallel()
+	ctx := testCtx(t)
+	pool := dbtest.Pool(t)
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := pool.Exec(ctx, `insert into agents (id, login, name) overriding system value values (7, 'ana', 'Ana')`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(ctx, `insert into devices (agent_id, username, ha1) values (7, 'ana', $1)`, string(channels.HA1("md5", "ana", "secret"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(ctx, `lock table devices in access exclusive mode`); err != nil {
+		t.Fatal(err)
+	}
+	o := newDesks(t, func(cfg *Config) {
+		cfg.Pool = pool
+		o := desks{pool: pool}
+		o.sql(t, `insert into nodes (id, name) values ('test', 'test')`)
+	})
+	answered := make(chan *sip.Response, 1)
+	ana := o.handset("ana", "secret")
+	go func() { answered <- ana.register("Contact: <sip:ana@127.0.0.1:5060>") }()
+	until(t, ctx, "the accounts are asked for", func() bool {
+		var waits bool
+		err := pool.QueryRow(ctx, `select exists (select from pg_locks where relation = 'devices'::regclass and not granted)`).Scan(&waits)
+		return err == nil && waits
+	})
+	select {
+	case res := <-answered:
+		t.Errorf("answered %d before the accounts were read", res.StatusCode)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if res := <-answered; res.StatusCode != 200 {
+		t.Errorf("registered: %d", res.StatusCode)
+	}
+}
+
 // TestRegister: the rules of RFC 3261 section 10.3, with either algorithm.
 func TestRegister(t *testing.T) {
 	t.Parallel()

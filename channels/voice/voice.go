@@ -393,6 +393,7 @@ func (v *Voice) Run(ctx context.Context) error {
 				v.log.Error("telephones", "err", err)
 			}
 		})
+		<-v.phones.Known()
 	}
 	casebookCtx, stopCasebook := context.WithCancel(context.Background())
 	defer stopCasebook()

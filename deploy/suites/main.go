@@ -80,7 +80,7 @@ func run(ctx context.Context, s *server, corpora string, only []string) (results
 		name string
 		run  func(context.Context, *server, string) ([]result, error)
 	}{
-		{"siphon", siphon}, {"rfc4475", torture}, {"jambonz", jambonz}, {"sendto", sendto}, {"pjsip", pjsip}, {"kamailio", kamailio},
+		{"siphon", siphon}, {"rfc4475", torture}, {"jambonz", jambonz}, {"sendto", sendto}, {"pjsip", pjsip}, {"kamailio", kamailio}, {"callees", calleesOf},
 	} {
 		if len(only) > 0 && !slices.Contains(only, suite.name) {
 			continue

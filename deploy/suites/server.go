@@ -71,11 +71,14 @@ func (s *server) start(ctx context.Context) error {
 	return s.serve(ctx)
 }
 
-// freePorts finds four in a row for UDP and TCP.
+// ports is how many the server and those whom it calls need.
+const ports = 80
+
+// freePorts finds them in a row, for UDP and TCP.
 func freePorts() int {
-	for port := 20000 + os.Getpid()%5000*4; ; port += 4 {
+	for port := 20000 + os.Getpid()%100*ports; ; port += ports {
 		free := true
-		for i := range 4 {
+		for i := range ports {
 			u, uerr := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port+i))
 			t, terr := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+i))
 			if free = free && uerr == nil && terr == nil; uerr == nil {
@@ -223,5 +226,30 @@ func (s *server) rows(ctx context.Context) error {
 		fmt.Sprintf("%x", md5.Sum([]byte(user+":patchbay:"+password)))); err != nil {
 		return fmt.Errorf("telephone: %w", err)
 	}
+	if err := s.lines(ctx, db); err != nil {
+		return fmt.Errorf("lines: %w", err)
+	}
 	return os.WriteFile(filepath.Join(s.dir, written), nil, 0o600)
+}
+
+// lines writes who calls out, and over which trunk: one for each line, and one for each registrar.
+func (s *server) lines(ctx context.Context, db *pgx.Conn) error {
+	for i := range lines {
+		if _, err := db.Exec(ctx, `with a as (insert into agents (login, name) values ($1, $1) returning id)
+			insert into devices (agent_id, username, ha1) select id, $1, $2 from a`, lineUser(i), fmt.Sprintf("%x", md5.Sum([]byte(lineUser(i)+":patchbay:"+password)))); err != nil {
+			return err
+		}
+		if _, err := db.Exec(ctx, `insert into trunks (name, servers, username, password, options_seconds, number_format, country_code, caller_number, dial_out, allowed_prefixes, max_calls_hour, max_calls_day, max_money_day, codecs)
+			values ($1, $2, 'a', '1234', 0, 'plain', '49', '+4930100', true, $3, 1000, 1000, 1000, '{PCMU,PCMA}')`,
+			lineUser(i), []string{fmt.Sprintf("127.0.0.1:%d", s.linePort(i))}, []string{linePrefix(i)}); err != nil {
+			return err
+		}
+	}
+	for i, name := range registrars {
+		if _, err := db.Exec(ctx, `insert into trunks (name, servers, username, password, options_seconds, register, register_seconds) values ($1, $2, 'a', '1234', 0, true, 60)`,
+			name, []string{fmt.Sprintf("127.0.0.1:%d", s.registrarPort(i))}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ type scenario struct {
 	from string   // address of ours; "" = trusted
 	args []string // more
 	text string   // of the scenario, where the file is mended; "" = as it stands
+
+	port  int           // it is called there; 0: it calls us
+	limit time.Duration // 0: 15 s
 }
 
 // got is what sipp says became of a scenario, with the message that it did not expect.
@@ -62,11 +66,18 @@ func (s *server) runSIPp(ctx context.Context, i int, dir string, x scenario) (co
 	if strings.Contains(x.file, "ipv6") {
 		from, target = "::1", fmt.Sprintf("[::1]:%d", s.port)
 	}
-	args := append([]string{"-sf", file, "-s", number, "-i", from, "-mi", from, "-p", fmt.Sprint(26000 + 10*i), "-mp", fmt.Sprint(30000 + 10*i), "-m", "1", "-r", "1",
-		"-timeout", "15s", "-timeout_error", "-recv_timeout", "12000", "-nostdin", "-trace_err", "-error_file", filepath.Join(work, "errors")}, x.args...)
-	ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
+	limit, port := cmp.Or(x.limit, 15*time.Second), cmp.Or(x.port, 26000+10*i)
+	args := append([]string{"-sf", file, "-s", number, "-i", from, "-mi", from, "-p", fmt.Sprint(port), "-mp", fmt.Sprint(30000 + 10*i), "-m", "1", "-r", "1",
+		"-timeout", fmt.Sprintf("%.0fs", limit.Seconds()), "-timeout_error", "-recv_timeout", fmt.Sprint((limit - 3*time.Second).Milliseconds()), "-nostdin", "-trace_err", "-error_file", filepath.Join(work, "errors")}, x.args...)
+	if x.port == 0 {
+		args = append(args, target)
+	}
+	if os.Getenv("VERBOSE") != "" {
+		args = append([]string{"-trace_msg", "-message_file", filepath.Join(work, "messages")}, args...)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sipp", append(args, target)...)
+	cmd := exec.CommandContext(ctx, "sipp", args...)
 	cmd.Dir, cmd.Env = work, append(os.Environ(), "TERM=dumb")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -86,7 +97,8 @@ func (s *server) runSIPp(ctx context.Context, i int, dir string, x scenario) (co
 		got += ", " + m[1] + m[2]
 	}
 	if os.Getenv("VERBOSE") != "" {
-		fmt.Fprintf(os.Stderr, "--- %s: %s\n%s\n", x.file, got, text)
+		messages, _ := os.ReadFile(filepath.Join(work, "messages"))
+		fmt.Fprintf(os.Stderr, "--- %s: %s\n%s\n%s\n", x.file, got, text, messages)
 	}
 	return code, got
 }

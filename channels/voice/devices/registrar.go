@@ -82,6 +82,7 @@ type Registrar struct {
 	cfg     Config
 	times   Times
 	devices atomic.Pointer[map[string]channels.Device] // by user name
+	known   chan struct{}                              // closed when the accounts have been read, or could not be
 
 	silent map[key]int // of Run alone: OPTIONS without an answer in a row
 }
@@ -96,10 +97,14 @@ func New(cfg Config) *Registrar {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Registrar{cfg: cfg, times: cfg.Times.withDefaults(), silent: make(map[key]int)}
+	r := &Registrar{cfg: cfg, times: cfg.Times.withDefaults(), silent: make(map[key]int), known: make(chan struct{})}
 	r.devices.Store(&map[string]channels.Device{})
 	return r
 }
+
+// Known is closed when Run has read the accounts for the first time, or could not. Until then nobody may be heard: a
+// telephone whose account is not known yet would be told that its password is wrong, and be banned for trying.
+func (r *Registrar) Known() <-chan struct{} { return r.known }
 
 // Account is what a telephone must prove.
 func (r *Registrar) Account(user string) (edge.Account, bool) {
@@ -132,6 +137,8 @@ func (r *Registrar) Named(user string) (channels.Device, bool) {
 
 // Run keeps the accounts as the rows are and asks the telephones whether they are there, until ctx ends.
 func (r *Registrar) Run(ctx context.Context) error {
+	read := sync.OnceFunc(func() { close(r.known) })
+	defer read()
 	changed := make(chan struct{}, 1)
 	unbus, err := r.cfg.Bus.Subscribe(channels.TrunkSubject, func(string, []byte) {
 		select {
@@ -153,6 +160,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 			r.cfg.Log.Warn("telephones not read", "err", err)
 			again = r.times.Again
 		}
+		read()
 		timer := time.NewTimer(again)
 		for waiting := true; waiting; {
 			select {

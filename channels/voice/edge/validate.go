@@ -110,8 +110,8 @@ func validateHeaders(req *sip.Request) *Refusal {
 		if len(contacts) > 1 {
 			return Refuse(400, "Repeated contact")
 		}
-		// RFC 3261 section 8.1.1.8; RFC 2543 had it optional.
-		if len(contacts) == 0 && !IsLent(from) {
+		// RFC 3261 section 8.1.1.8; RFC 2543 had it optional, and within a dialog it is a SHOULD (section 12.2.1.1).
+		if _, inside := to.Params.Get("tag"); len(contacts) == 0 && !inside && !IsLent(from) {
 			return Refuse(400, "Missing Contact")
 		}
 		if c := req.Contact(); c != nil && (c.Address.Wildcard || !OurScheme(c.Address.Scheme)) {

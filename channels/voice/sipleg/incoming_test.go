@@ -221,6 +221,27 @@ func TestGlare(t *testing.T) {
 	p.reply(p.request(ctx, "BYE"), 200, "", "")
 }
 
+// TestReInviteWithoutContact: within a dialog a Contact is a SHOULD (RFC 3261 section 12.2.1.1); without it the target stays.
+func TestReInviteWithoutContact(t *testing.T) {
+	o, hear := newOffice(t, nil)
+	ctx := testCtx(t)
+	p := newPeer(t, o.addr())
+	leg, res := o.call(ctx, p, hear, "bare")
+	body := p.sdp(2, "sendonly")
+	p.send(strings.Join([]string{"INVITE " + res.Contact().Address.String() + " SIP/2.0", "Via: SIP/2.0/UDP " + p.addr().String() + ";branch=" + sip.GenerateBranch() + ";rport",
+		"Max-Forwards: 70", "From: " + res.From().Value(), "To: " + res.To().Value(), "Call-ID: " + res.CallID().Value(), "CSeq: 2 INVITE",
+		"Content-Type: application/sdp", fmt.Sprintf("Content-Length: %d", len(body)), "", body}, "\r\n"))
+	if r := p.response(ctx, "INVITE"); r.StatusCode != 200 {
+		t.Fatalf("re-INVITE without Contact: %d %s", r.StatusCode, r.Reason)
+	}
+	p.again(res, "ACK", 2, "")
+	if e := next[Held](t, ctx, hear); !e.Held {
+		t.Error("not held")
+	}
+	leg.Hangup("")
+	p.reply(p.request(ctx, "BYE"), 200, "", "")
+}
+
 // TestReferIn: what they may ask, and what they hear of it.
 func TestReferIn(t *testing.T) {
 	o, hear := newOffice(t, nil)
