@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -20,7 +22,18 @@ import (
 // proxy is a Kamailio between us and a telephone. It stays in the call's way (Record-Route), and says what passes.
 type proxy struct {
 	at   netip.AddrPort
-	said chan string // "BYE from 127.0.0.1:5060"
+	said chan passing
+
+	mu      sync.Mutex               // guards the one below
+	answers map[netip.AddrPort][]int // of each side: the Vias that its answers bring back
+}
+
+// passing is a request that the proxy sees, with what it says about its way.
+type passing struct {
+	method       string
+	from         netip.AddrPort
+	inside       bool // a dialog
+	vias, routes int
 }
 
 // kamailioConfig: number 100 goes to the first place, everything else to the second. RFC 3261 section 16 in 30 lines.
@@ -44,7 +57,7 @@ loadmodule "dispatcher.so"
 loadmodule "xlog.so"
 modparam("dispatcher", "list_file", "%[3]s")
 request_route {
-	xlog("L_ERR", "PASSES $rm from $si:$sp\n");
+	xlog("L_ERR", "PASSES $rm $si:$sp $hdrc(via) $hdrc(route) $tt\n");
 	if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
 	if (has_totag()) {
 		if (loose_route()) { t_relay(); exit; }
@@ -57,6 +70,9 @@ request_route {
 	record_route();
 	if ($rU == "100") ds_select_dst("1", "4"); else ds_select_dst("2", "4");
 	t_relay();
+}
+reply_route {
+	xlog("L_ERR", "ANSWERS $rm $si:$sp $hdrc(via) 0 $tt\n");
 }
 `
 
@@ -72,7 +88,7 @@ func startKamailio(ctx context.Context, t *testing.T, house, phone netip.AddrPor
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{at: free.LocalAddr().(*net.UDPAddr).AddrPort(), said: make(chan string, 256)}
+	p := &proxy{at: free.LocalAddr().(*net.UDPAddr).AddrPort(), said: make(chan passing, 256), answers: make(map[netip.AddrPort][]int)}
 	_ = free.Close()
 	list := filepath.Join(dir, "places")
 	for name, text := range map[string]string{
@@ -97,9 +113,7 @@ func startKamailio(ctx context.Context, t *testing.T, house, phone netip.AddrPor
 	go func() {
 		defer close(ended)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if _, passes, ok := strings.Cut(lines.Text(), "PASSES "); ok {
-				p.said <- strings.TrimSpace(passes)
-			} else {
+			if !p.hears(lines.Text()) {
 				fmt.Fprintln(&log, lines.Text())
 			}
 		}
@@ -121,11 +135,54 @@ func startKamailio(ctx context.Context, t *testing.T, house, phone netip.AddrPor
 	return p
 }
 
-// passes waits until the proxy has seen a request of somebody.
+// hears reads what the proxy says; false: it is something else.
+func (p *proxy) hears(line string) bool {
+	for _, kind := range []string{"PASSES ", "ANSWERS "} {
+		_, said, ok := strings.Cut(line, kind)
+		if !ok {
+			continue
+		}
+		var method, from, tag string
+		var seen passing
+		if n, _ := fmt.Sscan(said, &method, &from, &seen.vias, &seen.routes, &tag); n < 4 {
+			return false
+		}
+		seen.method, seen.from, seen.inside = method, netip.MustParseAddrPort(from), tag != "" && tag != "<null>"
+		if kind == "PASSES " {
+			p.said <- seen
+			return true
+		}
+		p.mu.Lock()
+		p.answers[seen.from] = append(p.answers[seen.from], seen.vias)
+		p.mu.Unlock()
+		return true
+	}
+	return false
+}
+
+// passes waits until the proxy has seen a request of somebody. Within a dialog it must have come by its Route.
 func (p *proxy) passes(ctx context.Context, t *testing.T, method string, from netip.AddrPort) {
 	t.Helper()
-	want := fmt.Sprintf("%s from %s", method, from)
-	for waitChan(t, ctx, p.said, want) != want {
+	for {
+		seen := waitChan(t, ctx, p.said, method+" from "+from.String())
+		if seen.vias != 1 || seen.inside != (seen.routes > 0) {
+			t.Errorf("%s from %s: %d Vias, %d Routes, in a dialog: %v", seen.method, seen.from, seen.vias, seen.routes, seen.inside)
+		}
+		if seen.method == method && seen.from == from {
+			return
+		}
+	}
+}
+
+// both tells that answers of both sides came back with both Vias, theirs and the proxy's.
+func (p *proxy) both(t *testing.T, sides ...netip.AddrPort) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, side := range sides {
+		if len(p.answers[side]) < 4 || slices.ContainsFunc(p.answers[side], func(n int) bool { return n != 2 }) {
+			t.Errorf("Vias in the answers of %s: %v, want 2 in each", side, p.answers[side])
+		}
 	}
 }
 
@@ -189,4 +246,5 @@ func TestKamailio(t *testing.T) {
 		}
 		o.ended(ctx, call)
 	}
+	p.both(t, ours, phone.Addr())
 }

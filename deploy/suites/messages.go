@@ -351,7 +351,11 @@ func (c sendtoCase) request(l *line) string {
 		if !strings.Contains(c.Message, "\n\n") { // the data have lost the empty line that ends the headers
 			c.Message += "\n"
 		}
-		return string(anew([]byte(fill.Replace(strings.ReplaceAll(c.Message, "\n", "\r\n")))))
+		text := fill.Replace(strings.ReplaceAll(c.Message, "\n", "\r\n"))
+		if _, body, _ := strings.Cut(text, "\r\n\r\n"); strings.Contains(c.Message, "c=IN IP4 $LOCAL_IP") { // the address is in the body, too
+			text = contentLength.ReplaceAllString(text, fmt.Sprintf("\r\nContent-Length: %d", len(body)))
+		}
+		return string(anew([]byte(text)))
 	}
 	headers, body := strings.TrimSpace(c.Headers), strings.TrimPrefix(c.SDP, "\n")
 	if c.Body != "" {

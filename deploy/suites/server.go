@@ -48,7 +48,12 @@ const (
 	required  = "127.0.0.4"
 	telephone = "127.0.0.5"
 	byDTLS    = "127.0.0.6"
+	john      = "127.0.0.7" // jambonz's device
+	onlyU     = "127.0.0.8" // speaks PCMU alone
 )
+
+// numbers are those that the suites' messages are for.
+var numbers = []string{"16174000000", "16174000002", "16174000004", "16174000005", "2065551212", "5001", "pjsua", "sips%3Auser%40example.com"}
 
 func (s *server) tls() string { return fmt.Sprintf("127.0.0.1:%d", s.port+2) }
 func (s *server) at() string  { return fmt.Sprintf("127.0.0.1:%d", s.port) }
@@ -209,18 +214,22 @@ func (s *server) rows(ctx context.Context) error {
 	}
 	defer db.Close(context.WithoutCancel(ctx))
 	trunk := `insert into trunks (name, sources, transport, codecs, srtp, srtp_keys, username, password, challenge, max_calls, dial_out, servers)
-		values ($1, $2, $3, '{PCMU,PCMA,G722,opus}', $4, case when $1 = 'dtls' then 'dtls' else 'sdes' end, $5, $6, $5 <> '', 1000, false, '{}')`
+		values ($1, $2, $3, case when $1 = 'only PCMU' then '{PCMU}'::text[] else '{PCMU,PCMA,G722,opus}' end, $4, case when $1 = 'dtls' then 'dtls' else 'sdes' end, $5, $6, $5 <> '', 1000, false, '{}')`
 	for _, t := range []struct {
 		name, transport, srtp, user, password string
 		sources                               []string
 	}{
 		{"trusted", "udp", "off", "", "", []string{trusted, "::1"}}, {"challenge", "udp", "off", user, password, []string{challenge}},
 		{"optional", "tls", "optional", "", "", []string{optional}}, {"required", "tls", "required", "", "", []string{required}},
-		{"dtls", "udp", "optional", "", "", []string{byDTLS}},
+		{"dtls", "udp", "optional", "", "", []string{byDTLS}}, {"john", "udp", "off", "john", "1234", []string{john}},
+		{"only PCMU", "udp", "off", "", "", []string{onlyU}},
 	} {
 		if _, err := db.Exec(ctx, trunk, t.name, t.sources, t.transport, t.srtp, t.user, t.password); err != nil {
 			return fmt.Errorf("trunk %s: %w", t.name, err)
 		}
+	}
+	if _, err := db.Exec(ctx, `insert into numbers (number) select unnest($1::text[])`, numbers); err != nil {
+		return fmt.Errorf("numbers: %w", err)
 	}
 	if _, err := db.Exec(ctx, `insert into devices (agent_id, username, ha1) select min(id), $1, $2 from agents`, user,
 		fmt.Sprintf("%x", md5.Sum([]byte(user+":patchbay:"+password)))); err != nil {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +26,7 @@ type scenario struct {
 
 	port  int           // it is called there; 0: it calls us
 	limit time.Duration // 0: 15 s
+	tls   string        // it comes by TLS, from there: sipp itself has no TLS
 }
 
 // got is what sipp says became of a scenario, with the message that it did not expect.
@@ -69,6 +72,14 @@ func (s *server) runSIPp(ctx context.Context, i int, dir string, x scenario) (co
 	limit, port := cmp.Or(x.limit, 15*time.Second), cmp.Or(x.port, 26000+10*i)
 	args := append([]string{"-sf", file, "-s", number, "-i", from, "-mi", from, "-p", fmt.Sprint(port), "-mp", fmt.Sprint(30000 + 10*i), "-m", "1", "-r", "1",
 		"-timeout", fmt.Sprintf("%.0fs", limit.Seconds()), "-timeout_error", "-recv_timeout", fmt.Sprint((limit - 3*time.Second).Milliseconds()), "-nostdin", "-trace_err", "-error_file", filepath.Join(work, "errors")}, x.args...)
+	if x.tls != "" {
+		at, stop, err := s.secured(x.tls)
+		if err != nil {
+			return -1, err.Error()
+		}
+		defer stop()
+		target, args = at, append(args, "-t", "t1")
+	}
 	if x.port == 0 {
 		args = append(args, target)
 	}
@@ -101,6 +112,30 @@ func (s *server) runSIPp(ctx context.Context, i int, dir string, x scenario) (co
 		fmt.Fprintf(os.Stderr, "--- %s: %s\n%s\n%s\n", x.file, got, text, messages)
 	}
 	return code, got
+}
+
+// secured is an address from where bytes go on to the server by TLS.
+func (s *server) secured(from string) (at string, stop func(), err error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		near, err := l.Accept()
+		if err != nil {
+			return
+		}
+		far, err := s.dial("tls", from)
+		if err != nil {
+			_ = near.Close()
+			return
+		}
+		running.Go(func() { _, _ = io.Copy(near, far.conn); _ = near.Close() })
+		_, _ = io.Copy(far.conn, near)
+		_ = far.conn.Close()
+	})
+	return l.Addr().String(), func() { _ = l.Close(); running.Wait() }, nil
 }
 
 func files(dir, pattern string) ([]string, error) {
@@ -170,8 +205,17 @@ func jambonz(ctx context.Context, s *server, corpora string) ([]result, error) {
 			if err != nil {
 				return results, err
 			}
-			all = append(all, scenario{file: name, text: strings.ReplaceAll(string(text), "/tmp/scenarios/wav", wav),
-				args: []string{"-key", "from", "+4930555", "-key", "to", number}})
+			mended := strings.NewReplacer("/tmp/scenarios/wav", wav, "pcap/g711a.pcap", "/usr/share/sip-tester/g711a.pcap").Replace(string(text))
+			x := scenario{file: name, text: mended, args: []string{"-key", "from", "+4930555", "-key", "to", number}}
+			switch {
+			case strings.Contains(name, "device"):
+				x.from = john
+			case strings.Contains(name, "gather"):
+				x.limit = 80 * time.Second // it waits for our BYE: who has fallen silent gets one after 60 s
+			case strings.Contains(name, "received-bye"), strings.Contains(name, "say-"), strings.Contains(name, "transcribe"):
+				x.limit = 50 * time.Second // who was never heard, after 30 s
+			}
+			all = append(all, x)
 		}
 		results = append(results, s.sipp(ctx, "jambonz", dir, all)...)
 	}
@@ -188,8 +232,13 @@ func pjsip(ctx context.Context, s *server, corpora string) ([]result, error) {
 	var all []scenario
 	for _, name := range names {
 		x := scenario{file: name}
-		if strings.HasPrefix(name, "uac-srtp-dtls") {
+		switch {
+		case strings.HasPrefix(name, "uac-srtp-dtls"):
 			x.from = byDTLS
+		case strings.HasPrefix(name, "uac-srtp-sdes"): // by UDP a key could be read on the way
+			x.tls = required
+		case strings.Contains(name, "ticket-186"):
+			x.from = onlyU
 		}
 		all = append(all, x)
 	}
