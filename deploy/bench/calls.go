@@ -101,17 +101,16 @@ func (f *floor) besideRelay(ctx context.Context, phase uint32, turns int, span t
 
 // recordAll has every queue record its calls, without telling the callers: they would wait for the words' end.
 func (b *bench) recordAll(ctx context.Context) error {
-	var queues []struct {
-		ID     int64  `json:"queue_id"`
-		Music  *int64 `json:"music_id"`
-		Speech *int64 `json:"greeting_id"`
-	}
+	var queues []map[string]any
 	if err := b.desk[0].call(ctx, "GET", "/api/queue-sounds", nil, &queues); err != nil {
 		return err
 	}
 	for _, q := range queues {
-		settings := map[string]any{"record": true, "record_announce": false, "transcribe": false, "transcribe_announce": true, "whisper": false, "music_id": q.Music, "greeting_id": q.Speech}
-		if err := b.desk[0].call(ctx, "PUT", fmt.Sprintf("/api/queue-sounds/%d", q.ID), settings, nil); err != nil {
+		path := fmt.Sprintf("/api/queue-sounds/%v", q["queue_id"])
+		delete(q, "queue_id") // it and the name are not settings
+		delete(q, "queue_name")
+		q["record"], q["record_announce"] = true, false
+		if err := b.desk[0].call(ctx, "PUT", path, q, nil); err != nil {
 			return err
 		}
 	}
