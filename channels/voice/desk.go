@@ -469,17 +469,31 @@ const keyLength = 160 * time.Millisecond
 
 // sendKey presses a key towards whom the agent talks to (RFC 4733).
 func (c *call) sendKey(digit string) *channels.Error {
-	to := c.who[callerSeat]
-	if c.talking == toThird {
-		to = c.who[thirdSeat]
-	}
+	to := c.keysGo()
 	switch {
 	case !validDigit(digit):
 		return errBadKey
 	case c.state != channels.CallBridged || !to.here():
 		return errNotNow
 	}
-	if err := to.leg().SendDTMF(digit[0], keyLength); err != nil {
+	return c.press(to, digit[0])
+}
+
+// keysGo is whom the agent's keys are for; nil: nobody.
+func (c *call) keysGo() *party {
+	if c.talking == toThird {
+		return c.who[thirdSeat]
+	}
+	return c.who[callerSeat]
+}
+
+// press presses a key towards somebody: a telephone without telephone-events gets it by INFO.
+func (c *call) press(to *party, digit byte) *channels.Error {
+	if to.sip != nil {
+		to.sip.SendKey(digit)
+		return nil
+	}
+	if err := to.leg().SendDTMF(digit, keyLength); err != nil {
 		c.log.Debug("send key", "err", err) // without the digit
 		return errNoKeys
 	}

@@ -228,6 +228,8 @@ func (c *call) onPhone(m fromPhone) {
 		c.phoneUp(set)
 	case sipleg.Held:
 		c.phoneHeld(set, e.Held)
+	case sipleg.Key:
+		c.phoneKey(p, e)
 	case sipleg.Referred:
 		c.phoneRefers(set, e)
 	case sipleg.Replaced:
@@ -280,6 +282,20 @@ func (c *call) phoneHeld(set *telephone, held bool) {
 	}
 	c.patch()
 	c.news("")
+}
+
+// phoneKey: an agent has pressed a key on their telephone. By RFC 4733 it goes on with the sound, where one hears only them
+// and takes such keys; any other is pressed anew.
+func (c *call) phoneKey(p *party, e sipleg.Key) {
+	to := c.keysGo()
+	if p != c.agent() || c.state != channels.CallBridged || !to.here() {
+		return
+	}
+	relayed := c.room == nil && to.leg().Format().Events != 0
+	inSound := p.leg().Format().Events == 0 // a tone, which everybody hears
+	if e.Info || !relayed && !inSound {
+		c.press(to, e.Digit)
+	}
 }
 
 // phoneRefers: the telephone's own button for passing a caller on. It is the agent's transfer: to whom they have on their

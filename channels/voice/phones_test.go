@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo/sip"
 	"github.com/jackc/pgx/v5"
 
 	"patchbay/channels"
@@ -303,6 +304,67 @@ func TestTelephonePassesOn(t *testing.T) {
 	phone.Wait(ctx, "CALL_CLOSED")
 	outsider.Hangup(ctx)
 	waitChan(t, ctx, c.Ended(), "BYE to the caller")
+}
+
+// TestKeysFromTelephone: what an agent presses on a real telephone reaches the customer once, whether it says so by events
+// or by INFO, and whether the customer's telephone takes events or not.
+func TestKeysFromTelephone(t *testing.T) {
+	t.Parallel()
+	d := newDesks(t, nil)
+	d.agent(7, "ana", "md5")
+	ctx := testCtx(t)
+	ana := voicetest.StartPJSUA(t, voicetest.PJSUAConfig{User: "ana", Password: d.passwords["ana"], Registrar: d.voice.Addr()})
+	bridge := func(c *voicetest.Call) (line int) {
+		t.Helper()
+		frames := d.agentFrames(7)
+		d.must(ctx, channels.CallSignal{Type: "join", CallID: d.lastCall, AgentID: 7})
+		line = ana.Incoming(ctx)
+		ana.Do("answer", line, nil)
+		frame(t, ctx, frames, "bridged", func(n callNews) bool { return n.State == channels.CallBridged && n.Device })
+		go c.RTP.Play(ctx, tone(callerTone))
+		hearsOnly(t, ctx, "customer", phoneEar(t, ctx, c)) // the agent's silence: both are latched
+		return line
+	}
+	press := func(line int) {
+		ana.Do("keys", line, map[string]any{"keys": "5"})
+		ana.Do("info", line, map[string]any{"keys": "8"})
+		ana.Do("keys", line, map[string]any{"keys": "#"})
+	}
+
+	c := d.caller(ctx)
+	press(bridge(c))
+	got := map[byte]int{}
+	for range 3 {
+		got[waitChan(t, ctx, c.RTP.Keys(), "key")]++
+	}
+	d.must(ctx, channels.CallSignal{Type: "dtmf", CallID: d.lastCall, AgentID: 7, Digit: "9"}) // from the desk, behind the others
+	if last := waitChan(t, ctx, c.RTP.Keys(), "key from the desk"); last != '9' || got['5'] != 1 || got['8'] != 1 || got['#'] != 1 {
+		t.Errorf("keys heard: %v and then %q", got, last)
+	}
+	if err := c.Bye(ctx); err != nil {
+		t.Fatal(err)
+	}
+	d.expect(ctx, channels.CallEndedIn)
+
+	rtp := voicetest.NewRTP(t, outsideAddr)
+	plain := strings.NewReplacer("0 8 101", "0 8", "a=rtpmap:101 telephone-event/8000\r\n", "", "a=fmtp:101 0-16\r\n", "").Replace(voicetest.Offer(rtp.Addr(), 1, "sendrecv"))
+	c = voicetest.NewPhone(t, "+4930111", outsideAddr).Dial(ctx, d.voice.Addr(), number, voicetest.Invite{From: "+4930111", RTP: rtp, SDP: plain})
+	d.expect(ctx, channels.CallStarted)
+	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
+	if code, err := c.Info(ctx, '0'); code != 200 {
+		t.Fatal(code, err)
+	}
+	d.expect(ctx, channels.Wish)
+	press(bridge(c))
+	for got = map[byte]int{}; len(got) < 3; {
+		if req := waitChan(t, ctx, c.Requests(), "key by INFO"); req.Method == sip.INFO {
+			digit, _, _ := strings.Cut(strings.TrimPrefix(string(req.Body()), "Signal="), "\r")
+			got[digit[0]]++
+		}
+	}
+	if got['5'] != 1 || got['8'] != 1 || got['#'] != 1 {
+		t.Errorf("keys by INFO: %v", got)
+	}
 }
 
 // TestConsultRingsTheTelephone: whom an agent consults is rung on their telephone too, registered by TCP; from there they

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"strings"
 	"time"
 )
@@ -105,7 +106,8 @@ func opusTicks(b []byte) uint32 {
 type Format struct {
 	Codec       Codec
 	PayloadType uint8 // the codec's; 0 on another codec than PCMU = its usual number
-	Events      uint8 // telephone-event's at the codec's clock (48000 beside Opus), 0 = not negotiated
+	Events      uint8 // telephone-event's, 0 = not negotiated
+	EventClock  int   // its clock, 0 = the codec's (RFC 4733 section 2.1); browsers have 8000 beside Opus, too
 	Comfort     uint8 // comfort noise's (RFC 3389), 0 = we send none; type 13 is always understood
 }
 
@@ -116,12 +118,15 @@ func (f Format) normal() Format {
 	return f
 }
 
+// eventClock counts how long a key is pressed on the wire.
+func (f Format) eventClock() int { return cmp.Or(f.EventClock, f.Codec.ClockRate()) }
+
 // fits says whether a payload type was negotiated.
 func (f Format) fits(payloadType uint8) bool {
 	return payloadType == f.PayloadType || f.Events != 0 && payloadType == f.Events || f.Comfort != 0 && payloadType == f.Comfort
 }
 
-// classify says what a heard packet carries; false = nobody negotiated it. The static types are taken always: some
+// classify says what a heard packet carries, and counts keys in the codec's clock; false = nobody negotiated it. The static types are taken always: some
 // phones answer with one codec and send another of their offer.
 func (f Format) classify(p *Packet) bool {
 	p.Codec, p.Event, p.Comfort = f.Codec, false, false
@@ -129,6 +134,7 @@ func (f Format) classify(p *Packet) bool {
 	case p.PayloadType == f.PayloadType:
 	case f.Events != 0 && p.PayloadType == f.Events:
 		p.Event = true
+		rescaleEvent(p.Payload, f.eventClock(), f.Codec.ClockRate())
 	case p.PayloadType == TypeComfort || f.Comfort != 0 && p.PayloadType == f.Comfort:
 		p.Comfort = true
 	case p.PayloadType == TypePCMU:

@@ -88,6 +88,28 @@ func TestOutputClocks(t *testing.T) {
 	}
 }
 
+// TestKeysOfAnotherClock: keys at 8000 beside Opus are as long on the other side as here, both ways.
+func TestKeysOfAnotherClock(t *testing.T) {
+	var w wire
+	leg := NewLeg(LegConfig{Format: Format{Codec: Opus, Events: 101, EventClock: 8000}, Pacer: NewPacer(), Send: w.send})
+	var other wire
+	to := newOutput(LegConfig{Format: Format{Events: 96}, Send: other.send})
+	leg.Swap(to)
+	leg.Deliver(&Packet{PayloadType: 101, SSRC: 1, Seq: 1, TS: 960, Arrived: time.Unix(1000, 0), Payload: []byte{5, 10, 800 >> 8, 800 & 0xff}})
+	if p := other.pkts[0].Payload; p[0] != 5 || uint16(p[2])<<8|uint16(p[3]) != 800 {
+		t.Errorf("heard % x, want a duration of 800 at 8000", p)
+	}
+	if err := leg.SendDTMF('1', 60*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	ticks(leg.Out(), 1, 3, time.Unix(1000, 0))
+	for i, want := range []uint16{160, 320, 480} {
+		if p := w.pkts[i].Payload; uint16(p[2])<<8|uint16(p[3]) != want {
+			t.Errorf("packet %d: % x, want duration %d", i, p, want)
+		}
+	}
+}
+
 // TestKeysBesideOpus: our own keys count in the codec's clock.
 func TestKeysBesideOpus(t *testing.T) {
 	var w wire

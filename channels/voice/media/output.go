@@ -185,6 +185,7 @@ func (o *Output) tickKey(frame int64, now time.Time) {
 	k := o.press
 	first := k.duration == 0
 	last := k.put(o.buf[headerSize:], uint16(o.format.Codec.frameTicks()))
+	rescaleEvent(o.buf[headerSize:headerSize+4], o.clock, o.format.eventClock())
 	o.put(first, o.format.Events, o.seq+1, k.ts, now, 4)
 	o.span = max(o.span, uint32(k.duration))
 	if last {

@@ -15,7 +15,10 @@ type (
 	// Held: the other side has put us on hold, or taken us back. Nothing may be sent meanwhile (RFC 3264 section 8.4).
 	Held struct{ Held bool }
 	// Key is a key the other side pressed, each once, by whatever method it came. Digits may be card numbers: never log.
-	Key struct{ Digit byte }
+	Key struct {
+		Digit byte
+		Info  bool // by INFO: who hears this leg's sound has not heard it
+	}
 	// Redirected: the other side names other places (3xx). Ended follows.
 	Redirected struct{ Targets []string }
 	// Referred: the other side wants us to connect it with somebody else (REFER). The owner must call Answer once: 202

@@ -451,7 +451,7 @@ func (l *Leg) pressed(digit byte) { l.post(func() { l.onKey(digit, byEvent) }) }
 
 func (l *Leg) onKey(digit byte, from keySource) {
 	if l.press(digit, from, time.Now()) {
-		l.emit(Key{digit})
+		l.emit(Key{Digit: digit, Info: from == byInfo})
 	}
 }
 

@@ -51,7 +51,8 @@ func registerCodecs(engine *webrtc.MediaEngine) error {
 }
 
 // ordered are the codecs of an offer in the order of our answer to it, for a leg whose other side speaks like that. G.711
-// is always among them: every browser has it (RFC 7874 section 3).
+// is always among them: every browser has it (RFC 7874 section 3). Keys have one clock, the codec's if they can: Chromium
+// would press them by the slower of two (seen with 156).
 func ordered(offered []webrtc.RTPCodecParameters, like media.Codec) []webrtc.RTPCodecParameters {
 	order := []webrtc.RTPCodecParameters{pcmu, pcma, events}
 	switch like {
@@ -63,17 +64,20 @@ func ordered(offered []webrtc.RTPCodecParameters, like media.Codec) []webrtc.RTP
 		order = []webrtc.RTPCodecParameters{opus, pcmu, pcma, events48k, events}
 	}
 	var ours []webrtc.RTPCodecParameters
+	keys := false
 	for _, want := range order {
 		for _, c := range offered {
-			if strings.EqualFold(c.MimeType, want.MimeType) && c.ClockRate == want.ClockRate {
-				ours = append(ours, c)
+			isKeys := strings.EqualFold(c.MimeType, mimeEvent)
+			if !strings.EqualFold(c.MimeType, want.MimeType) || c.ClockRate != want.ClockRate || keys && isKeys {
+				continue
 			}
+			ours, keys = append(ours, c), keys || isKeys
 		}
 	}
 	return ours
 }
 
-// formatOf reads what was negotiated: the first codec, and keys by its clock. at is the codec's place in the list.
+// formatOf reads what was negotiated: the first codec, and keys. at is the codec's place in the list.
 func formatOf(list []webrtc.RTPCodecParameters) (f media.Format, at int, err error) {
 	at = slices.IndexFunc(list, func(p webrtc.RTPCodecParameters) bool {
 		c, ok := media.ParseCodec(strings.TrimPrefix(p.MimeType, "audio/"))
@@ -86,8 +90,8 @@ func formatOf(list []webrtc.RTPCodecParameters) (f media.Format, at int, err err
 		return f, at, webrtc.ErrUnsupportedCodec
 	}
 	for _, p := range list {
-		if strings.EqualFold(p.MimeType, mimeEvent) && int(p.ClockRate) == f.Codec.ClockRate() {
-			f.Events = uint8(p.PayloadType)
+		if strings.EqualFold(p.MimeType, mimeEvent) {
+			f.Events, f.EventClock = uint8(p.PayloadType), int(p.ClockRate)
 		}
 	}
 	return f, at, nil
