@@ -25,7 +25,11 @@ type run struct {
 	passages []Passage
 	guard    *guard
 
+	start                          time.Time
 	bridge, first, sentence, total *time.Timer
+	visit                          *visit  // at the host whose turn it is now
+	tried                          []*host // hosts that could not
+	times                          Answer  // its times
 
 	shown    []string // sentences released
 	cites    []int
@@ -40,39 +44,101 @@ var errStop = errors.New("enough")
 // errBlocked ends a draft whose sentence was blocked.
 var errBlocked = errors.New("blocked")
 
-func (r *Responder) byModel(ctx context.Context, t Turn, passages []Passage, emit func(Progress), start time.Time) (Answer, error) {
+// errAllDown: every host's breaker is open.
+var errAllDown = errors.New("no model answers")
+
+// byHost is an answer and whether its model is a weak one.
+type byHost struct {
+	Answer
+	weak bool
+}
+
+// byModel lets the least loaded host write the answer. A host that dies before its first token is not the customer's
+// affair: another one goes on, as long as the clocks run.
+func (r *Responder) byModel(ctx context.Context, t Turn, passages []Passage, emit func(Progress), start time.Time) (byHost, error) {
 	left := func(d time.Duration) *time.Timer { return time.NewTimer(d - time.Since(start)) }
+	bridge := r.gate.aim[classOf(t.Channel)]
 	run := &run{
-		r: r, t: t, emit: emit, passages: passages,
-		bridge: left(r.cfg.Bridge), first: left(r.cfg.FirstToken), sentence: left(r.cfg.FirstSentence), total: left(r.cfg.Total),
+		r: r, t: t, emit: emit, passages: passages, start: start,
+		bridge: left(bridge), first: left(r.cfg.FirstToken), sentence: left(r.cfg.FirstSentence), total: left(r.cfg.Total),
 	}
 	defer run.bridge.Stop()
 	defer run.first.Stop()
 	defer run.sentence.Stop()
 	defer run.total.Stop()
-	if err := run.place(ctx); err != nil {
-		return Answer{}, err
+	var failed error
+	for {
+		if err := run.place(ctx); err != nil {
+			if failed != nil && (errors.Is(err, errAllDown) || ctx.Err() == nil) {
+				err = failed // that nobody took over is no news
+			}
+			return byHost{Answer: run.timed(Answer{})}, err
+		}
+		h := run.visit.h
+		a, err := run.at(ctx)
+		if ctx.Err() == nil {
+			r.note(h, err)
+		}
+		var f *Failure
+		if !errors.As(err, &f) || !f.fault() || run.times.FirstToken > 0 || ctx.Err() != nil || time.Since(start) > r.cfg.FirstToken {
+			return byHost{run.timed(a), h.Weak}, err
+		}
+		failed, run.tried = err, append(run.tried, h)
 	}
-	defer func() { <-r.places }()
-	err := run.draft(ctx, false)
-	if errors.Is(err, errBlocked) {
-		err = run.draft(ctx, true)
-	}
-	return run.finish(err)
 }
 
-// place waits for a free place at the model; the clocks are running.
+// at is the visit of one host: a draft, and one more when a sentence was blocked.
+func (u *run) at(ctx context.Context) (Answer, error) {
+	err := u.draft(ctx, false)
+	if errors.Is(err, errBlocked) {
+		err = u.draft(ctx, true)
+	}
+	first := time.Duration(0)
+	if u.times.FirstSentence > 0 {
+		first = u.times.FirstSentence - u.visit.began.Sub(u.start)
+	}
+	var f *Failure
+	u.r.gate.done(u.visit, first, errors.As(err, &f) && f.Reason == "slow")
+	return u.finish(err)
+}
+
+func (u *run) timed(a Answer) Answer {
+	a.Waited, a.FirstToken, a.FirstSentence, a.Model = u.times.Waited, u.times.FirstToken, u.times.FirstSentence, u.times.Model
+	return a
+}
+
+// place waits for a free place at a model; the clocks are running.
 func (u *run) place(ctx context.Context) error {
+	g := &u.r.gate
+	w, busy := g.enter(classOf(u.t.Channel), u.tried)
+	switch {
+	case busy:
+		return &Failure{Reason: "busy", Err: errors.New("no place at the model")}
+	case w == nil:
+		return errAllDown
+	}
+	entered, late := time.Now(), time.NewTimer(time.Until(w.until))
+	defer late.Stop()
+	if len(w.got) > 0 {
+		late.Stop()
+	}
 	for {
 		select {
-		case u.r.places <- struct{}{}:
+		case v := <-w.got:
+			if v == nil {
+				return errAllDown
+			}
+			u.visit, u.times.Model = v, v.h.Model
+			u.times.Waited += time.Since(entered)
 			return nil
 		case <-ctx.Done():
+			g.leave(w)
 			return ctx.Err()
 		case <-u.bridge.C:
 			u.emit(Progress{Bridging: true})
-		case <-u.first.C:
-			return &Failure{Reason: "busy", Err: errors.New("no place at the model")}
+		case <-late.C:
+			g.leave(w)
+			return &Failure{Reason: "busy", Err: errors.New("no place at the model in time")}
 		}
 	}
 }
@@ -88,7 +154,7 @@ func (u *run) draft(ctx context.Context, again bool) error {
 				done <- &Failure{Reason: "garbage", Err: fmt.Errorf("panic: %v", p)}
 			}
 		}()
-		done <- u.r.ollama.chat(ctx, messages, answerTokens, func(c chunk) error {
+		done <- u.visit.h.ollama.chat(ctx, messages, answerTokens, func(c chunk) error {
 			select {
 			case chunks <- c:
 				return nil
@@ -107,6 +173,8 @@ func (u *run) draft(ctx context.Context, again bool) error {
 	u.guard = newGuard(u.r.prompt, u.passages, u.customerWords())
 	stall := time.NewTimer(time.Hour)
 	defer stall.Stop()
+	hop := time.NewTimer(u.r.hop(u.visit.h))
+	defer hop.Stop()
 	w := writer{}
 	for {
 		first, sentence := u.first.C, u.sentence.C
@@ -119,6 +187,10 @@ func (u *run) draft(ctx context.Context, again bool) error {
 		select {
 		case c := <-chunks:
 			stall.Reset(u.r.cfg.Stall)
+			if u.times.FirstToken == 0 && c.text+c.thinking != "" {
+				u.times.FirstToken = time.Since(u.start)
+				u.r.gate.heard(u.visit, time.Since(u.visit.began))
+			}
 			if err := u.take(&w, c); err != nil {
 				return err
 			}
@@ -132,6 +204,10 @@ func (u *run) draft(ctx context.Context, again bool) error {
 			if len(u.shown) == 0 {
 				u.emit(Progress{Bridging: true})
 			}
+		case <-hop.C:
+			if u.times.FirstToken == 0 && u.r.gate.other(u.visit.class, append(u.tried, u.visit.h)) {
+				return &Failure{Reason: "slow", Err: errors.New("no word yet, and another host is free")}
+			}
 		case <-first:
 			return w.late("first word")
 		case <-sentence:
@@ -144,6 +220,14 @@ func (u *run) draft(ctx context.Context, again bool) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// hop is how long a host may be silent before its turn goes to another one that is free: three times its usual silence.
+func (r *Responder) hop(h *host) time.Duration {
+	r.gate.mu.Lock()
+	usual := h.token.safe(r.cfg.FirstToken)
+	r.gate.mu.Unlock()
+	return min(max(3*usual, r.cfg.FirstToken/8), r.cfg.FirstToken/2)
 }
 
 // writer is the state of one draft.
@@ -239,7 +323,7 @@ func (u *run) release(w *writer, sentence string) error {
 		}
 		return errBlocked
 	}
-	if u.r.cfg.Weak && (v.Unknown || !u.guard.quotes(v.Text)) {
+	if u.visit.h.Weak && (v.Unknown || !u.guard.quotes(v.Text)) {
 		if len(u.shown) > 0 {
 			return errStop
 		}
@@ -252,6 +336,9 @@ func (u *run) release(w *writer, sentence string) error {
 	u.cites = append(u.cites, v.Cites...)
 	if strings.TrimSpace(v.Text) == "" || w.seen[key] > 1 || u.wasShown(v.Text) {
 		return nil
+	}
+	if u.times.FirstSentence == 0 {
+		u.times.FirstSentence = time.Since(u.start)
 	}
 	u.shown = append(u.shown, v.Text)
 	if len(u.text()) > maxAnswer {
@@ -313,6 +400,7 @@ func (u *run) finish(err error) (Answer, error) {
 	switch {
 	case err == nil && u.unknown && len(u.shown) == 0:
 		a.Text, a.Unknown = say(language(u.t.Question), "unknown"), true
+		u.times.FirstSentence = time.Since(u.start)
 		u.emit(Progress{Text: a.Text})
 	case err == nil && u.handOver:
 		a.HandOver, a.Reason = true, "model"

@@ -34,7 +34,7 @@ const answerTokens = 220
 type ollama struct {
 	base    *url.URL
 	model   string
-	threads int
+	threads int // 0: Ollama's own choice
 	wire    *http.Transport
 }
 
@@ -56,7 +56,7 @@ func newOllama(host, model string, threads int) (*ollama, error) {
 	}
 	return &ollama{base: base, model: model, threads: threads, wire: &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: 2,
+		MaxIdleConnsPerHost: 8,
 		IdleConnTimeout:     30 * time.Second,
 		// what an answer needs is bounded by its context; a model that loads sends no header for a while
 		MaxResponseHeaderBytes: 64 << 10,
@@ -81,9 +81,10 @@ func (o *ollama) chat(ctx context.Context, messages []said, tokens int, f func(c
 		Model:     o.model,
 		KeepAlive: &api.Duration{Duration: -1},
 		Think:     &api.ThinkValue{Value: false},
-		Options: map[string]any{
-			"temperature": 0.1, "seed": 7, "num_ctx": ctxTokens, "num_predict": tokens, "num_thread": o.threads,
-		},
+		Options:   map[string]any{"temperature": 0.1, "seed": 7, "num_ctx": ctxTokens, "num_predict": tokens},
+	}
+	if o.threads > 0 {
+		req.Options["num_thread"] = o.threads
 	}
 	for _, m := range messages {
 		req.Messages = append(req.Messages, api.Message{Role: m.Role, Content: m.Content})

@@ -100,7 +100,7 @@ func TestRealOllama(t *testing.T) {
 		modelCtx, end := context.WithCancel(ctx)
 		go func() {
 			close(serving)
-			done <- s.Serve(modelCtx, host, Want{Best: "no-such-model-anywhere", Small: "smollm2-135m", File: file}, func(words string) { t.Log(words) })
+			done <- s.Serve(modelCtx, []Host{{URL: host}}, Want{Best: "no-such-model-anywhere", Small: "smollm2-135m", File: file}, func(words string) { t.Log(words) })
 		}()
 		<-serving
 		select {

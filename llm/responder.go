@@ -7,8 +7,12 @@
 //	Human --no--> by code (hello, "are you human") --> Search --> model --> splitter --> guard --> emit
 //	                                                     |          |                      '- twice blocked: Failure
 //	                                                     |          '- dead, slow, cut ...: Failure (a person comes)
-//	                                                     '- no model, or its breaker is open: the best passage, word
-//	                                                        for word, when it is strong; else the truth
+//	                                                     '- no model, its breaker is open, or no place there: the best
+//	                                                        passage, word for word, when it is strong; else the truth
+//
+// The model may be served by several Ollamas (hosts.go): each turn goes to the least loaded one, each has its breaker, and
+// one that dies before its first word is replaced by another. How many turns and calls are let in at once is measured and
+// kept (admission.go, tend.go): who would wait too long gets a person at once instead of a slow answer.
 //
 // Everything that decides is code: human.go, guard.go, the time limits and the breaker. The prompt only sets manners.
 package llm
@@ -32,20 +36,20 @@ import (
 // Config is what a Responder needs; durations and Places that are zero get their defaults.
 type Config struct {
 	Pool    *pgxpool.Pool
-	Host    string // Ollama's base URL; "" = quote mode
-	Model   string // "" = quote mode
+	Hosts   []Host // none = quote mode
 	Company string
-	Weak    bool // a model too small to be trusted: only sentences that stand in a passage pass, else the passage is quoted
 
-	Bridge        time.Duration // nothing shown by then: say that it takes a moment (4 s)
+	Bridge        time.Duration // nothing shown by then: say that it takes a moment (4 s); the places at the model are counted so that it is rare
+	BridgeVoice   time.Duration // the same for a caller (1.5 s)
 	FirstToken    time.Duration // no word of the answer by then: failure (8 s)
 	FirstSentence time.Duration // nothing to show by then: failure (19/16 of FirstToken: 9.5 s)
 	Stall         time.Duration // silence between two tokens (4 s)
 	Total         time.Duration // the whole answer (30 s)
 	Search        time.Duration // the knowledge base (2 s)
 	Probe         time.Duration // how often an open breaker is probed (3 s)
-	Threads       int           // of the CPU for the model (all but one, at least one)
-	Places        int           // turns that the model serves at once (1, or 2 with more than 4 cores)
+	Idle          time.Duration // without a turn for so long a model is warmed up again (4 min)
+	Threads       int           // of the CPU for the model (on this machine all but one, at least one; elsewhere Ollama's choice)
+	Places        int           // turns that each host serves at once (measured at the start, then adjusted)
 
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: none
@@ -79,6 +83,12 @@ type Answer struct {
 	HandOver bool   // a person must come: the answer promised it, or had to stop in the middle
 	Reason   string // of HandOver: model, ungrounded, cut ...
 	Unknown  bool   // it says that it does not know and offers a person
+
+	// since Answer was called; 0: none came
+	Waited        time.Duration // for a place at the model
+	FirstToken    time.Duration
+	FirstSentence time.Duration // released by the guard
+	Model         string        // whose words or silence it was; "" = none was asked
 }
 
 // Failure says why there is no answer. All of them mean hand-over.
@@ -109,11 +119,11 @@ func (f *Failure) fault() bool {
 type Responder struct {
 	cfg     Config
 	log     *slog.Logger
-	ollama  *ollama // nil: quote mode
 	prompt  prompt
-	breaker breaker
-	places  chan struct{}
+	gate    gate // no hosts: quote mode
 	metrics metrics
+
+	measured chan struct{} // tests: a host has been measured
 }
 
 // New builds a Responder; it opens no connection.
@@ -124,83 +134,90 @@ func New(cfg Config) (*Responder, error) {
 		}
 	}
 	fill(&cfg.Bridge, 4*time.Second)
+	fill(&cfg.BridgeVoice, min(cfg.Bridge, 1500*time.Millisecond))
 	fill(&cfg.FirstToken, 8*time.Second)
 	fill(&cfg.FirstSentence, cfg.FirstToken*19/16)
 	fill(&cfg.Stall, 4*time.Second)
 	fill(&cfg.Total, 30*time.Second)
 	fill(&cfg.Search, 2*time.Second)
 	fill(&cfg.Probe, 3*time.Second)
-	if cfg.Places <= 0 {
-		cfg.Places = 1
-		if runtime.NumCPU() > 4 {
-			cfg.Places = 2
-		}
-	}
-	if cfg.Threads <= 0 { // its threads spin: two on one busy core took 650 ms to the first token, one 9 ms
-		cfg.Threads = max(1, runtime.NumCPU()-1)
-	}
+	fill(&cfg.Idle, 4*time.Minute)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	r := &Responder{
 		cfg: cfg, log: cfg.Log, prompt: newPrompt(cfg.Company, rand.Text()[:12]),
-		breaker: breaker{kick: make(chan struct{}, 1)}, places: make(chan struct{}, cfg.Places),
+		gate: gate{fixed: cfg.Places > 0, perPlace: callsStart, aim: [classes]time.Duration{cfg.BridgeVoice, cfg.Bridge},
+			patience: [classes]time.Duration{2 * cfg.BridgeVoice, 2 * cfg.Bridge}},
 	}
-	if cfg.Host != "" && cfg.Model != "" {
-		var err error
-		if r.ollama, err = newOllama(cfg.Host, cfg.Model, cfg.Threads); err != nil {
-			return nil, err
+	places := float64(cfg.Places)
+	if places == 0 { // until it is measured
+		places = 1
+		if runtime.NumCPU() > 4 {
+			places = 2
 		}
 	}
+	for _, h := range cfg.Hosts {
+		one, err := newHost(h, cfg.Threads, runtime.NumCPU())
+		if err != nil {
+			return nil, err
+		}
+		one.limit = [classes]float64{places, places}
+		r.gate.hosts = append(r.gate.hosts, one)
+	}
 	var err error
-	r.metrics, err = newMetrics(cfg.Metrics)
-	return r, err
+	if r.metrics, err = newMetrics(cfg.Metrics); err != nil {
+		return nil, err
+	}
+	r.gate.told = func(g *gate) { r.metrics.show(g.state()) }
+	return r, nil
 }
 
 // Describe says in one line which mode the responder is in and why.
 func (r *Responder) Describe() string {
-	switch open, why := r.breaker.state(); {
-	case r.cfg.Host == "":
-		return "quote mode: no Ollama"
-	case r.cfg.Model == "":
-		return "quote mode: no model at " + r.cfg.Host
-	case open:
-		return fmt.Sprintf("quote mode until model %s at %s answers again (%s)", r.cfg.Model, r.cfg.Host, why)
-	default:
-		return fmt.Sprintf("model %s at %s", r.cfg.Model, r.cfg.Host)
-	}
-}
-
-var errQuoteMode = errors.New("quote mode: no Ollama or no model is set")
-
-// Models lists what Ollama has.
-func (r *Responder) Models(ctx context.Context) ([]string, error) {
-	if r.ollama == nil {
-		return nil, errQuoteMode
-	}
-	return r.ollama.models(ctx)
-}
-
-// Ready says whether the model is there; nil means that Ollama answers and has it.
-func (r *Responder) Ready(ctx context.Context) error {
-	all, err := r.Models(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range all {
-		if m == r.cfg.Model || m == r.cfg.Model+":latest" {
-			return nil
+	var up, down []string
+	for _, h := range r.State().Hosts {
+		if h.Down != "" {
+			down = append(down, fmt.Sprintf("model %s at %s answers again (%s)", h.Model, h.URL, h.Down))
+			continue
 		}
+		up = append(up, fmt.Sprintf("model %s at %s", h.Model, h.URL))
 	}
-	return &Failure{Reason: "missing", Err: fmt.Errorf("model %s is not at %s", r.cfg.Model, r.cfg.Host)}
+	switch {
+	case len(up)+len(down) == 0:
+		return "quote mode: no model"
+	case len(up) == 0:
+		return "quote mode until " + strings.Join(down, " or ")
+	case len(down) > 0:
+		return strings.Join(up, ", ") + "; waiting until " + strings.Join(down, ", ")
+	}
+	return strings.Join(up, ", ")
 }
 
-// Pull fetches the model; progress may be nil.
-func (r *Responder) Pull(ctx context.Context, progress func(status string, done, total int64)) error {
-	if r.ollama == nil {
+var errQuoteMode = errors.New("quote mode: no model is set")
+
+// Ready says whether the models are there; nil means that each Ollama answers and has its own.
+func (r *Responder) Ready(ctx context.Context) error {
+	if len(r.gate.hosts) == 0 {
 		return errQuoteMode
 	}
-	return r.ollama.pull(ctx, progress)
+	var all error
+	for _, h := range r.gate.hosts {
+		all = errors.Join(all, h.ready(ctx))
+	}
+	return all
+}
+
+// Pull fetches the models; progress may be nil.
+func (r *Responder) Pull(ctx context.Context, progress func(status string, done, total int64)) error {
+	if len(r.gate.hosts) == 0 {
+		return errQuoteMode
+	}
+	var all error
+	for _, h := range r.gate.hosts {
+		all = errors.Join(all, h.ollama.pull(ctx, progress))
+	}
+	return all
 }
 
 // Answer answers one question. emit is called on Answer's own goroutine, with growing text. It returns within
@@ -209,7 +226,7 @@ func (r *Responder) Pull(ctx context.Context, progress func(status string, done,
 func (r *Responder) Answer(ctx context.Context, t Turn, emit func(Progress)) (Answer, error) {
 	start := time.Now()
 	a, err := r.answer(ctx, t, emit, start)
-	r.metrics.note(a, err, time.Since(start))
+	r.metrics.note(t.Channel, a, err, time.Since(start))
 	var f *Failure
 	if errors.As(err, &f) {
 		r.log.Warn("no answer", "conversation", t.ConversationID, "reason", f.Reason, "error", f.Err, "after", time.Since(start).Round(time.Millisecond))
@@ -219,6 +236,7 @@ func (r *Responder) Answer(ctx context.Context, t Turn, emit func(Progress)) (An
 
 func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), start time.Time) (Answer, error) {
 	show := func(a Answer) (Answer, error) {
+		a.FirstSentence = time.Since(start)
 		emit(Progress{Text: a.Text})
 		return a, nil
 	}
@@ -234,30 +252,37 @@ func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), sta
 	}
 	unknown := Answer{Text: say(language(t.Question), "unknown"), Mode: ModeQuote, Unknown: true}
 	strong := len(passages) > 0 && passages[0].Strong()
-	if r.ollama != nil && len(passages) > 0 {
-		if open, why := r.breaker.state(); !open {
-			a, err := r.byModel(ctx, t, passages, emit, start)
-			if ctx.Err() == nil && r.breaker.note(err) {
-				r.log.Warn("model is left alone until it answers a probe", "model", r.cfg.Model, "error", err)
-			}
-			if !(r.cfg.Weak && a.Text == "" && blocked(err)) {
-				return a, err
-			}
-		} else if !strong {
-			return Answer{}, &Failure{Reason: "dead", Err: errors.New("breaker is open: " + why)}
+	asked := Answer{} // what the model's silence has cost
+	if len(r.gate.hosts) > 0 && len(passages) > 0 {
+		a, err := r.byModel(ctx, t, passages, emit, start)
+		switch {
+		case errors.Is(err, errAllDown) && strong:
+		case errors.Is(err, errAllDown):
+			return Answer{}, &Failure{Reason: "dead", Err: err}
+		case a.Text == "" && (a.weak && blocked(err) || strong && full(err)): // word for word needs no place
+			asked = Answer{Waited: a.Waited, FirstToken: a.FirstToken, Model: a.Model}
+		default:
+			return a.Answer, err
 		}
 	}
 	if !strong {
 		return show(unknown)
 	}
 	best := passages[0]
-	return show(Answer{Text: best.Body, Sources: []channels.Source{best.source()}, Mode: ModeQuote})
+	asked.Text, asked.Sources, asked.Mode = best.Body, []channels.Source{best.source()}, ModeQuote
+	return show(asked)
 }
 
 // blocked: the model is well, but what it said may not be shown.
 func blocked(err error) bool {
 	var f *Failure
-	return errors.As(err, &f) && !f.fault() && f.Reason != "busy"
+	return errors.As(err, &f) && !f.fault() && !full(err)
+}
+
+// full: the model is well, but others were first.
+func full(err error) bool {
+	var f *Failure
+	return errors.As(err, &f) && f.Reason == "busy"
 }
 
 // minCovered is what a passage must cover to be shown to the model at all: nearer to nothing than that, even a good

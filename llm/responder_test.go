@@ -42,14 +42,14 @@ type house struct {
 func newHouse(t *testing.T, pool *pgxpool.Pool, mood llmtest.Mood) house {
 	srv := llmtest.New(t, mood)
 	r, err := New(Config{
-		Pool: pool, Host: srv.URL, Model: srv.Model, Company: "Nordlicht",
+		Pool: pool, Hosts: []Host{{URL: srv.URL, Model: srv.Model}}, Company: "Nordlicht",
 		Bridge: 150 * time.Millisecond, FirstToken: time.Second, Stall: 700 * time.Millisecond, Total: 3 * time.Second,
 		Probe: 20 * time.Millisecond, Places: 4,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.ollama.close)
+	t.Cleanup(r.gate.hosts[0].ollama.close)
 	return house{r, srv}
 }
 
@@ -215,7 +215,7 @@ func TestLiarDeliversNoWrongFigure(t *testing.T) {
 			t.Errorf("%s: only %d tries", q, tries)
 		}
 	}
-	if open, _ := h.breaker.state(); open {
+	if open, _ := h.gate.hosts[0].breaker.state(); open {
 		t.Error("a liar is not ill: its breaker must stay closed")
 	}
 }
@@ -254,7 +254,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 	if quoted.err != nil || quoted.Mode != ModeQuote || !strings.Contains(quoted.Text, "1.9 kg") || len(quoted.Sources) != 1 {
 		t.Errorf("open breaker, strong match: %+v %v", quoted.Answer, quoted.err)
 	}
-	if got := h.ask(t.Context(), "Does the ferry operator accept a tent made of weird recycled unobtainium fabric?"); got.reason() != "dead" || got.took > 200*time.Millisecond {
+	if got := h.ask(t.Context(), weakQuestion); got.reason() != "dead" || got.took > 200*time.Millisecond {
 		t.Errorf("open breaker, weak match: %+v %v after %v", got.Answer, got.err, got.took)
 	}
 	if now := len(h.srv.Requests("/api/chat")); now != chats {
@@ -281,7 +281,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 	}
 	tick := time.NewTicker(2 * time.Millisecond) // the probe's answer is read after the server has sent it
 	defer tick.Stop()
-	for open := true; open && patience.Err() == nil; open, _ = h.breaker.state() {
+	for open := true; open && patience.Err() == nil; open, _ = h.gate.hosts[0].breaker.state() {
 		<-tick.C
 	}
 	if got := h.ask(t.Context(), weightQuestion); got.Mode != ModeModel || got.err != nil {
@@ -300,7 +300,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	r, err := New(Config{Pool: demoPool(t), Host: addr, Model: "m"})
+	r, err := New(Config{Pool: demoPool(t), Hosts: []Host{{URL: addr, Model: "m"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,21 +310,6 @@ func TestNobodyListens(t *testing.T) {
 	}
 	if err := r.Ready(t.Context()); err == nil {
 		t.Error("ready without a server")
-	}
-}
-
-// Waiting for a place counts: with one place taken, the second visitor gets the bridging sentence and then the truth.
-func TestNoPlaceAtTheModel(t *testing.T) {
-	h := newHouse(t, demoPool(t), llmtest.Hang)
-	for range cap(h.places) {
-		h.places <- struct{}{}
-	}
-	got := h.ask(t.Context(), weightQuestion)
-	if got.reason() != "busy" || !got.bridged() || got.took > 2*time.Second {
-		t.Errorf("%+v %v after %v", got.progress, got.err, got.took)
-	}
-	if open, _ := h.breaker.state(); open || len(h.srv.Requests("/api/chat")) > 0 {
-		t.Error("too many customers are not the model's fault")
 	}
 }
 
@@ -374,7 +359,7 @@ func TestQuoteMode(t *testing.T) {
 	if got := h.ask(t.Context(), "are you a human?").Text; !strings.Contains(got, "I am an AI") {
 		t.Error(got)
 	}
-	if d := r.Describe(); d != "quote mode: no Ollama" {
+	if d := r.Describe(); d != "quote mode: no model" {
 		t.Error(d)
 	}
 }
@@ -443,14 +428,14 @@ func TestMetrics(t *testing.T) {
 	}
 	house{r, nil}.ask(t.Context(), "hello")
 	families, err := reg.Gather()
-	if err != nil || len(families) != 2 {
+	if err != nil || len(families) < 5 {
 		t.Errorf("%d families, %v", len(families), err)
 	}
 }
 
 func TestBadHost(t *testing.T) {
 	for _, host := range []string{"ftp://x", "http://", "::::"} {
-		if _, err := New(Config{Host: host, Model: "m"}); err == nil {
+		if _, err := New(Config{Hosts: []Host{{URL: host, Model: "m"}}}); err == nil {
 			t.Errorf("host %q accepted", host)
 		}
 	}
@@ -461,7 +446,7 @@ func TestWeakModelOnlyQuotes(t *testing.T) {
 	pool := demoPool(t)
 	for _, mood := range []llmtest.Mood{llmtest.Liar, llmtest.Stubborn, llmtest.LoopWords, llmtest.Obedient} {
 		h := newHouse(t, pool, mood)
-		h.cfg.Weak = true
+		h.gate.hosts[0].Weak = true
 		got := h.ask(t.Context(), "How much does the Skarv 2 tent weigh?")
 		if got.err != nil || got.Mode != ModeQuote || !strings.Contains(got.Text, "1.9 kg") || len(got.Sources) != 1 {
 			t.Errorf("%s: %+v", mood, got)

@@ -89,13 +89,15 @@ type NATSConfig struct {
 
 // OllamaConfig: Host is "" or a whole URL after loading.
 type OllamaConfig struct {
-	Host              string `koanf:"host" env:"OLLAMA_HOST" rule:"ollama" help:"Address of a running Ollama. Empty: we run one of our own."`
-	Binary            string `koanf:"binary" help:"An ollama program that we run ourselves when host is empty; it may still be in the making."`
-	Model             string `koanf:"model" help:"The model's name. Empty: one that fits this machine."`
-	ModelFile         string `koanf:"model_file" help:"A GGUF file to import when no model is there and none can be pulled."`
-	FirstTokenSeconds int    `koanf:"first_token_seconds" rule:"1..60" help:"No word of an answer after this: the customer is told and gets a person."`
-	TotalSeconds      int    `koanf:"total_seconds" rule:"1..600" help:"The whole answer may take this."`
-	NumThread         int    `koanf:"num_thread" rule:"0..1024" help:"CPU threads for the model. 0: one less than the machine has."`
+	Host              string   `koanf:"host" env:"OLLAMA_HOST" rule:"ollama" help:"Address of a running Ollama. Empty: we run one of our own."`
+	Hosts             []string `koanf:"hosts" rule:"models" help:"More Ollamas, each \"address\" or \"address model\". The least loaded one answers; one that is down is left out."`
+	Binary            string   `koanf:"binary" help:"An ollama program that we run ourselves when host is empty; it may still be in the making."`
+	Model             string   `koanf:"model" help:"The model's name. Empty: one that fits this machine."`
+	ModelFile         string   `koanf:"model_file" help:"A GGUF file to import when no model is there and none can be pulled."`
+	FirstTokenSeconds int      `koanf:"first_token_seconds" rule:"1..60" help:"No word of an answer after this: the customer is told and gets a person."`
+	TotalSeconds      int      `koanf:"total_seconds" rule:"1..600" help:"The whole answer may take this."`
+	NumThread         int      `koanf:"num_thread" rule:"0..1024" help:"CPU threads for the model. 0: one less than this machine has; for an Ollama elsewhere its own choice."`
+	Places            int      `koanf:"places" rule:"0..64" help:"Answers at once, for each Ollama. 0: as many as it gives in time, measured at the start and adjusted while running. Who would wait too long gets a person at once."`
 }
 
 // KnowledgeConfig is a folder of articles, loaded at each start.
@@ -184,7 +186,7 @@ func defaultConfig() Config {
 		Desk:       DeskConfig{Agents: []string{}},
 		HTTP:       HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
 		Chat:       ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
-		Ollama:     OllamaConfig{FirstTokenSeconds: 8, TotalSeconds: 30},
+		Ollama:     OllamaConfig{Hosts: []string{}, FirstTokenSeconds: 8, TotalSeconds: 30},
 		SIP:        SIPConfig{Listen: "127.0.0.1:5060", ListenAlso: []string{}, Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
 		Calls:      CallsConfig{TraceDays: 30},
 		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},
@@ -295,6 +297,10 @@ func (c *Config) complete(env map[string]string) error {
 	}
 	if c.Ollama.Host != "" {
 		c.Ollama.Host = ollamaURL(c.Ollama.Host).String()
+	}
+	for i, h := range c.Ollama.Hosts {
+		address, model, _ := strings.Cut(h, " ")
+		c.Ollama.Hosts[i] = strings.TrimSpace(ollamaURL(address).String() + " " + strings.TrimSpace(model))
 	}
 	if c.Mail.Name == "" {
 		c.Mail.Name = c.Company.Name

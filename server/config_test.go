@@ -157,6 +157,7 @@ func TestMistakes(t *testing.T) {
 		{name: "one of three", file: "[mail]\nimap_tls = \"ssl\"", field: "mail.imap_tls", says: "none, starttls, tls"},
 		{name: "number with letters", file: "[sip]\nnumber = \"call-me\"", field: "sip.number", says: "digits"},
 		{name: "ports the wrong way round", file: "[rtp]\nport_min = 20000", field: "rtp.port_max", says: "above rtp.port_min, 20000"},
+		{name: "not a list of Ollamas", file: "[ollama]\nhosts = [\"http://gpu2:11434 qwen3:8b extra\"]", field: "ollama.hosts", says: "a list like"},
 		{name: "first token after the end", file: "[ollama]\ntotal_seconds = 5", field: "ollama.total_seconds", says: "not less"},
 		{name: "half a mailbox", file: "[mail]\nimap_host = \"mail.example.com\"\nsmtp_host = \"mail.example.com\"\nuser = \"help\"", field: "mail.address", says: "mail.imap_host is set"},
 		{name: "relay with TLS and half a certificate", file: "[turn]\ntls_listen = \"0.0.0.0:5349\"\ncert = \"cert.pem\"", field: "turn.key", says: "turn.tls_listen is set"},

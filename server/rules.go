@@ -24,6 +24,7 @@ var expectations = map[string]string{
 	"dburl":         "postgres://user:password@host/name, or nothing",
 	"natsurl":       "nats://host:4222 (several with commas), or nothing",
 	"ollama":        "an address like http://127.0.0.1:11434, or nothing",
+	"models":        `a list like ["http://192.0.2.7:11434", "http://192.0.2.8:11434 qwen3:8b"]`,
 	"ip":            "an IP address, or nothing",
 	"host":          "a host's name or IP address, or nothing",
 	"number":        "a telephone number: digits, perhaps after a +",
@@ -49,6 +50,7 @@ var (
 	wordPattern   = regexp.MustCompile(`^[A-Za-z0-9.-]{0,63}$`)
 	numberPattern = regexp.MustCompile(`^\+?[0-9]{1,15}$`) // E.164, and the short ones of a PBX
 	agentPattern  = regexp.MustCompile(`^([a-z0-9._@-]{1,100}): ([^()]{1,100}?)(?: \((agent|supervisor|admin)\))?$`)
+	modelPattern  = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,150}(:[A-Za-z0-9._-]{1,80})?$`) // name:tag, perhaps from another registry
 	bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	hostPattern   = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?$`)
 )
@@ -95,6 +97,9 @@ func holds(rule, v string) bool {
 	case "sockets":
 		transport, addr, _ := strings.Cut(v, ":")
 		return (transport == "udp" || transport == "tcp" || transport == "tls") && isListen(addr)
+	case "models":
+		address, model, named := strings.Cut(v, " ")
+		return address != "" && ollamaURL(address) != nil && (!named || modelPattern.MatchString(model))
 	case "endpoints":
 		_, err := netip.ParseAddrPort(v)
 		return err == nil

@@ -117,7 +117,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/gc/heap/live:bytes$")})))
 	if h.responder, err = llm.NewStandby(llm.Config{Pool: h.db.Pool, Company: h.cfg.Company.Name, Log: h.log, Metrics: h.metrics,
 		FirstToken: time.Duration(h.cfg.Ollama.FirstTokenSeconds) * time.Second, Total: time.Duration(h.cfg.Ollama.TotalSeconds) * time.Second,
-		Threads: h.cfg.Ollama.NumThread}); err != nil {
+		Threads: h.cfg.Ollama.NumThread, Places: h.cfg.Ollama.Places}); err != nil {
 		return fmt.Errorf("responder: %w", err)
 	}
 	// the one call that goes up: channels hand to the flow what came in
@@ -468,18 +468,31 @@ func (h *house) close() error {
 
 // model finds or starts the responder's model, and says in plain words when it changes.
 func (h *house) model(ctx context.Context) error {
-	want := llm.Want{Model: h.cfg.Ollama.Model, Best: llm.Default(memory(), runtime.NumCPU()), Small: "smollm2-135m", File: h.cfg.Ollama.ModelFile}
-	serve := func(ctx context.Context, host string) error {
-		return h.responder.Serve(ctx, host, want, func(words string) { h.out("responder: %s", words) })
+	want := llm.Want{Best: llm.Default(memory(), runtime.NumCPU()), Small: "smollm2-135m", File: h.cfg.Ollama.ModelFile}
+	serve := func(ctx context.Context, own string) error {
+		return h.responder.Serve(ctx, h.cfg.Ollama.models(own), want, func(words string) { h.out("responder: %s", words) })
 	}
 	switch {
-	case h.cfg.Ollama.Host != "":
-		return serve(ctx, h.cfg.Ollama.Host)
-	case h.cfg.Ollama.Binary != "":
+	case h.cfg.Ollama.Host == "" && h.cfg.Ollama.Binary != "":
 		d := &llm.Daemon{Binary: h.cfg.Ollama.Binary, Dir: filepath.Join(h.cfg.DataDir, "ollama"), Log: h.log}
 		return d.Run(ctx, serve)
+	case len(h.cfg.Ollama.models("")) > 0:
+		return serve(ctx, "")
 	}
 	return nil
+}
+
+// models are the Ollamas of the settings with the models that the settings give them. own is the one that we run ourselves.
+func (c OllamaConfig) models(own string) []llm.Host {
+	var all []llm.Host
+	if first := cmp.Or(c.Host, own); first != "" {
+		all = append(all, llm.Host{URL: first, Model: c.Model})
+	}
+	for _, h := range c.Hosts {
+		address, model, _ := strings.Cut(h, " ")
+		all = append(all, llm.Host{URL: address, Model: cmp.Or(model, c.Model)})
+	}
+	return all
 }
 
 // memory of this machine in bytes, 0 when it cannot be read.

@@ -93,6 +93,8 @@ type Server struct {
 	requests []*Request
 	changed  chan struct{} // closed and replaced at each change of requests
 	pulled   bool
+	capacity func(running int) Pace
+	running  int
 }
 
 // New starts a server that ends with the test.
@@ -164,6 +166,14 @@ func (s *Server) SetMoodFor(marker string, m Mood) {
 func (s *Server) SetPace(p Pace) {
 	s.mu.Lock()
 	s.pace = p
+	s.mu.Unlock()
+}
+
+// SetCapacity makes the answers' pace a matter of how many run at once, as a real machine's: f is asked before each token.
+// It goes before SetPace; nil ends it.
+func (s *Server) SetCapacity(f func(running int) Pace) {
+	s.mu.Lock()
+	s.capacity = f
 	s.mu.Unlock()
 }
 
@@ -343,6 +353,20 @@ func (x *exchange) missing() {
 func (x *exchange) json(v any) {
 	x.w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(x.w).Encode(v)
+}
+
+// pause waits for the next token, or for the first one.
+func (x *exchange) pause(first bool) bool {
+	pace := x.pace
+	x.s.mu.Lock()
+	if x.s.capacity != nil {
+		pace = x.s.capacity(x.s.running)
+	}
+	x.s.mu.Unlock()
+	if first {
+		return x.wait(pace.First)
+	}
+	return x.wait(pace.Token)
 }
 
 // wait waits d; false: the client is gone.

@@ -48,7 +48,15 @@ func (s *Server) chat(x *exchange) {
 			return
 		}
 	}
-	if !x.wait(x.pace.First) || x.garbage() || x.loops() {
+	s.mu.Lock()
+	s.running++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.running--
+		s.mu.Unlock()
+	}()
+	if !x.pause(true) || x.garbage() || x.loops() {
 		return
 	}
 	x.speak(req)
@@ -91,7 +99,7 @@ func (x *exchange) speak(req chatRequest) {
 // say streams text word by word; end "done" closes it properly.
 func (x *exchange) say(text, end string) bool {
 	for i, token := range strings.SplitAfter(text, " ") {
-		if i > 0 && !x.wait(x.pace.Token) || !x.token(token) {
+		if i > 0 && !x.pause(false) || !x.token(token) {
 			return false
 		}
 	}
@@ -154,7 +162,7 @@ func (x *exchange) loops() bool {
 	default:
 		return false
 	}
-	for step() && x.wait(x.pace.Token) {
+	for step() && x.pause(false) {
 	}
 	return true
 }

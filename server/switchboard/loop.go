@@ -20,6 +20,9 @@ import (
 // reasonOffered marks an answer that ends by offering a person, so that "yes please" is understood.
 const reasonOffered = "offered"
 
+// sourceBusy: the promise was given because the responder had no place free. llm's reason is the same word.
+const sourceBusy = "busy"
+
 const (
 	maxFailedTurns = 2 // unknown answers in a row before a person comes
 	historyLimit   = 30
@@ -307,6 +310,9 @@ func (l *loop) fail(ctx context.Context, ch *change, way channels.Kind, shown st
 	code, words := channels.CodeModelDown, wordsModelDown
 	if reason == "ungrounded" || reason == "looping" || reason == "too_long" { // it answers, but not so that it may be shown
 		code, words = channels.CodeNoAnswer, wordsNoAnswer
+	}
+	if reason == sourceBusy { // it is well, and others were first
+		return l.s.toPeople(ctx, ch, sourceBusy, channels.CodeWaiting, wordsBusy)
 	}
 	return l.s.toPeople(ctx, ch, "failure", code, words)
 }

@@ -22,6 +22,7 @@ const (
 	wordsHelloCall   = "An automatic assistant answered. Key 0 gets a person."
 	wordsWaiting     = "We are getting a person. Your messages go along."
 	wordsModelDown   = "Our AI is not answering right now. You are in line for a person."
+	wordsBusy        = "Our AI is talking with as many people as it can. You are in line for a person. Your messages go along."
 	wordsNoAnswer    = "I can't answer this. We are getting a person. Your messages go along."
 	wordsBack        = "The connection to your agent was lost. You are first in line."
 	wordsSure        = "Would you like to talk to a person?"

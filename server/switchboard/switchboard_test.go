@@ -12,6 +12,7 @@ import (
 	"patchbay/agents"
 	"patchbay/channels"
 	"patchbay/llm"
+	"patchbay/llm/llmtest"
 	"patchbay/server/bus"
 	"patchbay/server/db/dbtest"
 )
@@ -415,5 +416,48 @@ func TestLoopAnswersOnce(t *testing.T) {
 	f.ok(f.Pool.QueryRow(ctx, `select count(*) from messages where author = 'ai'`).Scan(&answers))
 	if answers != len(ids) {
 		t.Errorf("%d answers to %d questions", answers, len(ids))
+	}
+}
+
+// TestBusyResponder: who finds no place at the model is told so and is in line at once, while the other is still served.
+func TestBusyResponder(t *testing.T) {
+	f := newFlow(t)
+	srv := llmtest.New(t, llmtest.Oracle)
+	release := srv.Hold()
+	defer release()
+	articles, err := llm.DemoArticles()
+	f.ok(err)
+	f.ok(llm.Load(t.Context(), f.Pool, articles))
+	r, err := llm.New(llm.Config{Pool: f.Pool, Hosts: []llm.Host{{URL: srv.URL, Model: srv.Model}}, Places: 1, Bridge: 100 * time.Millisecond})
+	f.ok(err)
+	f.Responder = func() *llm.Responder { return r }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	defer func() {
+		cancel()
+		f.ok(<-done)
+	}()
+	first := f.visitor("How much does the Skarv 2 tent weigh?")
+	f.ok(srv.Wait(t.Context(), "/api/chat", func(r []llmtest.Request) bool { return len(r) == 1 }))
+	for range 3 { // the line holds one or two at these patiences; one of three finds it full
+		f.visitor("Does the ferry operator accept a tent made of weird recycled unobtainium fabric?")
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(5 * time.Second)
+	for n := 0; n == 0; {
+		select {
+		case <-tick.C:
+			f.ok(f.Pool.QueryRow(t.Context(), `select count(*) from promises where source = 'busy' and closed_at is null`).Scan(&n))
+		case <-limit:
+			t.Fatal("nobody was sent to people")
+		}
+	}
+	f.state(first, channels.Bot)
+	var words string
+	f.ok(f.Pool.QueryRow(t.Context(), `select body from messages where data->>'source' = 'busy' limit 1`).Scan(&words))
+	if words != wordsBusy {
+		t.Error(words)
 	}
 }

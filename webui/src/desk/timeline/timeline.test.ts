@@ -26,6 +26,7 @@ it('says what happened, and falls back to the stored words', () => {
   const event = (code: string, more: Message['data'] = {}, body = '') => eventText(m({ kind: 'event', author: 'system', body, data: { code, ...more } }), 'Jonas Falkenried')
   expect(event('waiting', { source: 'button' })).toBe('Person asked for, by the button')
   expect(event('waiting', { source: 'model', due_at: '2026-11-18T10:41:00Z' })).toMatch(/^The responder handed over to a person · promise by \d/)
+  expect(event('waiting', { source: 'busy' })).toBe('The responder had no place free')
   expect(event('missed', { agent_name: 'Ana' })).toBe('Offer missed by Ana')
   expect(event('closed', { reason: 'solved' })).toBe('Closed · Solved')
   expect(event('call_ended', { seconds: 200 })).toBe('Call ended after 3:20')

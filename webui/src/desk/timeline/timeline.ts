@@ -20,6 +20,7 @@ const wishes: Record<string, string> = {
   model: 'The responder handed over to a person',
   silence: 'Silence, a person is needed',
   lost: 'The connection was lost, a person is needed',
+  busy: 'The responder had no place free',
 }
 
 const results: Record<string, string> = { completed: 'Call', abandoned: 'Hung up in line', lost: 'Call lost', failed: 'Call failed' }
