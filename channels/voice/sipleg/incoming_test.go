@@ -153,6 +153,14 @@ func TestSessionTimers(t *testing.T) {
 	next[Ended](t, ctx, hear)
 	p.reply(p.request(ctx, "BYE"), 481, "", "")
 
+	// They take UPDATE, but not without a description.
+	_, _ = o.call(ctx, p, hear, "st6", "Session-Expires: 2;refresher=uas", "Supported: timer", "Allow: INVITE, UPDATE")
+	p.reply(p.request(ctx, "UPDATE"), 400, "", "")
+	p.reply(p.request(ctx, "INVITE"), 481, "", "")
+	p.request(ctx, "ACK")
+	next[Ended](t, ctx, hear)
+	p.reply(p.request(ctx, "BYE"), 481, "", "")
+
 	// They refresh, once, then no more.
 	begin := time.Now()
 	_, res = o.call(ctx, p, hear, "st3", "Session-Expires: 1;refresher=uac", "Supported: timer")

@@ -334,9 +334,6 @@ func (l *Leg) onAnswered(a *asking, res *sip.Response) {
 		l.clock.set(alarmGlare, l.backOff())
 	case code == 408 || code == 481:
 		l.fail("the other side does not know this call any more")
-	case (code == 405 || code == 501) && a.req.Method == sip.UPDATE:
-		l.updates = false
-		l.refreshSession()
 	case code == 422 && a.tries < 3:
 		l.raise(res)
 		l.ask(a.req.Method, a.req.Body(), a.tries+1)
@@ -348,6 +345,10 @@ func (l *Leg) onAnswered(a *asking, res *sip.Response) {
 		if n, err := strconv.Atoi(strings.TrimSpace(headerValue(res, "retry-after"))); err == nil && n < 60 {
 			l.clock.set(alarmGlare, time.Duration(n)*time.Second)
 		}
+	case a.req.Method == sip.UPDATE: // 405, 501, or 400 of who wants a description in it: a re-INVITE has one
+		l.log.Info("refresh by UPDATE refused", "code", code)
+		l.updates = false
+		l.refreshSession()
 	default:
 		l.log.Info("refresh refused", "code", code) // the session goes on until it expires
 	}
