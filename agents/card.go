@@ -21,9 +21,9 @@ func CardRead(ctx context.Context, pool *pgxpool.Pool, agentID, conversationID, 
 	return nil
 }
 
-// HasRead tells whether the agent's screen has shown the conversation's hand-over card as it is now. Only then may the
-// customer be told so.
+// HasRead tells whether the agent's screen has shown the conversation's hand-over card as it is now, with words of the
+// customer on it. Only then may the customer be told so.
 func HasRead(ctx context.Context, q channels.Querier, agentID, conversationID int64) (bool, error) {
 	return scalar[bool](ctx, q, "card read", `select exists (select from card_reads r join conversations c on c.id = r.conversation_id
-		where r.conversation_id = $1 and r.agent_id = $2 and r.seq >= (c.card ->> 'seq')::bigint)`, conversationID, agentID)
+		where r.conversation_id = $1 and r.agent_id = $2 and r.seq >= (c.card ->> 'seq')::bigint and c.customer_seq > 0)`, conversationID, agentID)
 }

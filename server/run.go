@@ -189,6 +189,12 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		GiveBack: func(ctx context.Context, call, agent int64) error {
 			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
 		},
+		Expect: func(ctx context.Context, conversation int64) (int, time.Duration, time.Duration, bool) {
+			return agents.Expect(ctx, h.db.Pool, conversation)
+		},
+		HasRead: func(ctx context.Context, agent, conversation int64) (bool, error) {
+			return agents.HasRead(ctx, h.db.Pool, agent, conversation)
+		},
 		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays}
 	if cfg.TURN, err = h.turnConfig(); err != nil {
 		return cfg, err

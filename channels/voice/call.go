@@ -42,6 +42,7 @@ type call struct {
 	desk
 	outbox
 	record
+	line  inline
 	story story
 }
 
@@ -111,6 +112,7 @@ func (c *call) run() {
 			return
 		}
 		c.observe()
+		c.waits()
 	}
 }
 
@@ -147,6 +149,10 @@ func (c *call) handle(m any) {
 		c.onFound(m)
 	case told:
 		c.onTold(m)
+	case placed:
+		c.onPlaced(m)
+	case hasRead:
+		c.onHasRead(m)
 	case wantTrace:
 		m.reply <- c.trace()
 	case command:
@@ -334,6 +340,8 @@ func (c *call) nextDeadline() time.Time {
 	}
 	sooner(c.inputAt)
 	sooner(c.agentAt)
+	sooner(c.throughBy)
+	sooner(c.line.lookAt)
 	sooner(c.thirdAt)
 	if c.way != nil {
 		sooner(c.way.until)
@@ -389,6 +397,12 @@ func (c *call) onTime(now time.Time) {
 	}
 	if reached(&c.agentAt) {
 		c.onAgentLate()
+	}
+	if reached(&c.throughBy) {
+		c.introduced()
+	}
+	if reached(&c.line.lookAt) {
+		c.lookAtLine()
 	}
 	if reached(&c.thirdAt) {
 		c.onThirdLate()

@@ -22,7 +22,9 @@ type desk struct {
 	held    bool // by the agent: the caller hears music
 	muted   bool
 	agentAt time.Time // until when the agent must be connected
-	newsAt  time.Time // when they learn again how the customer is heard
+
+	throughBy time.Time // when the bridge no longer waits for the words before it
+	newsAt    time.Time // when they learn again how the customer is heard
 
 	room   *media.Room // while somebody hears more than one
 	seated [seats]*media.Seat
@@ -38,6 +40,7 @@ type command struct {
 	leg    *webleg.Leg
 	sdp    string
 	found  chan *webleg.Leg // of a restart: which leg is meant
+	sound  *queueSound      // of a join or release: the queue may be another one now
 	phones                  // of a join: the agent's
 	reply  chan *channels.Error
 }
@@ -74,8 +77,12 @@ func (c *call) obey(data []byte) (any, error) {
 	cmd := command{CallSignal: sig, found: make(chan *webleg.Leg, 1), reply: make(chan *channels.Error, 1)}
 	ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
 	defer cancel()
-	if sig.Type == "join" {
+	switch sig.Type {
+	case "join":
 		cmd.phones = c.v.phonesOf(ctx, sig.AgentID)
+		fallthrough
+	case "release":
+		cmd.sound = c.v.soundNow(ctx, sig.CallID)
 	}
 	if sig.Type == "connect" || sig.Type == "supervise" && sig.SDP != "" {
 		// Keys and negotiation cost 2 ms: not on the call's goroutine, and not for a stranger.
@@ -145,6 +152,7 @@ func (c *call) do(cmd command) *channels.Error {
 	if c.ended || c.state == "" {
 		return errOver
 	}
+	c.changeSound(cmd.sound)
 	switch cmd.Type { // the switchboard's
 	case "join":
 		c.join(cmd.AgentID, cmd.phones)
@@ -284,6 +292,7 @@ func (c *call) join(agentID int64, at phones) {
 	}
 	c.expect(p)
 	c.state = channels.CallConnecting
+	c.askRead(agentID)
 	c.moved()
 	c.reach(p)
 }
@@ -319,6 +328,7 @@ func (c *call) connect(p *party, s seat, cmd command) {
 			c.comfort()
 		}
 		c.agentAt = time.Now().Add(c.v.times.AgentBack)
+		c.askRead(p.agentID)
 	case thirdSeat:
 		c.thirdAt = time.Now().Add(c.v.times.AgentConnect)
 		c.news("") // it no longer rings
@@ -388,10 +398,10 @@ func (c *call) bridge() {
 	}
 	c.agentAt = time.Time{}
 	c.agent().pickUp()
-	if c.tellFirst() {
+	if c.tellFirst() || c.introduce() {
 		return
 	}
-	c.playing = nil
+	c.playing, c.agent().done = nil, true
 	if c.bridgedAt.IsZero() {
 		c.bridgedAt = time.Now()
 	}
@@ -431,9 +441,7 @@ func (c *call) onAgentLate() {
 		spoken := !c.bridgedAt.IsZero()
 		c.tell(c.about(channels.Inbound{Type: channels.AgentLost}))
 		c.leave("connection lost")
-		if spoken {
-			c.say(promptBack, c.music)
-		}
+		c.backInLine(spoken)
 	}
 }
 
@@ -445,7 +453,7 @@ func (c *call) letGo(reason string) {
 	was := c.state
 	c.leave(orElse(reason, "released"))
 	if was == channels.CallBridged {
-		c.say(promptWaiting, c.music)
+		c.say(promptWaiting, c.thenMusic)
 	}
 }
 
@@ -454,7 +462,7 @@ func (c *call) leave(reason string) {
 	bridged := c.state == channels.CallBridged
 	c.state = channels.CallWaiting
 	c.news(reason)
-	c.held, c.muted, c.agentAt = false, false, time.Time{}
+	c.held, c.muted, c.agentAt, c.throughBy = false, false, time.Time{}, time.Time{}
 	c.vacate(agentSeat, reason)
 	c.dropThird(reason)
 	c.vacateSupervisor(reason)

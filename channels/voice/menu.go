@@ -30,7 +30,7 @@ const (
 	maxWrong  = 3
 )
 
-// say speaks a prompt; what was spoken before is cut off.
+// say speaks a prompt, or several whose names are joined by spaces; what was spoken before is cut off.
 func (c *call) say(name string, then func()) {
 	c.inputAt = time.Time{}
 	caller := c.who[callerSeat]
@@ -39,7 +39,7 @@ func (c *call) say(name string, then func()) {
 		return // onHold and callerHere speak again
 	}
 	caller.comfort = spoken
-	c.player = caller.leg().Play(media.NewPlayer(c.prompt(name)))
+	c.player = caller.leg().Play(media.NewPlayer(c.prompts(strings.Fields(name))...))
 	c.playing, c.saying, c.then = c.player.Done(), name, then
 }
 

@@ -11,20 +11,21 @@ import (
 // party is somebody in a call. Sound comes by a telephone (sip) or by a browser (web); neither, while it is being
 // waited for. It belongs to the call's goroutine.
 type party struct {
-	agentID int64  // a colleague; 0: the customer, or an outside number
-	name    string // a colleague's
-	number  string // an outside number
-	tab     string // whose browser was connected last
-	sip     *sipleg.Leg
-	legs    int // how many telephone legs it has had
-	web     *webleg.Leg
-	phones       // of a colleague who wants their calls there
-	up      bool // answered, or connected: sound flows both ways
-	talked  bool // was up once
-	early   bool // a telephone that is not answered yet, but can be heard: the network's own announcements
-	heldUs  bool // a telephone that has put us on hold
-	comfort comfort
-	before  account // of browser legs it had
+	agentID      int64  // a colleague; 0: the customer, or an outside number
+	name         string // a colleague's
+	number       string // an outside number
+	tab          string // whose browser was connected last
+	sip          *sipleg.Leg
+	legs         int // how many telephone legs it has had
+	web          *webleg.Leg
+	phones            // of a colleague who wants their calls there
+	up           bool // answered, or connected: sound flows both ways
+	talked       bool // was up once
+	early        bool // a telephone that is not answered yet, but can be heard: the network's own announcements
+	heldUs       bool // a telephone that has put us on hold
+	comfort      comfort
+	before       account // of browser legs it had
+	introduction         // of the agent who has the call
 }
 
 // account is what legs have carried.

@@ -25,6 +25,10 @@ const (
 	promptRecorded   = "recorded"
 	promptConnecting = "connecting"
 	promptEcho       = "echo_test"
+
+	promptThrough     = "through"
+	promptThroughRead = "through_read"
+	promptNotTaken    = "not_taken"
 )
 
 type prompts map[string]media.Prompt
@@ -32,7 +36,13 @@ type prompts map[string]media.Prompt
 // loadPrompts reads what calls need, and the ones that keys name.
 func loadPrompts(keys map[string]string) (prompts, error) {
 	names := []string{promptGreeting, promptAgain, promptUnknown, promptWaiting, promptBack, promptMusic, promptNotReached, promptRecorded,
-		promptConnecting, promptEcho}
+		promptConnecting, promptEcho, promptThrough, promptThroughRead, promptNotTaken, "place_more", "wait_more"}
+	for i := range furthest {
+		names = append(names, fmt.Sprintf("place_%d", i+1))
+	}
+	for _, w := range waitPrompts {
+		names = append(names, w.name)
+	}
 	for key, name := range keys {
 		if len(key) != 1 || key < "1" || key > "9" {
 			return nil, fmt.Errorf("key %q: must be 1 to 9", key)

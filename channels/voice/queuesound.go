@@ -18,7 +18,8 @@ type queueSound struct {
 	own              prompts // in place of the house's, by name
 }
 
-// queueSounds keeps them until the telephone's settings change: a call reads its queue's once, when it begins.
+// queueSounds keeps them until the telephone's settings change: a call reads its queue's when it begins, and again whenever
+// an agent takes or leaves it: it may be another queue's by then.
 type queueSounds struct {
 	mu      sync.Mutex
 	byQueue map[int64]*queueSound
@@ -101,6 +102,23 @@ func (v *Voice) soundOf(ctx context.Context, queueID, conversation int64) *queue
 		return houseSound
 	}
 	return sound
+}
+
+// soundNow reads what the queue of a call's conversation sounds like now; nil: unknown, all stays as it is.
+func (v *Voice) soundNow(ctx context.Context, callID int64) *queueSound {
+	if v.cfg.Pool == nil {
+		return nil
+	}
+	var queueID int64
+	err := v.cfg.Pool.QueryRow(ctx, `select c.queue_id from calls k join conversations c on c.id = k.conversation_id where k.id = $1`, callID).Scan(&queueID)
+	if err == nil {
+		var sound *queueSound
+		if sound, err = v.sounds.of(ctx, v.cfg.Pool, queueID); err == nil {
+			return sound
+		}
+	}
+	v.log.Warn("call keeps the settings it has", "call", callID, "err", err)
+	return nil
 }
 
 // prompt is what this call's people hear by that name.

@@ -59,7 +59,7 @@ func (c *call) announced() {
 
 // thenMusic is what follows the words on the way into the line.
 func (c *call) thenMusic() {
-	if !c.talks() && c.tellFirst() {
+	if !c.talks() && c.tellFirst() || c.sayPlace() {
 		return
 	}
 	c.music()
@@ -117,7 +117,7 @@ func (c *call) onTaken(take *archive.Take) {
 	if take == nil {
 		return
 	}
-	if c.ended {
+	if c.ended || !c.asked {
 		take.Finish()
 		return
 	}
@@ -136,6 +136,19 @@ func (c *call) tap() {
 	}
 	c.tapped = leg
 	leg.SetTap(c.take.Tap())
+}
+
+// changeSound: another queue has the call, or its settings have changed. A recording that the new one does not want ends
+// here; one that it wants begins with the next bridge.
+func (c *call) changeSound(now *queueSound) {
+	if now == nil || now == c.sound {
+		return
+	}
+	c.sound = now
+	if c.asked && !c.recorded() {
+		c.endRecord()
+		c.asked, c.paused = false, false
+	}
 }
 
 // setRecord pauses the recording, or goes on.

@@ -310,3 +310,46 @@ func TestRecordingRefused(t *testing.T) {
 		t.Errorf("pause of what is not recorded: %+v, %v", r, err)
 	}
 }
+
+// TestAnotherQueue: a call that is passed on to another queue has that queue's settings: its recording and its music.
+func TestAnotherQueue(t *testing.T) {
+	t.Parallel()
+	h, pool, _ := recordingHouse(t, nil)
+	ctx := testCtx(t)
+	var song []byte
+	for _, s := range voicetest.Sine(supervisorTone, 2*time.Second, voicetest.Rate) {
+		song = append(song, byte(s), byte(uint16(s)>>8))
+	}
+	if _, err := pool.Exec(ctx, `insert into prompts (name, kind, sound, seconds) values ('song', 'music', $1, 2)`, song); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(ctx, `insert into queues (name, music_id) values ('Quiet', 1)`); err != nil {
+		t.Fatal(err)
+	}
+	c := h.waitingCall(ctx, voicetest.Invite{})
+	h.join(ctx, 1, 7)
+	until(t, ctx, "recorded", func() bool {
+		var n int
+		return pool.QueryRow(ctx, `select count(*) from recordings where state = 'recording'`).Scan(&n) == nil && n == 1
+	})
+	pass := func(queue, agent int64) {
+		t.Helper()
+		if _, err := pool.Exec(ctx, `update conversations set queue_id = $1 where id = 1001`, queue); err != nil {
+			t.Fatal(err)
+		}
+		h.must(ctx, channels.CallSignal{Type: "release", CallID: 1, AgentID: agent})
+	}
+	pass(2, 7)
+	if r := recordedCall(t, ctx, pool); r.state != "done" {
+		t.Errorf("the recording is %s in a queue that wants none", r.state)
+	}
+	hearsOnly(t, ctx, "in line there", phoneEar(t, ctx, c), supervisorTone)
+	h.join(ctx, 1, 8)
+	pass(1, 8)
+	h.join(ctx, 1, 7)
+	h.must(ctx, channels.CallSignal{Type: "hangup", CallID: 1, AgentID: 7})
+	until(t, ctx, "both recordings are done", func() bool {
+		var n int
+		return pool.QueryRow(ctx, `select count(*) from recordings where state = 'done'`).Scan(&n) == nil && n == 2
+	})
+}

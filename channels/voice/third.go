@@ -243,7 +243,7 @@ func (c *call) passFailed(reason string) {
 	c.log.Info("transfer failed", "reason", reason)
 	c.tell(c.about(channels.Inbound{Type: channels.PassFailed, AgentID: c.handing, Reason: reason}))
 	c.handing = 0 // the next agent's transfer is the next agent's
-	c.say(promptNotReached, c.music)
+	c.say(promptNotReached, c.thenMusic)
 	c.moved()
 }
 
@@ -316,6 +316,7 @@ func (c *call) complete() *channels.Error {
 		}
 		c.handed = true
 	} else {
+		p.done = true // the caller knows who it is
 		c.who[agentSeat], c.who[thirdSeat], c.talking = p, nil, toCaller
 		c.seated[agentSeat], c.seated[thirdSeat] = c.seated[thirdSeat], nil
 		c.tell(c.about(channels.Inbound{Type: channels.HandedOn, AgentID: p.agentID}))

@@ -68,6 +68,12 @@ type Config struct {
 
 	Archive *archive.Archive // nil: nothing is recorded
 
+	// Expect says where a conversation stands in line and how long it will wait (see package agents); place 0: it is not in
+	// line. nil: callers in line hear no figures.
+	Expect func(ctx context.Context, conversationID int64) (place int, low, high time.Duration, known bool)
+	// HasRead tells whether an agent's screen has shown the conversation's hand-over card. nil: agents are not introduced.
+	HasRead func(ctx context.Context, agentID, conversationID int64) (bool, error)
+
 	Receive channels.Receive
 	Bus     *bus.Bus
 	Pool    *pgxpool.Pool // Join and End look up the conversation's call in it
@@ -97,6 +103,10 @@ type Times struct {
 	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
 	TrunkRetry    time.Duration // a carrier that does not answer is asked again, doubling to 5 min: 2 s
 	Echo          time.Duration // a test call ends after: 60 s
+	LineFirst     time.Duration // from coming into line to the first look at the place: 300 ms
+	LineLook      time.Duration // between looks: 10 s
+	LineMoved     time.Duration // a better place is told at most so often: 15 s
+	LineAgain     time.Duration // and the place at least so often: 60 s
 	ShutdownGrace time.Duration // for BYEs and the last Receives after that: 5 s
 }
 
@@ -122,6 +132,10 @@ func (t Times) withDefaults() Times {
 	def(&t.ReInviteHold, 500*time.Millisecond)
 	def(&t.Echo, time.Minute)
 	def(&t.TrunkRetry, 2*time.Second)
+	def(&t.LineFirst, 300*time.Millisecond)
+	def(&t.LineLook, 10*time.Second)
+	def(&t.LineMoved, 15*time.Second)
+	def(&t.LineAgain, time.Minute)
 	def(&t.ShutdownGrace, 5*time.Second)
 	return t
 }
