@@ -357,6 +357,7 @@ func (c *call) nextDeadline() time.Time {
 	if d, watch := c.silence(); watch {
 		sooner(time.Now().Add(d))
 	}
+	sooner(c.quietAt())
 	return next
 }
 
@@ -425,7 +426,9 @@ func (c *call) onTime(now time.Time) {
 	}
 	if left, watch := c.silence(); watch && left <= 0 {
 		c.end(failed, "no RTP", true)
+		return
 	}
+	c.askQuiet(now)
 }
 
 // callStats is what is stored with the row.

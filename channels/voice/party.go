@@ -24,8 +24,9 @@ type party struct {
 	early        bool // a telephone that is not answered yet, but can be heard: the network's own announcements
 	heldUs       bool // a telephone that has put us on hold
 	comfort      comfort
-	before       account // of browser legs it had
-	introduction         // of the agent who has the call
+	before       account   // of browser legs it had
+	probed       time.Time // when it was asked last whether it is there
+	introduction           // of the agent who has the call
 }
 
 // account is what legs have carried.

@@ -230,6 +230,8 @@ func (c *call) onPhone(m fromPhone) {
 		c.phoneHeld(set, e.Held)
 	case sipleg.Key:
 		c.phoneKey(p, e)
+	case sipleg.Probed:
+		c.onProbed(p, set.leg, e.Alive)
 	case sipleg.Referred:
 		c.phoneRefers(set, e)
 	case sipleg.Replaced:

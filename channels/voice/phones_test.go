@@ -367,6 +367,42 @@ func TestKeysFromTelephone(t *testing.T) {
 	}
 }
 
+// TestDeadTelephone: one that dies in a call without a word is noticed soon, also while it is on hold; one that only says
+// nothing is not. The customer hears music, then words, and is in line again.
+func TestDeadTelephone(t *testing.T) {
+	t.Parallel()
+	for name, held := range map[string]bool{"in the talk": false, "on hold": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesks(t, func(cfg *Config) { cfg.Times.PhoneQuiet, cfg.Times.AgentBack = 500*time.Millisecond, time.Second })
+			d.agent(7, "ana", "md5")
+			ctx := testCtx(t)
+			ana := voicetest.StartPJSUA(t, voicetest.PJSUAConfig{User: "ana", Password: d.passwords["ana"], Registrar: d.voice.Addr(), Says: hum(agentTone)})
+			frames := d.agentFrames(7)
+			c := d.caller(ctx)
+			go c.RTP.Play(ctx, tone(callerTone))
+			d.must(ctx, channels.CallSignal{Type: "join", CallID: 1, AgentID: 7})
+			ana.Do("answer", ana.Incoming(ctx), nil)
+			frame(t, ctx, frames, "bridged", func(n callNews) bool { return n.State == channels.CallBridged && n.Device })
+			hearsOnly(t, ctx, "customer", phoneEar(t, ctx, c), agentTone)
+			ana.Do("hold", 1, nil)
+			frame(t, ctx, frames, "held", func(n callNews) bool { return n.Held })
+			waitChan(t, ctx, time.After(3*time.Second), "no packet for longer than the limit, and answers")
+			if !held {
+				ana.Do("resume", 1, nil)
+				frame(t, ctx, frames, "no hold", func(n callNews) bool { return !n.Held && n.State == channels.CallBridged })
+				hearsOnly(t, ctx, "customer", phoneEar(t, ctx, c), agentTone)
+			}
+			ana.Kill()
+			frame(t, ctx, frames, "lost", func(n callNews) bool { return n.Reason == wordsPhoneLost && n.State == channels.CallConnecting })
+			hearsMusic(t, ctx, "customer", phoneEar(t, ctx, c))
+			d.expect(ctx, channels.AgentLost)
+			d.moved(ctx, channels.CallWaiting)
+			hearsMusic(t, ctx, "customer in line", phoneEar(t, ctx, c)) // the words first
+		})
+	}
+}
+
 // TestConsultRingsTheTelephone: whom an agent consults is rung on their telephone too, registered by TCP; from there they
 // get the caller.
 func TestConsultRingsTheTelephone(t *testing.T) {

@@ -154,6 +154,8 @@ func (c *call) onThird(p *party, e sipleg.Event) {
 	case sipleg.Held:
 		p.heldUs = e.Held
 		c.patch()
+	case sipleg.Probed:
+		c.onProbed(p, p.sip, e.Alive)
 	case sipleg.Referred:
 		e.Answer(603)
 	case sipleg.Replaced:

@@ -100,6 +100,7 @@ type Times struct {
 	WebUnanswered time.Duration // a call from the web page that nobody answers ends after: 30 min
 	NoRTPStart    time.Duration // no packet since the answer: 30 s
 	NoRTP         time.Duration // no packet since the last: 60 s
+	PhoneQuiet    time.Duration // an agent's telephone that sends nothing, also on hold, is asked whether it is there: 10 s
 	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
 	TrunkRetry    time.Duration // a carrier that does not answer is asked again, doubling to 5 min: 2 s
 	Echo          time.Duration // a test call ends after: 60 s
@@ -129,6 +130,7 @@ func (t Times) withDefaults() Times {
 	def(&t.WebUnanswered, 30*time.Minute)
 	def(&t.NoRTPStart, 30*time.Second)
 	def(&t.NoRTP, 60*time.Second)
+	def(&t.PhoneQuiet, 10*time.Second)
 	def(&t.ReInviteHold, 500*time.Millisecond)
 	def(&t.Echo, time.Minute)
 	def(&t.TrunkRetry, 2*time.Second)

@@ -39,6 +39,8 @@ type (
 	// Replaced: an INVITE came that takes this leg's place (RFC 3891). The owner accepts and answers By, joins it where
 	// this leg was, and hangs this one up; or refuses By.
 	Replaced struct{ By *Leg }
+	// Probed is what came of a Probe.
+	Probed struct{ Alive bool }
 	// Ended is the last event, exactly once for every leg that was accepted or dialled, also after Hangup and Refuse.
 	Ended struct {
 		By     By

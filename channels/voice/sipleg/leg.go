@@ -1,6 +1,7 @@
 package sipleg
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -392,6 +393,31 @@ func (l *Leg) dialogOf(req *sip.Request) *dialog {
 		return l.out.early[tag]
 	}
 	return nil
+}
+
+// Probe asks the other side whether it is still in the call (OPTIONS inside the dialog). Any answer but "unknown dialog"
+// says so; none within the limit says that it is not.
+func (l *Leg) Probe(limit time.Duration) {
+	l.post(func() {
+		if l.state != up {
+			return
+		}
+		req, err := l.dialog.request(sip.OPTIONS)
+		if err != nil {
+			l.log.Warn("probe", "err", err)
+			return
+		}
+		l.stack.beside(func() {
+			ctx, cancel := context.WithTimeout(l.stack.ctx, limit)
+			defer cancel()
+			res, err := l.stack.transact(ctx, req)
+			l.post(func() {
+				if l.state == up {
+					l.emit(Probed{err == nil && res.StatusCode != 481 && res.StatusCode != 408})
+				}
+			})
+		})
+	})
 }
 
 // onBye is the other side's hanging up, or of an early dialog the end of that (RFC 3261 section 15.1.2).

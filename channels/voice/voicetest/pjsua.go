@@ -204,6 +204,12 @@ func (p *PJSUA) Heard(call int) []int16 {
 	return toRate(s, rate)
 }
 
+// Kill ends the telephone without a word to anybody, as a pulled cable does.
+func (p *PJSUA) Kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	<-p.exited
+}
+
 // Close quits the telephone, with force after 5 s. It may be called twice.
 func (p *PJSUA) Close() {
 	p.once.Do(func() {
