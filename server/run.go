@@ -109,7 +109,7 @@ func nonce() string {
 
 // rooms builds the channels, the responder, the flow and the API.
 func (h *house) rooms(ctx context.Context) (err error) {
-	if h.queue, err = agents.EnsureQueue(ctx, h.db.Pool, "Service"); err != nil {
+	if h.queue, err = agents.FirstQueue(ctx, h.db.Pool); err != nil {
 		return err
 	}
 	h.metrics = prometheus.NewRegistry()
@@ -156,10 +156,10 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	ways[channels.Chat] = h.chat
 	h.flow = switchboard.New(switchboard.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log, Responder: h.responder.Responder,
 		Channels: ways, QueueID: h.queue})
-	h.router = agents.NewRouter(agents.RouterConfig{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log})
+	h.router = agents.NewRouter(agents.RouterConfig{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log, Metrics: h.metrics})
 	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(), TrustedProxies: h.cfg.HTTP.TrustedProxies,
 		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer, TransferCall: h.flow.TransferCall, Dial: h.flow.Dial,
-			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress},
+			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress, RemoveQueue: h.flow.RemoveQueue, RemoveAgent: h.flow.RemoveAgent},
 		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Version: version(), Facts: h.facts(), Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
 	return err
 }

@@ -101,7 +101,7 @@ func (c *Channel) wakeSenders() {
 // lines of a live timeline and no mails.
 func (c *Channel) noticeWanted(ctx context.Context, tx pgx.Tx, m *channels.Message) (bool, error) {
 	switch m.Data.Code {
-	case channels.CodeWaiting, channels.CodeModelDown, channels.CodeNoAnswer:
+	case channels.CodeWaiting, channels.CodeModelDown, channels.CodeNoAnswer, channels.CodeNobodyHere:
 	default:
 		return false, nil
 	}

@@ -573,6 +573,19 @@ func (e AddPromptParamsKind) Valid() bool {
 // Address defines model for Address.
 type Address = channels.Address
 
+// AgentChange defines model for AgentChange.
+type AgentChange struct {
+	Capacity int          `json:"capacity"`
+	Queues   []Membership `json:"queues"`
+	Skills   []AgentSkill `json:"skills"`
+}
+
+// AgentSettings defines model for AgentSettings.
+type AgentSettings = agents.AgentSettings
+
+// AgentSkill defines model for AgentSkill.
+type AgentSkill = agents.Level
+
 // Call defines model for Call.
 type Call = channels.Call
 
@@ -677,6 +690,21 @@ type Dialled struct {
 
 // Error defines model for Error.
 type Error = channels.Error
+
+// Forecast defines model for Forecast.
+type Forecast = report.Forecast
+
+// Holiday defines model for Holiday.
+type Holiday = agents.Holiday
+
+// Hours defines model for Hours.
+type Hours = agents.Hours
+
+// LineQueue defines model for LineQueue.
+type LineQueue = agents.QueueSettings
+
+// LineSettings defines model for LineSettings.
+type LineSettings = agents.LineSettings
 
 // LiveCall The state of the agent's call, as voice publishes it.
 type LiveCall struct {
@@ -806,11 +834,15 @@ type LiveOutType string
 // Me defines model for Me.
 type Me struct {
 	// Call The state of the agent's call, as voice publishes it.
-	Call           *LiveCall `json:"call,omitempty"`
-	HasPassword    bool      `json:"has_password"`
-	ID             int64     `json:"id"`
-	Login          string    `json:"login"`
-	Name           string    `json:"name"`
+	Call        *LiveCall `json:"call,omitempty"`
+	HasPassword bool      `json:"has_password"`
+	ID          int64     `json:"id"`
+	Login       string    `json:"login"`
+	Name        string    `json:"name"`
+
+	// NextPresence when the work in hand is done; absent: as now
+	NextPresence   *Presence `json:"next_presence,omitempty"`
+	NextReason     *string   `json:"next_reason,omitempty"`
 	Offer          *Offer    `json:"offer,omitempty"`
 	Presence       Presence  `json:"presence"`
 	PresenceAt     time.Time `json:"presence_at"`
@@ -822,11 +854,20 @@ type Me struct {
 // MeRole defines model for Me.Role.
 type MeRole string
 
+// Membership defines model for Membership.
+type Membership = agents.Membership
+
 // Message defines model for Message.
 type Message = channels.Message
 
 // MessageData defines model for MessageData.
 type MessageData = channels.MessageData
+
+// Moved defines model for Moved.
+type Moved struct {
+	// Moved conversations that wait elsewhere now
+	Moved int `json:"moved"`
+}
 
 // NewMessage defines model for NewMessage.
 type NewMessage struct {
@@ -843,6 +884,9 @@ type NumberSettings = channels.Number
 
 // Offer defines model for Offer.
 type Offer = agents.Offer
+
+// Overflow What happens when the line takes too long. The conversation stays in a line, with its promise.
+type Overflow = agents.Overflow
 
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
@@ -869,6 +913,9 @@ type Prompt = channels.Prompt
 
 // Queue defines model for Queue.
 type Queue = report.Queue
+
+// QueueSettings defines model for QueueSettings.
+type QueueSettings = agents.QueueSettings
 
 // QueueSound defines model for QueueSound.
 type QueueSound = channels.QueueSound
@@ -909,8 +956,22 @@ type SignInLink struct {
 	Token string `json:"token"`
 }
 
+// Skill defines model for Skill.
+type Skill = agents.Skill
+
+// SkillName defines model for SkillName.
+type SkillName struct {
+	Name string `json:"name"`
+}
+
+// SkillStep defines model for SkillStep.
+type SkillStep = agents.Step
+
 // Source defines model for Source.
 type Source = channels.Source
+
+// Span defines model for Span.
+type Span = agents.Span
 
 // State defines model for State.
 type State = channels.State
@@ -988,8 +1049,26 @@ type TrunkState = channels.TrunkState
 // Verdict One thing that the call doctor has found, the worst first.
 type Verdict = doctor.Verdict
 
+// Wait defines model for Wait.
+type Wait = agents.Wait
+
+// WaitDetail defines model for WaitDetail.
+type WaitDetail struct {
+	// Reasons of its newest wait, the oldest first
+	Reasons []WaitReason `json:"reasons"`
+	Wait    *Wait        `json:"wait,omitempty"`
+}
+
+// WaitReason defines model for WaitReason.
+type WaitReason = agents.WaitReason
+
 // ID defines model for ID.
 type ID = int64
+
+// SaveBreaksJSONBody defines parameters for SaveBreaks.
+type SaveBreaksJSONBody struct {
+	Breaks []string `json:"breaks"`
+}
 
 // ListCallsParams defines parameters for ListCalls.
 type ListCallsParams struct {
@@ -1030,6 +1109,11 @@ type ListMessagesParams struct {
 	Limit  *int   `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// DeleteQueueParams defines parameters for DeleteQueue.
+type DeleteQueueParams struct {
+	To int64 `form:"to" json:"to"`
+}
+
 // SetPhoneJSONBody defines parameters for SetPhone.
 type SetPhoneJSONBody struct {
 	Phone SetPhoneJSONBodyPhone `json:"phone"`
@@ -1052,6 +1136,9 @@ type GetRecordingSoundParams struct {
 	Range *string `json:"Range,omitempty"`
 }
 
+// SaveBreaksJSONRequestBody defines body for SaveBreaks for application/json ContentType.
+type SaveBreaksJSONRequestBody SaveBreaksJSONBody
+
 // DialJSONRequestBody defines body for Dial for application/json ContentType.
 type DialJSONRequestBody = Dial
 
@@ -1072,6 +1159,24 @@ type AddDeviceJSONRequestBody = DeviceSettings
 
 // ChangeDeviceJSONRequestBody defines body for ChangeDevice for application/json ContentType.
 type ChangeDeviceJSONRequestBody = DeviceSettings
+
+// ChangeAgentJSONRequestBody defines body for ChangeAgent for application/json ContentType.
+type ChangeAgentJSONRequestBody = AgentChange
+
+// AddQueueJSONRequestBody defines body for AddQueue for application/json ContentType.
+type AddQueueJSONRequestBody = QueueSettings
+
+// ChangeQueueJSONRequestBody defines body for ChangeQueue for application/json ContentType.
+type ChangeQueueJSONRequestBody = QueueSettings
+
+// AddSkillJSONRequestBody defines body for AddSkill for application/json ContentType.
+type AddSkillJSONRequestBody = SkillName
+
+// RenameSkillJSONRequestBody defines body for RenameSkill for application/json ContentType.
+type RenameSkillJSONRequestBody = SkillName
+
+// SetNextPresenceJSONRequestBody defines body for SetNextPresence for application/json ContentType.
+type SetNextPresenceJSONRequestBody = PresenceChange
 
 // SetPasswordJSONRequestBody defines body for SetPassword for application/json ContentType.
 type SetPasswordJSONRequestBody = PasswordChange
@@ -1105,6 +1210,12 @@ type ServerInterface interface {
 
 	// (GET /api/agents)
 	ListAgents(c *fiber.Ctx) error
+
+	// (GET /api/breaks)
+	ListBreaks(c *fiber.Ctx) error
+
+	// (PUT /api/breaks)
+	SaveBreaks(c *fiber.Ctx) error
 
 	// (GET /api/calls)
 	ListCalls(c *fiber.Ctx, params ListCallsParams) error
@@ -1145,6 +1256,9 @@ type ServerInterface interface {
 	// (POST /api/conversations/{id}/transfer)
 	TransferConversation(c *fiber.Ctx, id ID) error
 
+	// (GET /api/conversations/{id}/wait)
+	GetWait(c *fiber.Ctx, id ID) error
+
 	// (GET /api/devices)
 	ListDevices(c *fiber.Ctx) error
 
@@ -1160,8 +1274,44 @@ type ServerInterface interface {
 	// (POST /api/devices/{id}/password)
 	ResetDevice(c *fiber.Ctx, id ID) error
 
+	// (GET /api/line)
+	ListWaits(c *fiber.Ctx) error
+
+	// (DELETE /api/line/agents/{id})
+	DeleteAgent(c *fiber.Ctx, id ID) error
+
+	// (PUT /api/line/agents/{id})
+	ChangeAgent(c *fiber.Ctx, id ID) error
+
+	// (GET /api/line/forecasts)
+	ListForecasts(c *fiber.Ctx) error
+
+	// (POST /api/line/queues)
+	AddQueue(c *fiber.Ctx) error
+
+	// (DELETE /api/line/queues/{id})
+	DeleteQueue(c *fiber.Ctx, id ID, params DeleteQueueParams) error
+
+	// (PUT /api/line/queues/{id})
+	ChangeQueue(c *fiber.Ctx, id ID) error
+
+	// (GET /api/line/settings)
+	GetLineSettings(c *fiber.Ctx) error
+
+	// (POST /api/line/skills)
+	AddSkill(c *fiber.Ctx) error
+
+	// (DELETE /api/line/skills/{id})
+	DeleteSkill(c *fiber.Ctx, id ID) error
+
+	// (PUT /api/line/skills/{id})
+	RenameSkill(c *fiber.Ctx, id ID) error
+
 	// (GET /api/me)
 	GetMe(c *fiber.Ctx) error
+
+	// (PUT /api/me/next)
+	SetNextPresence(c *fiber.Ctx) error
 
 	// (PUT /api/me/password)
 	SetPassword(c *fiber.Ctx) error
@@ -1259,6 +1409,42 @@ func (siw *ServerInterfaceWrapper) ListAgents(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.ListAgents(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ListBreaks operation middleware
+func (siw *ServerInterfaceWrapper) ListBreaks(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListBreaks(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// SaveBreaks operation middleware
+func (siw *ServerInterfaceWrapper) SaveBreaks(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.SaveBreaks(c)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -1726,6 +1912,35 @@ func (siw *ServerInterfaceWrapper) TransferConversation(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// GetWait operation middleware
+func (siw *ServerInterfaceWrapper) GetWait(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetWait(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // ListDevices operation middleware
 func (siw *ServerInterfaceWrapper) ListDevices(c *fiber.Ctx) error {
 
@@ -1849,11 +2064,309 @@ func (siw *ServerInterfaceWrapper) ResetDevice(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// ListWaits operation middleware
+func (siw *ServerInterfaceWrapper) ListWaits(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListWaits(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// DeleteAgent operation middleware
+func (siw *ServerInterfaceWrapper) DeleteAgent(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DeleteAgent(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ChangeAgent operation middleware
+func (siw *ServerInterfaceWrapper) ChangeAgent(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ChangeAgent(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ListForecasts operation middleware
+func (siw *ServerInterfaceWrapper) ListForecasts(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListForecasts(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// AddQueue operation middleware
+func (siw *ServerInterfaceWrapper) AddQueue(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.AddQueue(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// DeleteQueue operation middleware
+func (siw *ServerInterfaceWrapper) DeleteQueue(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteQueueParams
+
+	var query url.Values
+	query, err = url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for query string: %w", err).Error())
+	}
+
+	// ------------- Required query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "to", query, &params.To, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter to: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DeleteQueue(c, id, params)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ChangeQueue operation middleware
+func (siw *ServerInterfaceWrapper) ChangeQueue(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ChangeQueue(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetLineSettings operation middleware
+func (siw *ServerInterfaceWrapper) GetLineSettings(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetLineSettings(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// AddSkill operation middleware
+func (siw *ServerInterfaceWrapper) AddSkill(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.AddSkill(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// DeleteSkill operation middleware
+func (siw *ServerInterfaceWrapper) DeleteSkill(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DeleteSkill(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// RenameSkill operation middleware
+func (siw *ServerInterfaceWrapper) RenameSkill(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.RenameSkill(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // GetMe operation middleware
 func (siw *ServerInterfaceWrapper) GetMe(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.GetMe(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// SetNextPresence operation middleware
+func (siw *ServerInterfaceWrapper) SetNextPresence(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.SetNextPresence(c)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -2577,15 +3090,45 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 
 	router.Put(options.BaseURL+"/api/me/presence", wrapper.SetPresence)
 
+	router.Put(options.BaseURL+"/api/me/next", wrapper.SetNextPresence)
+
 	router.Put(options.BaseURL+"/api/me/password", wrapper.SetPassword)
 
 	router.Get(options.BaseURL+"/api/agents", wrapper.ListAgents)
 
 	router.Get(options.BaseURL+"/api/queues", wrapper.ListQueues)
 
+	router.Get(options.BaseURL+"/api/breaks", wrapper.ListBreaks)
+
+	router.Put(options.BaseURL+"/api/breaks", wrapper.SaveBreaks)
+
+	router.Get(options.BaseURL+"/api/line", wrapper.ListWaits)
+
+	router.Get(options.BaseURL+"/api/line/settings", wrapper.GetLineSettings)
+
+	router.Post(options.BaseURL+"/api/line/queues", wrapper.AddQueue)
+
+	router.Delete(options.BaseURL+"/api/line/queues/:id", wrapper.DeleteQueue)
+
+	router.Put(options.BaseURL+"/api/line/queues/:id", wrapper.ChangeQueue)
+
+	router.Post(options.BaseURL+"/api/line/skills", wrapper.AddSkill)
+
+	router.Delete(options.BaseURL+"/api/line/skills/:id", wrapper.DeleteSkill)
+
+	router.Put(options.BaseURL+"/api/line/skills/:id", wrapper.RenameSkill)
+
+	router.Delete(options.BaseURL+"/api/line/agents/:id", wrapper.DeleteAgent)
+
+	router.Put(options.BaseURL+"/api/line/agents/:id", wrapper.ChangeAgent)
+
+	router.Get(options.BaseURL+"/api/line/forecasts", wrapper.ListForecasts)
+
 	router.Get(options.BaseURL+"/api/conversations", wrapper.ListConversations)
 
 	router.Get(options.BaseURL+"/api/conversations/:id", wrapper.GetConversation)
+
+	router.Get(options.BaseURL+"/api/conversations/:id/wait", wrapper.GetWait)
 
 	router.Get(options.BaseURL+"/api/conversations/:id/messages", wrapper.ListMessages)
 
@@ -2687,6 +3230,63 @@ type ListAgentsdefaultJSONResponse struct {
 }
 
 func (response ListAgentsdefaultJSONResponse) VisitListAgentsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ListBreaksRequestObject struct {
+}
+
+type ListBreaksResponseObject interface {
+	VisitListBreaksResponse(ctx *fiber.Ctx) error
+}
+
+type ListBreaks200JSONResponse []string
+
+func (response ListBreaks200JSONResponse) VisitListBreaksResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListBreaksdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListBreaksdefaultJSONResponse) VisitListBreaksResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type SaveBreaksRequestObject struct {
+	Body *SaveBreaksJSONRequestBody
+}
+
+type SaveBreaksResponseObject interface {
+	VisitSaveBreaksResponse(ctx *fiber.Ctx) error
+}
+
+type SaveBreaks200JSONResponse []string
+
+func (response SaveBreaks200JSONResponse) VisitSaveBreaksResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type SaveBreaksdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SaveBreaksdefaultJSONResponse) VisitSaveBreaksResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -3090,6 +3690,35 @@ func (response TransferConversationdefaultJSONResponse) VisitTransferConversatio
 	return ctx.JSON(&response.Body)
 }
 
+type GetWaitRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetWaitResponseObject interface {
+	VisitGetWaitResponse(ctx *fiber.Ctx) error
+}
+
+type GetWait200JSONResponse WaitDetail
+
+func (response GetWait200JSONResponse) VisitGetWaitResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetWaitdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetWaitdefaultJSONResponse) VisitGetWaitResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type ListDevicesRequestObject struct {
 }
 
@@ -3234,6 +3863,325 @@ func (response ResetDevicedefaultJSONResponse) VisitResetDeviceResponse(ctx *fib
 	return ctx.JSON(&response.Body)
 }
 
+type ListWaitsRequestObject struct {
+}
+
+type ListWaitsResponseObject interface {
+	VisitListWaitsResponse(ctx *fiber.Ctx) error
+}
+
+type ListWaits200JSONResponse []Wait
+
+func (response ListWaits200JSONResponse) VisitListWaitsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListWaitsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListWaitsdefaultJSONResponse) VisitListWaitsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DeleteAgentRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type DeleteAgentResponseObject interface {
+	VisitDeleteAgentResponse(ctx *fiber.Ctx) error
+}
+
+type DeleteAgent200JSONResponse Moved
+
+func (response DeleteAgent200JSONResponse) VisitDeleteAgentResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type DeleteAgentdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteAgentdefaultJSONResponse) VisitDeleteAgentResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ChangeAgentRequestObject struct {
+	ID   ID `json:"id"`
+	Body *ChangeAgentJSONRequestBody
+}
+
+type ChangeAgentResponseObject interface {
+	VisitChangeAgentResponse(ctx *fiber.Ctx) error
+}
+
+type ChangeAgent200JSONResponse AgentSettings
+
+func (response ChangeAgent200JSONResponse) VisitChangeAgentResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ChangeAgentdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeAgentdefaultJSONResponse) VisitChangeAgentResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ListForecastsRequestObject struct {
+}
+
+type ListForecastsResponseObject interface {
+	VisitListForecastsResponse(ctx *fiber.Ctx) error
+}
+
+type ListForecasts200JSONResponse []Forecast
+
+func (response ListForecasts200JSONResponse) VisitListForecastsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListForecastsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListForecastsdefaultJSONResponse) VisitListForecastsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type AddQueueRequestObject struct {
+	Body *AddQueueJSONRequestBody
+}
+
+type AddQueueResponseObject interface {
+	VisitAddQueueResponse(ctx *fiber.Ctx) error
+}
+
+type AddQueue200JSONResponse LineQueue
+
+func (response AddQueue200JSONResponse) VisitAddQueueResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type AddQueuedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddQueuedefaultJSONResponse) VisitAddQueueResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DeleteQueueRequestObject struct {
+	ID     ID `json:"id"`
+	Params DeleteQueueParams
+}
+
+type DeleteQueueResponseObject interface {
+	VisitDeleteQueueResponse(ctx *fiber.Ctx) error
+}
+
+type DeleteQueue200JSONResponse Moved
+
+func (response DeleteQueue200JSONResponse) VisitDeleteQueueResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type DeleteQueuedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteQueuedefaultJSONResponse) VisitDeleteQueueResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ChangeQueueRequestObject struct {
+	ID   ID `json:"id"`
+	Body *ChangeQueueJSONRequestBody
+}
+
+type ChangeQueueResponseObject interface {
+	VisitChangeQueueResponse(ctx *fiber.Ctx) error
+}
+
+type ChangeQueue200JSONResponse LineQueue
+
+func (response ChangeQueue200JSONResponse) VisitChangeQueueResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ChangeQueuedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ChangeQueuedefaultJSONResponse) VisitChangeQueueResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetLineSettingsRequestObject struct {
+}
+
+type GetLineSettingsResponseObject interface {
+	VisitGetLineSettingsResponse(ctx *fiber.Ctx) error
+}
+
+type GetLineSettings200JSONResponse LineSettings
+
+func (response GetLineSettings200JSONResponse) VisitGetLineSettingsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetLineSettingsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetLineSettingsdefaultJSONResponse) VisitGetLineSettingsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type AddSkillRequestObject struct {
+	Body *AddSkillJSONRequestBody
+}
+
+type AddSkillResponseObject interface {
+	VisitAddSkillResponse(ctx *fiber.Ctx) error
+}
+
+type AddSkill200JSONResponse Skill
+
+func (response AddSkill200JSONResponse) VisitAddSkillResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type AddSkilldefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response AddSkilldefaultJSONResponse) VisitAddSkillResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DeleteSkillRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type DeleteSkillResponseObject interface {
+	VisitDeleteSkillResponse(ctx *fiber.Ctx) error
+}
+
+type DeleteSkill204Response struct {
+}
+
+func (response DeleteSkill204Response) VisitDeleteSkillResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type DeleteSkilldefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DeleteSkilldefaultJSONResponse) VisitDeleteSkillResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type RenameSkillRequestObject struct {
+	ID   ID `json:"id"`
+	Body *RenameSkillJSONRequestBody
+}
+
+type RenameSkillResponseObject interface {
+	VisitRenameSkillResponse(ctx *fiber.Ctx) error
+}
+
+type RenameSkill200JSONResponse Skill
+
+func (response RenameSkill200JSONResponse) VisitRenameSkillResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type RenameSkilldefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response RenameSkilldefaultJSONResponse) VisitRenameSkillResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type GetMeRequestObject struct {
 }
 
@@ -3256,6 +4204,35 @@ type GetMedefaultJSONResponse struct {
 }
 
 func (response GetMedefaultJSONResponse) VisitGetMeResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type SetNextPresenceRequestObject struct {
+	Body *SetNextPresenceJSONRequestBody
+}
+
+type SetNextPresenceResponseObject interface {
+	VisitSetNextPresenceResponse(ctx *fiber.Ctx) error
+}
+
+type SetNextPresence200JSONResponse Me
+
+func (response SetNextPresence200JSONResponse) VisitSetNextPresenceResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type SetNextPresencedefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetNextPresencedefaultJSONResponse) VisitSetNextPresenceResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -4089,6 +5066,12 @@ type StrictServerInterface interface {
 	// (GET /api/agents)
 	ListAgents(ctx context.Context, request ListAgentsRequestObject) (ListAgentsResponseObject, error)
 
+	// (GET /api/breaks)
+	ListBreaks(ctx context.Context, request ListBreaksRequestObject) (ListBreaksResponseObject, error)
+
+	// (PUT /api/breaks)
+	SaveBreaks(ctx context.Context, request SaveBreaksRequestObject) (SaveBreaksResponseObject, error)
+
 	// (GET /api/calls)
 	ListCalls(ctx context.Context, request ListCallsRequestObject) (ListCallsResponseObject, error)
 
@@ -4128,6 +5111,9 @@ type StrictServerInterface interface {
 	// (POST /api/conversations/{id}/transfer)
 	TransferConversation(ctx context.Context, request TransferConversationRequestObject) (TransferConversationResponseObject, error)
 
+	// (GET /api/conversations/{id}/wait)
+	GetWait(ctx context.Context, request GetWaitRequestObject) (GetWaitResponseObject, error)
+
 	// (GET /api/devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
 
@@ -4143,8 +5129,44 @@ type StrictServerInterface interface {
 	// (POST /api/devices/{id}/password)
 	ResetDevice(ctx context.Context, request ResetDeviceRequestObject) (ResetDeviceResponseObject, error)
 
+	// (GET /api/line)
+	ListWaits(ctx context.Context, request ListWaitsRequestObject) (ListWaitsResponseObject, error)
+
+	// (DELETE /api/line/agents/{id})
+	DeleteAgent(ctx context.Context, request DeleteAgentRequestObject) (DeleteAgentResponseObject, error)
+
+	// (PUT /api/line/agents/{id})
+	ChangeAgent(ctx context.Context, request ChangeAgentRequestObject) (ChangeAgentResponseObject, error)
+
+	// (GET /api/line/forecasts)
+	ListForecasts(ctx context.Context, request ListForecastsRequestObject) (ListForecastsResponseObject, error)
+
+	// (POST /api/line/queues)
+	AddQueue(ctx context.Context, request AddQueueRequestObject) (AddQueueResponseObject, error)
+
+	// (DELETE /api/line/queues/{id})
+	DeleteQueue(ctx context.Context, request DeleteQueueRequestObject) (DeleteQueueResponseObject, error)
+
+	// (PUT /api/line/queues/{id})
+	ChangeQueue(ctx context.Context, request ChangeQueueRequestObject) (ChangeQueueResponseObject, error)
+
+	// (GET /api/line/settings)
+	GetLineSettings(ctx context.Context, request GetLineSettingsRequestObject) (GetLineSettingsResponseObject, error)
+
+	// (POST /api/line/skills)
+	AddSkill(ctx context.Context, request AddSkillRequestObject) (AddSkillResponseObject, error)
+
+	// (DELETE /api/line/skills/{id})
+	DeleteSkill(ctx context.Context, request DeleteSkillRequestObject) (DeleteSkillResponseObject, error)
+
+	// (PUT /api/line/skills/{id})
+	RenameSkill(ctx context.Context, request RenameSkillRequestObject) (RenameSkillResponseObject, error)
+
 	// (GET /api/me)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
+
+	// (PUT /api/me/next)
+	SetNextPresence(ctx context.Context, request SetNextPresenceRequestObject) (SetNextPresenceResponseObject, error)
 
 	// (PUT /api/me/password)
 	SetPassword(ctx context.Context, request SetPasswordRequestObject) (SetPasswordResponseObject, error)
@@ -4263,6 +5285,70 @@ func (sh *strictHandler) ListAgents(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(ListAgentsResponseObject); ok {
 		if err := validResponse.VisitListAgentsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListBreaks operation middleware
+func (sh *strictHandler) ListBreaks(ctx *fiber.Ctx) error {
+	var request ListBreaksRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBreaks(ctx.UserContext(), request.(ListBreaksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBreaks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListBreaksResponseObject); ok {
+		if err := validResponse.VisitListBreaksResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SaveBreaks operation middleware
+func (sh *strictHandler) SaveBreaks(ctx *fiber.Ctx) error {
+	var request SaveBreaksRequestObject
+
+	var body SaveBreaksJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.SaveBreaks(ctx.UserContext(), request.(SaveBreaksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SaveBreaks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SaveBreaksResponseObject); ok {
+		if err := validResponse.VisitSaveBreaksResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {
@@ -4691,6 +5777,33 @@ func (sh *strictHandler) TransferConversation(ctx *fiber.Ctx, id ID) error {
 	return nil
 }
 
+// GetWait operation middleware
+func (sh *strictHandler) GetWait(ctx *fiber.Ctx, id ID) error {
+	var request GetWaitRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWait(ctx.UserContext(), request.(GetWaitRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWait")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetWaitResponseObject); ok {
+		if err := validResponse.VisitGetWaitResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListDevices operation middleware
 func (sh *strictHandler) ListDevices(ctx *fiber.Ctx) error {
 	var request ListDevicesRequestObject
@@ -4850,6 +5963,364 @@ func (sh *strictHandler) ResetDevice(ctx *fiber.Ctx, id ID) error {
 	return nil
 }
 
+// ListWaits operation middleware
+func (sh *strictHandler) ListWaits(ctx *fiber.Ctx) error {
+	var request ListWaitsRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListWaits(ctx.UserContext(), request.(ListWaitsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListWaits")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListWaitsResponseObject); ok {
+		if err := validResponse.VisitListWaitsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteAgent operation middleware
+func (sh *strictHandler) DeleteAgent(ctx *fiber.Ctx, id ID) error {
+	var request DeleteAgentRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteAgent(ctx.UserContext(), request.(DeleteAgentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteAgent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteAgentResponseObject); ok {
+		if err := validResponse.VisitDeleteAgentResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ChangeAgent operation middleware
+func (sh *strictHandler) ChangeAgent(ctx *fiber.Ctx, id ID) error {
+	var request ChangeAgentRequestObject
+
+	request.ID = id
+
+	var body ChangeAgentJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeAgent(ctx.UserContext(), request.(ChangeAgentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeAgent")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ChangeAgentResponseObject); ok {
+		if err := validResponse.VisitChangeAgentResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListForecasts operation middleware
+func (sh *strictHandler) ListForecasts(ctx *fiber.Ctx) error {
+	var request ListForecastsRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListForecasts(ctx.UserContext(), request.(ListForecastsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListForecasts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListForecastsResponseObject); ok {
+		if err := validResponse.VisitListForecastsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddQueue operation middleware
+func (sh *strictHandler) AddQueue(ctx *fiber.Ctx) error {
+	var request AddQueueRequestObject
+
+	var body AddQueueJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.AddQueue(ctx.UserContext(), request.(AddQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddQueue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddQueueResponseObject); ok {
+		if err := validResponse.VisitAddQueueResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteQueue operation middleware
+func (sh *strictHandler) DeleteQueue(ctx *fiber.Ctx, id ID, params DeleteQueueParams) error {
+	var request DeleteQueueRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteQueue(ctx.UserContext(), request.(DeleteQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteQueue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteQueueResponseObject); ok {
+		if err := validResponse.VisitDeleteQueueResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ChangeQueue operation middleware
+func (sh *strictHandler) ChangeQueue(ctx *fiber.Ctx, id ID) error {
+	var request ChangeQueueRequestObject
+
+	request.ID = id
+
+	var body ChangeQueueJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeQueue(ctx.UserContext(), request.(ChangeQueueRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeQueue")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ChangeQueueResponseObject); ok {
+		if err := validResponse.VisitChangeQueueResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetLineSettings operation middleware
+func (sh *strictHandler) GetLineSettings(ctx *fiber.Ctx) error {
+	var request GetLineSettingsRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetLineSettings(ctx.UserContext(), request.(GetLineSettingsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetLineSettings")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetLineSettingsResponseObject); ok {
+		if err := validResponse.VisitGetLineSettingsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// AddSkill operation middleware
+func (sh *strictHandler) AddSkill(ctx *fiber.Ctx) error {
+	var request AddSkillRequestObject
+
+	var body AddSkillJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.AddSkill(ctx.UserContext(), request.(AddSkillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddSkill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(AddSkillResponseObject); ok {
+		if err := validResponse.VisitAddSkillResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteSkill operation middleware
+func (sh *strictHandler) DeleteSkill(ctx *fiber.Ctx, id ID) error {
+	var request DeleteSkillRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSkill(ctx.UserContext(), request.(DeleteSkillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSkill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteSkillResponseObject); ok {
+		if err := validResponse.VisitDeleteSkillResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RenameSkill operation middleware
+func (sh *strictHandler) RenameSkill(ctx *fiber.Ctx, id ID) error {
+	var request RenameSkillRequestObject
+
+	request.ID = id
+
+	var body RenameSkillJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.RenameSkill(ctx.UserContext(), request.(RenameSkillRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RenameSkill")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RenameSkillResponseObject); ok {
+		if err := validResponse.VisitRenameSkillResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetMe operation middleware
 func (sh *strictHandler) GetMe(ctx *fiber.Ctx) error {
 	var request GetMeRequestObject
@@ -4867,6 +6338,45 @@ func (sh *strictHandler) GetMe(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(GetMeResponseObject); ok {
 		if err := validResponse.VisitGetMeResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetNextPresence operation middleware
+func (sh *strictHandler) SetNextPresence(ctx *fiber.Ctx) error {
+	var request SetNextPresenceRequestObject
+
+	var body SetNextPresenceJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.SetNextPresence(ctx.UserContext(), request.(SetNextPresenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetNextPresence")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetNextPresenceResponseObject); ok {
+		if err := validResponse.VisitSetNextPresenceResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

@@ -37,6 +37,8 @@ type Flow struct {
 	End          func(ctx context.Context, agentID, conversationID int64) error
 	Close        func(ctx context.Context, agentID, conversationID int64, disposition, note string) error
 	AddAddress   func(ctx context.Context, agentID, contactID int64, a channels.Address) error
+	RemoveQueue  func(ctx context.Context, id, to int64) (moved int, err error)
+	RemoveAgent  func(ctx context.Context, by, agentID int64) (returned int, err error)
 	// Dial calls a number for the agent; conversationID 0: the one of the contact, or a new one.
 	Dial func(ctx context.Context, agentID int64, number, from string, conversationID int64) (callID, conversation int64, err error)
 }

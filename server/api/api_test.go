@@ -152,6 +152,12 @@ func (h *house) flow() Flow {
 		Transfer: func(ctx context.Context, agentID, id int64, _ channels.CallTarget, note string) error {
 			return change(ctx, id, channels.Waiting, agentID)
 		},
+		RemoveQueue: func(context.Context, int64, int64) (int, error) {
+			return 0, channels.Fail(channels.Conflict, "Not here.")
+		},
+		RemoveAgent: func(context.Context, int64, int64) (int, error) {
+			return 0, channels.Fail(channels.Conflict, "Not here.")
+		},
 		TransferCall: func(context.Context, int64, int64, channels.CallTarget) error {
 			return channels.Fail(channels.Conflict, "Nobody in Service is free.")
 		},

@@ -109,6 +109,19 @@ func (s *Server) SetPresence(ctx context.Context, req SetPresenceRequestObject) 
 	return SetPresence200JSONResponse(*me), nil
 }
 
+func (s *Server) SetNextPresence(ctx context.Context, req SetNextPresenceRequestObject) (SetNextPresenceResponseObject, error) {
+	id := who(ctx).AgentID
+	reason := strings.Join(strings.Fields(text(req.Body.Reason)), " ")
+	if err := agents.SetNextPresence(ctx, s.cfg.Pool, s.cfg.Bus, id, req.Body.Presence, reason); err != nil {
+		return nil, err
+	}
+	me, err := s.me(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return SetNextPresence200JSONResponse(*me), nil
+}
+
 func (s *Server) ListAgents(ctx context.Context, _ ListAgentsRequestObject) (ListAgentsResponseObject, error) {
 	list, err := report.Colleagues(ctx, s.cfg.Pool)
 	return ListAgents200JSONResponse(list), err
@@ -131,6 +144,10 @@ func (s *Server) me(ctx context.Context, agentID int64) (*Me, error) {
 	}
 	me := &Me{ID: p.ID, Login: p.Login, Name: p.Name, Role: MeRole(p.Role), Presence: agents.Presence(p.Presence),
 		PresenceReason: p.PresenceReason, PresenceAt: p.PresenceAt, QueueIds: p.QueueIDs, HasPassword: p.HasPassword, Offer: offer}
+	if p.NextPresence != "" {
+		next := agents.Presence(p.NextPresence)
+		me.NextPresence, me.NextReason = &next, &p.NextReason
+	}
 	if call != nil {
 		role, way := LiveCallRole(call.Role), LiveCallDirection(call.Direction)
 		customer, ours := &call.From, &call.To

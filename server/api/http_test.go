@@ -69,6 +69,9 @@ func TestAccessTable(t *testing.T) {
 	}
 	for name, body := range map[string]any{"AddTrunk": map[string]string{"name": ""}, "ChangeTrunk": map[string]string{"name": ""},
 		"SaveNumber": map[string]string{"kind": "queue"}, "SaveQueueSound": map[string]any{"record": true, "record_announce": true, "transcribe": false, "transcribe_announce": true, "whisper": false, "music_id": nil, "greeting_id": nil},
+		"SaveBreaks": map[string]any{"breaks": []string{}}, "SetNextPresence": map[string]string{"presence": "away"}, "AddQueue": map[string]string{"name": ""},
+		"ChangeQueue": map[string]string{"name": ""}, "AddSkill": map[string]string{"name": ""}, "RenameSkill": map[string]string{"name": ""},
+		"ChangeAgent":  map[string]any{"capacity": 0, "queues": []int{}, "skills": []int{}},
 		"AddDevice":    map[string]any{"agent_id": 1, "username": "", "digest": "md5", "enabled": true},
 		"ChangeDevice": map[string]any{"agent_id": 1, "username": "", "digest": "md5", "enabled": true}} {
 		bodies[name] = body
@@ -82,6 +85,9 @@ func TestAccessTable(t *testing.T) {
 		}
 		if op.name == "ListConversations" {
 			path += "?view=all"
+		}
+		if op.name == "DeleteQueue" {
+			path += "?to=1"
 		}
 		if op.name == "SignOut" {
 			continue // ends the session: TestSignInAndOut

@@ -54,6 +54,8 @@ type Profile struct {
 	PresenceAt     time.Time `db:"presence_at"`
 	QueueIDs       []int64   `db:"queue_ids"`
 	HasPassword    bool      `db:"has_password"`
+	NextPresence   string    `db:"next_presence"` // when the work in hand is done; "": as now
+	NextReason     string    `db:"next_reason"`
 }
 
 // MyCall is the running call that an agent takes part in.
@@ -65,7 +67,8 @@ type MyCall struct {
 // Me reads an agent's profile and its running call, nil when there is none; not_found for an unknown agent.
 func Me(ctx context.Context, q channels.Querier, agentID int64) (*Profile, *MyCall, error) {
 	list, err := rows[Profile](ctx, q, "profile", `select id, login, name, role, presence, presence_reason, presence_at,
-			array(select queue_id from agent_queues where agent_id = a.id order by queue_id) as queue_ids, password_hash <> '' as has_password
+			array(select queue_id from agent_queues where agent_id = a.id order by queue_id) as queue_ids, password_hash <> '' as has_password,
+			coalesce(next_presence, '') as next_presence, next_reason
 		from agents a where id = $1`, agentID)
 	if err != nil {
 		return nil, nil, err

@@ -21,7 +21,8 @@ const (
 	wordsHello       = "You are writing with an AI. For a person, use the button or just say so."
 	wordsHelloCall   = "An automatic assistant answered. Key 0 gets a person."
 	wordsWaiting     = "We are getting a person. Your messages go along."
-	wordsModelDown   = "Our AI is not answering right now. You are in line for a person."
+	wordsModelAway   = "Our AI is not answering right now."
+	wordsModelDown   = wordsModelAway + " You are in line for a person."
 	wordsBusy        = "Our AI is talking with as many people as it can. You are in line for a person. Your messages go along."
 	wordsNoAnswer    = "I can't answer this. We are getting a person. Your messages go along."
 	wordsBack        = "The connection to your agent was lost. You are first in line."
@@ -283,6 +284,16 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 	due, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 	if err != nil {
 		return err
+	}
+	nobody, err := agents.NobodyHere(ctx, ch.tx, ch.c.ID, due)
+	if err != nil {
+		return err
+	}
+	if nobody != "" {
+		if code == channels.CodeModelDown {
+			nobody = wordsModelAway + " " + nobody
+		}
+		code, words = channels.CodeNobodyHere, nobody
 	}
 	if err := ch.notice(ctx, code, words, channels.MessageData{Source: source, DueAt: &due}); err != nil {
 		return err

@@ -90,6 +90,7 @@ func (s *Switchboard) sweep(ctx context.Context) {
 		{"unanswered", s.sweepUnanswered},
 		{"wrap-up", s.sweepWrapup},
 		{"agents gone", s.sweepAgentsGone},
+		{"overflow", s.sweepOverflow},
 	} {
 		if err := step.do(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Error("sweep", "step", step.name, "err", err)

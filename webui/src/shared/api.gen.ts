@@ -85,6 +85,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/me/next": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** @description What I shall be when my work in hand is done; nothing new is offered until then. Without work it counts at once. */
+        put: operations["setNextPresence"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/me/password": {
         parameters: {
             query?: never;
@@ -134,6 +151,165 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/breaks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listBreaks"];
+        /** @description 1 to 30 reasons of 1 to 80 characters, in the order in which they are shown. */
+        put: operations["saveBreaks"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/line": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Where each waiting conversation of my waiting list stands, and why it still waits. At most 100. */
+        get: operations["listWaits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/line/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getLineSettings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/line/queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description What is not given is as in LineSettings.defaults. */
+        post: operations["addQueue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/line/queues/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** @description Replaces all settings; what is not given is as in LineSettings.defaults. */
+        put: operations["changeQueue"];
+        post?: never;
+        /** @description Its conversations wait in the queue `to`, keep their place by their time, and it stands in their timelines. The house's own queue stays. */
+        delete: operations["deleteQueue"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/line/skills": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["addSkill"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/line/skills/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put: operations["renameSkill"];
+        post?: never;
+        /** @description Refused while a queue asks for it. */
+        delete: operations["deleteSkill"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/line/agents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** @description What the agent answers. Replaces all of it. */
+        put: operations["changeAgent"];
+        post?: never;
+        /** @description What the agent has in hand goes to the front of its line first, with the promise open. Refused in a call, for oneself, and for the last administrator. */
+        delete: operations["deleteAgent"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/line/forecasts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Each queue's expected waits of the last 24 hours against the real ones. */
+        get: operations["listForecasts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversations": {
         parameters: {
             query?: never;
@@ -161,6 +337,25 @@ export interface paths {
             cookie?: never;
         };
         get: operations["getConversation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{id}/wait": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        /** @description Where the conversation stands in line and why, and why it has waited so far. */
+        get: operations["getWait"];
         put?: never;
         post?: never;
         delete?: never;
@@ -706,6 +901,9 @@ export interface components {
             presence_at: string;
             queue_ids: number[];
             has_password: boolean;
+            /** @description when the work in hand is done; absent: as now */
+            next_presence?: components["schemas"]["Presence"];
+            next_reason?: string;
             offer?: components["schemas"]["Offer"];
             call?: components["schemas"]["LiveCall"];
         };
@@ -726,6 +924,227 @@ export interface components {
             name: string;
             waiting: number;
             longest_wait_seconds: number;
+        };
+        Hours: {
+            /** @description IANA name, such as Europe/Berlin; empty: UTC */
+            zone: string;
+            /** @description empty: around the clock */
+            week: components["schemas"]["Span"][];
+            holidays: components["schemas"]["Holiday"][];
+        };
+        Span: {
+            /** @enum {string} */
+            day: "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday";
+            /** @description 09:00 */
+            from: string;
+            /** @description up to 24:00; at or before from: on the next day */
+            to: string;
+        };
+        Holiday: {
+            /** @description 2026-12-24, or 12-24 for every year */
+            date: string;
+            name: string;
+            /** @description empty: closed all day */
+            from: string;
+            to: string;
+        };
+        SkillStep: {
+            /** Format: int64 */
+            skill_id: number;
+            /** @description of waiting; each skill begins with 0 */
+            after_seconds: number;
+            /** @description 1 to 5; in later steps also 0: no longer asked for */
+            level: number;
+        };
+        /** @description What happens when the line takes too long. The conversation stays in a line, with its promise. */
+        Overflow: {
+            /** @enum {string} */
+            cause: "wait" | "length" | "nobody";
+            /** @description wait, nobody: seconds of waiting; length: conversations before it */
+            threshold: number;
+            /**
+             * @description skills: what the queue asks for is dropped
+             * @enum {string}
+             */
+            action: "queue" | "skills" | "callback" | "message";
+            /** Format: int64 */
+            to_queue_id?: number | null;
+            words?: string;
+        };
+        LineQueue: {
+            /** Format: int64 */
+            id: number;
+            name: string;
+            /** @description 5 to 120 */
+            offer_seconds: number;
+            /** @description 0 to 3600 */
+            wrapup_seconds: number;
+            /** @description target from the wish to the first human word, 1 to 604800 */
+            promise_seconds: number;
+            /** @enum {string} */
+            strategy: "longest_idle" | "round_robin" | "fewest_calls" | "least_talk" | "ring_all" | "top_down" | "weighted_random";
+            /** @description the contact's last agent is asked before the others */
+            sticky: boolean;
+            /** @description 0 to 100; the higher is served first */
+            priority: number;
+            /** @description 0 to 100 points for each minute waited */
+            age_bonus: number;
+            /** @description 1 to 100; of equal priority a minute here counts so many times */
+            weight: number;
+            /** @description 1 to 20: how much of an agent's capacity a chat takes */
+            chat_load: number;
+            /** @description 1 to 20 */
+            email_load: number;
+            /** @description after this wait no skill is asked for; null: never */
+            anybody_seconds: number | null;
+            hours: components["schemas"]["Hours"];
+            /**
+             * Format: date-time
+             * @description emergency close
+             */
+            closed_until: string | null;
+            /** @description what customers are told meanwhile; empty: the house's words */
+            closed_words: string;
+            skills: components["schemas"]["SkillStep"][];
+            overflows: components["schemas"]["Overflow"][];
+        };
+        QueueSettings: {
+            /** Format: int64 */
+            id?: number;
+            name: string;
+            /** @description 5 to 120 */
+            offer_seconds?: number;
+            /** @description 0 to 3600 */
+            wrapup_seconds?: number;
+            /** @description target from the wish to the first human word, 1 to 604800 */
+            promise_seconds?: number;
+            /** @enum {string} */
+            strategy?: "longest_idle" | "round_robin" | "fewest_calls" | "least_talk" | "ring_all" | "top_down" | "weighted_random";
+            /** @description the contact's last agent is asked before the others */
+            sticky?: boolean;
+            /** @description 0 to 100; the higher is served first */
+            priority?: number;
+            /** @description 0 to 100 points for each minute waited */
+            age_bonus?: number;
+            /** @description 1 to 100; of equal priority a minute here counts so many times */
+            weight?: number;
+            /** @description 1 to 20: how much of an agent's capacity a chat takes */
+            chat_load?: number;
+            /** @description 1 to 20 */
+            email_load?: number;
+            /** @description after this wait no skill is asked for; null: never */
+            anybody_seconds?: number | null;
+            hours?: components["schemas"]["Hours"];
+            /**
+             * Format: date-time
+             * @description emergency close
+             */
+            closed_until?: string | null;
+            /** @description what customers are told meanwhile; empty: the house's words */
+            closed_words?: string;
+            skills?: components["schemas"]["SkillStep"][];
+            overflows?: components["schemas"]["Overflow"][];
+        };
+        Skill: {
+            /** Format: int64 */
+            id: number;
+            name: string;
+        };
+        SkillName: {
+            name: string;
+        };
+        AgentSettings: {
+            /** Format: int64 */
+            id: number;
+            login: string;
+            name: string;
+            /** @enum {string} */
+            role: "agent" | "supervisor" | "admin";
+            /** @description 1 to 20: chats and mails at once, by their load; a call takes what is left */
+            capacity: number;
+            queues: components["schemas"]["Membership"][];
+            skills: components["schemas"]["AgentSkill"][];
+        };
+        AgentChange: {
+            capacity: number;
+            queues: components["schemas"]["Membership"][];
+            skills: components["schemas"]["AgentSkill"][];
+        };
+        Membership: {
+            /** Format: int64 */
+            queue_id: number;
+            /** @description 1 to 1000: top down asks the lowest first */
+            position: number;
+            /** @description 1 to 100: the share by lot */
+            weight: number;
+        };
+        AgentSkill: {
+            /** Format: int64 */
+            skill_id: number;
+            /** @description 1 to 5 */
+            level: number;
+        };
+        LineSettings: {
+            queues: components["schemas"]["LineQueue"][];
+            skills: components["schemas"]["Skill"][];
+            agents: components["schemas"]["AgentSettings"][];
+            breaks: string[];
+            defaults: components["schemas"]["LineQueue"];
+            /**
+             * Format: int64
+             * @description the house's own queue, which stays
+             */
+            first_id: number;
+        };
+        Moved: {
+            /** @description conversations that wait elsewhere now */
+            moved: number;
+        };
+        Wait: {
+            /** Format: int64 */
+            conversation_id: number;
+            /** @description 1: next in its queue */
+            place: number;
+            /** @description half of all waits like this end between low and high from now; null: nothing honest can be said */
+            low_seconds: number | null;
+            high_seconds: number | null;
+            /** @enum {string} */
+            code: "closed" | "nobody" | "skill" | "busy" | "refused" | "behind" | "next";
+            why: string;
+            /**
+             * Format: date-time
+             * @description it came when nobody answers
+             */
+            held_until: string | null;
+        };
+        WaitDetail: {
+            wait?: components["schemas"]["Wait"];
+            /** @description of its newest wait, the oldest first */
+            reasons: components["schemas"]["WaitReason"][];
+        };
+        WaitReason: {
+            /** Format: date-time */
+            at: string;
+            why: string;
+        };
+        Forecast: {
+            /** Format: int64 */
+            queue_id: number;
+            queue_name: string;
+            /** @description that a person ended */
+            waits: number;
+            /** @description of these a range was given */
+            predicted: number;
+            /** @description real waits inside their range; honest is half of predicted */
+            within: number;
+            /** @description shorter than the range */
+            early: number;
+            /** @description longer than the range */
+            late: number;
+            /** @description middle of the distances between the range's middle and the real wait */
+            error_seconds: number | null;
+            real_p50_seconds: number;
+            real_p95_seconds: number;
         };
         /** @enum {string} */
         State: "new" | "bot" | "waiting" | "offered" | "agent" | "wrapup" | "closed";
@@ -1841,6 +2260,31 @@ export interface operations {
             default: components["responses"]["Error"];
         };
     };
+    setNextPresence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PresenceChange"];
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
     setPassword: {
         parameters: {
             query?: never;
@@ -1906,6 +2350,317 @@ export interface operations {
             default: components["responses"]["Error"];
         };
     };
+    listBreaks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Reasons to be away */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string[];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    saveBreaks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    breaks: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string[];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listWaits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Waits */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Wait"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getLineSettings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Queues, skills, what agents answer, breaks */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineSettings"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    addQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QueueSettings"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineQueue"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    changeQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QueueSettings"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineQueue"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteQueue: {
+        parameters: {
+            query: {
+                to: number;
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Moved"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    addSkill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SkillName"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Skill"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    renameSkill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SkillName"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Skill"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteSkill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    changeAgent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AgentChange"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AgentSettings"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    deleteAgent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Moved"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listForecasts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Queues with at least one wait */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Forecast"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
     listConversations: {
         parameters: {
             query: {
@@ -1949,6 +2704,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ConversationDetail"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getWait: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Its wait */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaitDetail"];
                 };
             };
             default: components["responses"]["Error"];
