@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
@@ -197,6 +198,7 @@ func (s *Stack) Close() error {
 type steady struct{ *net.UDPConn }
 
 func (s steady) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	runtime.Gosched() // packets come in bursts: those that were handed on go their way before the next is read
 	return s.ReadFromUDPAddrPort(b)
 }
 
