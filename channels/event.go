@@ -21,6 +21,20 @@ type Event struct {
 type Draft struct {
 	Text string `json:"text"` // all of it so far
 	Done bool   `json:"done"` // withdrawn or finished: remove it
+
+	// For a call, where the answer is stored only when it was heard.
+	To         int64   `json:"to,omitempty"`          // the customer's words that it answers: their seq
+	Ending     *Ending `json:"ending,omitempty"`      // nothing more comes
+	TokenMS    int64   `json:"token_ms,omitempty"`    // the model's first token, since the responder was asked
+	SentenceMS int64   `json:"sentence_ms,omitempty"` // its first sentence
+}
+
+// Ending is what goes with a whole answer.
+type Ending struct {
+	Sources  []Source `json:"sources,omitempty"`
+	Mode     string   `json:"mode,omitempty"`
+	HandOver bool     `json:"hand_over,omitempty"` // a person must come
+	Unknown  bool     `json:"unknown,omitempty"`   // it says that it does not know, and offers a person
 }
 
 const (
@@ -89,7 +103,7 @@ func Token(id string) string {
 // (three-way), record (On false = pause). From a supervisor's tab: supervise (Mode, SDP), unsupervise. From the
 // consulted agent's tab: connect, decline, hangup. From the web page of the customer: restart, hangup, dtmf, mute.
 // From the API: trace (the call doctor's record so far). From the switchboard: join (an agent has accepted: expect its connect), release (the agent has let go: back to the
-// line), end (hang up).
+// line), end (hang up), say (Text, or what Code stands for).
 type CallSignal struct {
 	Type    string      `json:"type"`
 	CallID  int64       `json:"call_id"`
@@ -100,6 +114,8 @@ type CallSignal struct {
 	On      bool        `json:"on,omitempty"`    // hold, mute, record
 	Digit   string      `json:"digit,omitempty"` // dtmf: one of 0-9 * # A-D
 	Reason  string      `json:"reason,omitempty"`
+	Text    string      `json:"text,omitempty"` // say
+	Code    string      `json:"code,omitempty"` // say: of an event
 	Target  *CallTarget `json:"target,omitempty"`
 	Mode    string      `json:"mode,omitempty"` // listen, whisper, barge
 	Visitor bool        `json:"visitor,omitempty"`

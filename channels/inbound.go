@@ -1,6 +1,9 @@
 package channels
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // InboundType says what a channel hands up.
 type InboundType string
@@ -20,6 +23,7 @@ const (
 	OfferDeclined InboundType = "offer_declined" // and here declined it
 	DialOut       InboundType = "dial_out"       // the agent AgentID has dialled To on a telephone
 	PassOn        InboundType = "pass_on"        // and here passes the caller of CallID on to Target, by the telephone's own button
+	Said          InboundType = "said"           // on the telephone: of the answer to Spoken.To the caller has heard Body
 	Left          InboundType = "left"           // a visitor closed the conversation by its own button
 )
 
@@ -52,9 +56,31 @@ type Inbound struct {
 	OfferID   int64       // OfferTaken, OfferDeclined
 	Target    *CallTarget // PassOn: a colleague
 	CallState string      // CallMoved
+	Spoken    *Spoken     // Said
 	Result    string      // CallEnded: completed, abandoned, lost, failed
 	Reason    string
 	Stats     any // CallEnded: JSON
+}
+
+// Spoken is how far an answer of the responder came on the telephone.
+type Spoken struct {
+	To     int64  // the seq of the words it answers
+	Cut    bool   // the caller has interrupted it, or it could not be said to its end
+	Ending Ending // of a whole answer
+	Times  *TurnTimes
+}
+
+// TurnTimes is when the stages of a turn came, in milliseconds since the caller's last sound.
+type TurnTimes struct {
+	At            time.Time `json:"at" db:"at"`                         // that sound's end
+	TurnEnd       int       `json:"turn_end_ms" db:"turn_end_ms"`       // the turn was held to be over
+	FinalText     int       `json:"final_text_ms" db:"final_text_ms"`   // its words were understood
+	Stored        int       `json:"stored_ms" db:"stored_ms"`           // and stored
+	FirstToken    int       `json:"first_token_ms" db:"first_token_ms"` // of the model
+	FirstSentence int       `json:"first_sentence_ms" db:"first_sentence_ms"`
+	FirstAudio    int       `json:"first_audio_ms" db:"first_audio_ms"` // its first sound was sent
+	Own           int       `json:"own_ms" db:"own_ms"`                 // of all that: neither ear nor model nor voice, nor the patience before the turn's end
+	Cut           bool      `json:"cut" db:"cut"`
 }
 
 // Receipt says what became of an Inbound; by then it is committed.

@@ -344,7 +344,7 @@ func (u *run) release(w *writer, sentence string) error {
 	if len(u.text()) > maxAnswer {
 		return &Failure{Reason: "too_long"}
 	}
-	u.emit(Progress{Text: u.text()})
+	u.emit(Progress{Text: u.text(), FirstToken: u.times.FirstToken})
 	if v.HandOver {
 		u.handOver = true
 		return errStop

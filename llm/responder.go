@@ -67,6 +67,8 @@ type Turn struct {
 type Progress struct {
 	Text     string
 	Bridging bool
+
+	FirstToken time.Duration // since the question was put, with the first text; 0: no model was asked
 }
 
 // Modes of an answer.

@@ -39,6 +39,7 @@ type call struct {
 	ended        bool
 
 	menu
+	conversing
 	desk
 	outbox
 	record
@@ -106,6 +107,10 @@ func (c *call) run() {
 			c.onTaken(take)
 		case <-c.playing:
 			c.onPlayed()
+		case h, ok := <-c.dia.Heard():
+			c.dia.OnHeard(h, ok)
+		case <-c.dia.News():
+			c.dia.OnNews()
 		case <-timer.C:
 			c.onTime(time.Now())
 		case <-c.v.callsCtx.Done():
@@ -155,6 +160,8 @@ func (c *call) handle(m any) {
 		c.onHasRead(m)
 	case wantTrace:
 		m.reply <- c.trace()
+	case drafted:
+		c.dia.Draft(m.Draft)
 	case command:
 		c.onCommand(m)
 	case recordFailed:
@@ -200,6 +207,7 @@ func (c *call) onCaller(p *party, e sipleg.Event) {
 	case sipleg.Replaced:
 		c.replace(p, e.By, c.trunk)
 		c.leg = p.sip
+		c.dia.Listen(p.leg())
 	case sipleg.Ended:
 		c.onLegEnded(e)
 	}
@@ -276,6 +284,7 @@ func (c *call) finish(result, reason string) {
 
 // dismiss takes everybody but a customer's telephone out of a call that has ended.
 func (c *call) dismiss(reason string) {
+	c.endTalk()
 	c.endRecord()
 	if c.way != nil {
 		c.way.settle()
@@ -312,8 +321,10 @@ func (c *call) release() {
 	c.who[callerSeat].hangup("") // has ended already, unless the server cut us off
 	c.tellDoctor()
 	c.dismiss("")
-	if c.unbus != nil {
-		c.unbus()
+	for _, unsubscribe := range []func(){c.unbus, c.drafts} {
+		if unsubscribe != nil {
+			unsubscribe()
+		}
 	}
 }
 
@@ -350,6 +361,7 @@ func (c *call) nextDeadline() time.Time {
 		sooner(c.to.until)
 	}
 	sooner(c.newsAt)
+	sooner(c.dia.Deadline())
 	if c.fromPage() {
 		sooner(c.page.backBy)
 		sooner(c.page.until)
@@ -396,6 +408,7 @@ func (c *call) onTime(now time.Time) {
 	if reached(&c.inputAt) {
 		c.onNoInput()
 	}
+	c.dia.OnTime(now)
 	if reached(&c.agentAt) {
 		c.onAgentLate()
 	}

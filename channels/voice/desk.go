@@ -162,6 +162,9 @@ func (c *call) do(cmd command) *channels.Error {
 			c.letGo(cmd.Reason)
 		}
 		return nil
+	case "say":
+		c.toSay(cmd.Code, cmd.Text)
+		return nil
 	case "end":
 		c.end(completed, orElse(cmd.Reason, "ended by the agent"), true)
 		return nil
@@ -291,6 +294,7 @@ func (c *call) join(agentID int64, at phones) {
 		p = &party{agentID: agentID, phones: at}
 	}
 	c.expect(p)
+	c.dia.Line(true)
 	c.state = channels.CallConnecting
 	c.askRead(agentID)
 	c.moved()
@@ -402,6 +406,7 @@ func (c *call) bridge() {
 		return
 	}
 	c.playing, c.agent().done = nil, true
+	c.endTalk()
 	if c.bridgedAt.IsZero() {
 		c.bridgedAt = time.Now()
 	}

@@ -70,7 +70,7 @@ func (c *call) onPlaced(p placed) {
 		return
 	}
 	c.line.place, c.line.saidAt, c.line.due = p.place, time.Now(), linePrompts(p)
-	if c.playing == nil { // else its end says it
+	if c.playing == nil && !c.dia.Speaks() { // else its end says it
 		c.thenMusic()
 	}
 }

@@ -292,9 +292,17 @@ func hearPrompt(t testing.TB, ctx context.Context, r *voicetest.RTP, d time.Dura
 
 // said is everything heard, without such pauses.
 func said(t testing.TB, r *voicetest.RTP) []int16 {
+	pcm, pauses := joined(r)
+	if pauses > 0 {
+		t.Logf("%d pauses in a prompt: the machine is too busy", pauses)
+	}
+	return pcm
+}
+
+// joined is what was heard without pauses between packets, and how many there were.
+func joined(r *voicetest.RTP) (pcm []int16, pauses int) {
 	sound, headers := r.Heard(), r.Headers()
 	var out []byte
-	pauses := 0
 	for i, h := range headers {
 		if h.PayloadType != media.TypePCMU && h.PayloadType != media.TypePCMA {
 			continue
@@ -307,8 +315,5 @@ func said(t testing.TB, r *voicetest.RTP) []int16 {
 			out = append(out, sound[at:at+h.Size]...)
 		}
 	}
-	if pauses > 0 {
-		t.Logf("%d pauses in a prompt: the machine is too busy", pauses)
-	}
-	return voicetest.FromULaw(out)
+	return voicetest.FromULaw(out), pauses
 }

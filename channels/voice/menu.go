@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/dialogue"
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/turn"
 )
 
 // menu is the caller's side: what is played to them and what their keys mean.
@@ -71,16 +73,20 @@ func (c *call) greet() {
 	}
 	if c.inLine {
 		c.state = channels.CallWaiting
-		c.say(promptWaiting, c.thenMusic)
+		c.converse()
+		if c.dia != nil {
+			c.dia.Line(true)
+		}
+		c.announce(dialogue.Phrase(c.language(), "waiting"), promptWaiting, c.thenMusic)
 		c.moved()
 		return
 	}
-	c.say(promptGreeting, c.listen)
+	c.welcome()
 }
 
 // listen gives the caller time to press a key.
 func (c *call) listen() {
-	if c.state == channels.CallAnswered {
+	if c.state == channels.CallAnswered && c.dia == nil { // the talk has its own clock
 		c.inputAt = time.Now().Add(c.v.times.NoInput)
 	}
 }
@@ -100,7 +106,9 @@ func (c *call) onNoInput() {
 func (c *call) onKey(digit byte) {
 	switch c.state {
 	case channels.CallAnswered:
-		c.choose(digit)
+		if !c.dia.Key(digit) {
+			c.choose(digit)
+		}
 	case channels.CallBridged:
 		c.v.publish(c.agentID(), keyNews{Type: "call_dtmf", CallID: c.id, ConversationID: c.conversation, Digit: string(digit)})
 	}
@@ -117,12 +125,14 @@ type keyNews struct {
 // choose is the menu.
 func (c *call) choose(digit byte) {
 	c.greeted = true // whoever presses a key before the greeting needs none
-	switch prompt := c.v.cfg.Keys[string(digit)]; {
+	prompt := c.v.cfg.Keys[string(digit)]
+	c.dia.Hush(c.prompt(orElse(prompt, promptUnknown)).Length())
+	switch {
 	case digit == '0':
 		c.wish("key")
 	case digit == '*':
 		c.misses = 0
-		c.say(promptGreeting, c.listen)
+		c.welcome()
 	case prompt != "":
 		c.misses = 0
 		c.say(prompt, c.listen)
@@ -140,7 +150,12 @@ func (c *call) wish(source string) {
 	c.inputAt = time.Time{}
 	c.state = channels.CallWaiting
 	c.log.Info("caller asks for a person", "source", source)
-	c.say(promptWaiting, c.thenMusic)
+	phrase := "waiting"
+	if source == turn.Failure {
+		phrase = "model_down"
+	}
+	c.dia.Line(true)
+	c.announce(dialogue.Phrase(c.language(), phrase), promptWaiting, c.thenMusic)
 	c.tell(c.about(channels.Inbound{Type: channels.Wish, Source: source}))
 	c.moved()
 }
@@ -152,6 +167,9 @@ func (c *call) onHold(held bool) {
 	}
 	caller := c.who[callerSeat]
 	c.callerHeld, caller.heldUs = held, held
+	if held {
+		c.dia.Hold(true)
+	}
 	if held {
 		c.playing, c.inputAt = nil, time.Time{}
 	} else {
@@ -165,6 +183,8 @@ func (c *call) onHold(held bool) {
 	case held:
 		caller.comfort = nothing
 		caller.leg().Stop()
+	case c.dia != nil:
+		c.goOn()
 	case c.state == channels.CallAnswered:
 		c.say(promptGreeting, c.listen)
 	default:

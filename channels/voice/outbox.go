@@ -103,6 +103,9 @@ func (c *call) onTold(m told) {
 	if m.err != nil {
 		c.log.Error("call: receive", "type", in.Type, "err", m.err)
 	}
+	if in.Type == channels.Words && !c.ended {
+		c.onSaid(m.receipt, m.err)
+	}
 	if m.err != nil && in.Type == channels.OfferTaken { // somebody was faster
 		c.offerOver(c.v.inWords(m.err, "accept offer").Text)
 	}

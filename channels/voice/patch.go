@@ -105,6 +105,9 @@ func (c *call) mix(e ears) {
 
 // unseat takes a leg that is being closed away from everybody.
 func (c *call) unseat(leg *media.Leg) {
+	if c.who[callerSeat].leg() == leg {
+		c.dia.Listen(nil)
+	}
 	for s, seat := range c.seated {
 		if seat != nil && c.who[s].leg() == leg {
 			seat.Leave()

@@ -7,8 +7,8 @@
 //	       caller's leg (media.UDPLeg)  <== sinks swapped, never SDP ==>  agent's leg (webleg.Leg)
 //
 // A call begins with an INVITE that a trunk may send to a number of ours. It is handed up (Config.Receive) before it is
-// answered, so that no call exists that the house does not know. The caller hears a greeting and presses keys; 0 is
-// always a person. From the wish on the caller hears music until an agent's browser is connected; then the two legs'
+// answered, so that no call exists that the house does not know. The caller talks with the responder (talk.go, package
+// dialogue), or without speech engines hears prompts and presses keys; 0 is always a person. From the wish on the caller hears music until an agent's browser is connected; then the two legs'
 // sinks are swapped and nothing of ours is in between. Every way a call can end stands in call.go's select.
 //
 // The package keeps no truth: calls live in this process and die with it, the rows belong to the switchboard.
@@ -27,7 +27,6 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
@@ -39,6 +38,7 @@ import (
 	"patchbay/channels/voice/sdp"
 	"patchbay/channels/voice/sipleg"
 	"patchbay/channels/voice/trunks"
+	"patchbay/channels/voice/turn"
 	"patchbay/channels/voice/webleg"
 	"patchbay/server/bus"
 )
@@ -74,6 +74,10 @@ type Config struct {
 	// HasRead tells whether an agent's screen has shown the conversation's hand-over card. nil: agents are not introduced.
 	HasRead func(ctx context.Context, agentID, conversationID int64) (bool, error)
 
+	Speech   Speech // hears and speaks; nil: callers have keys and prompts
+	Language string // of the talk with the responder; "" = en
+	Company  string // as the greeting says it
+
 	Receive channels.Receive
 	Bus     *bus.Bus
 	Pool    *pgxpool.Pool // Join and End look up the conversation's call in it
@@ -91,6 +95,7 @@ type Times struct {
 	T1, T2        time.Duration // RFC 3261: 500 ms, 4 s; a 2xx without ACK ends the call after 64*T1
 	Receive       time.Duration // limit of one Receive: 5 s
 	Retry         time.Duration // first pause before a failed Receive is tried again, doubling to 5 s: 500 ms
+	Turn          turn.Times    // of the talk with the responder
 	NoInput       time.Duration // silence after a prompt that counts as no input: 8 s
 	AgentConnect  time.Duration // from join to the browser's connect: 10 s
 	AgentBack     time.Duration // for a lost browser to come back: 20 s
@@ -528,68 +533,6 @@ func (v *Voice) Calls() int {
 
 // Panics counts what the handlers had to catch; tests and metrics look at it.
 func (v *Voice) Panics() int64 { return v.panics.Load() }
-
-// Send has nothing to say yet: the call plays its own prompts, and text cannot be spoken without a speech engine.
-func (v *Voice) Send(context.Context, pgx.Tx, *channels.Conversation, *channels.Message) (after func(), err error) {
-	return nil, nil
-}
-
-// Join tells the conversation's newest call, on whichever node it lives, to expect the agent's browser. An older one may
-// be a phone that died without a word; it ends by its silence.
-func (v *Voice) Join(ctx context.Context, c *channels.Conversation, agentID int64) error {
-	call, err := channels.LiveCall(ctx, v.cfg.Pool, c.ID)
-	if err != nil || call == nil {
-		return err
-	}
-	return v.command(ctx, call.ID, channels.CallSignal{Type: "join", AgentID: agentID})
-}
-
-// Release gives the caller back to the music: the agent has let go, the conversation is in line again.
-func (v *Voice) Release(ctx context.Context, c *channels.Conversation) error {
-	sig := channels.CallSignal{Type: "release"}
-	if c.AgentID != nil {
-		sig.AgentID = *c.AgentID
-	}
-	return v.signal(ctx, c.ID, sig)
-}
-
-// End hangs up the conversation's call.
-func (v *Voice) End(ctx context.Context, c *channels.Conversation, reason string) error {
-	return v.signal(ctx, c.ID, channels.CallSignal{Type: "end", Reason: reason})
-}
-
-// signal sends a command to every live call of a conversation. No live call, or one whose node is gone, is no error:
-// then there is nothing to command.
-func (v *Voice) signal(ctx context.Context, conversation int64, sig channels.CallSignal) error {
-	rows, err := v.cfg.Pool.Query(ctx, `select id from calls where conversation_id = $1 and state <> 'ended' order by id`, conversation)
-	if err != nil {
-		return fmt.Errorf("find call: %w", err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return fmt.Errorf("find call: %w", err)
-	}
-	var errs []error
-	for _, id := range ids {
-		errs = append(errs, v.command(ctx, id, sig))
-	}
-	return errors.Join(errs...)
-}
-
-// command sends one command to one call. A call that has ended, or whose node is gone, is no error.
-func (v *Voice) command(ctx context.Context, id int64, sig channels.CallSignal) error {
-	sig.CallID = id
-	var reply channels.CallReply
-	switch err := v.cfg.Bus.Request(ctx, channels.CallSubject(id), sig, &reply); {
-	case errors.Is(err, bus.ErrNoOwner):
-		return nil
-	case err != nil:
-		return fmt.Errorf("call %d: %w", id, err)
-	case reply.Error != nil && reply.Error.Code != channels.NotFound:
-		return reply.Error
-	}
-	return nil
-}
 
 // ICE is what a browser gets that must reach us through closed networks: our relay with credentials for that user, or
 // nothing when there is none. Any goroutine may ask.

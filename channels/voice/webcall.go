@@ -112,6 +112,8 @@ func (c *call) onCallerWeb(caller *party) {
 		c.bridge() // the agent was faster
 	case c.talks():
 		c.patch()
+	case c.dia != nil:
+		c.goOn()
 	case c.state == channels.CallAnswered && c.greeted:
 		c.say(promptGreeting, c.listen)
 	case c.state == channels.CallAnswered:
@@ -125,6 +127,7 @@ func (c *call) onCallerWeb(caller *party) {
 func (c *call) callerAway() {
 	c.playing, c.inputAt = nil, time.Time{}
 	c.who[callerSeat].comfort = none
+	c.dia.Hold(true)
 	c.page.backBy = time.Now().Add(c.v.times.CallerBack)
 	if c.talks() {
 		c.patch()

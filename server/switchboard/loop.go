@@ -157,6 +157,9 @@ func (l *loop) turn(ctx context.Context) (bool, error) {
 		return true, err
 	}
 	answer, shown, err := l.ask(ctx, t, c.CustomerSeq)
+	if t.Channel == channels.Voice && (err == nil || errors.Is(err, errSuperseded)) {
+		return true, nil // what was heard of it settles it (see said)
+	}
 	if ctx.Err() != nil {
 		return true, nil // this node stops; the row stays unanswered and is taken up by another or the next start
 	}
@@ -182,7 +185,7 @@ func unanswered(history []channels.Message, answered int64) (words string, way c
 var errSuperseded = errors.New("superseded")
 
 // ask lets the responder answer and shows its draft. It stops at once when the row says that the answer is not wanted
-// any more.
+// any more. On the telephone it returns only then: the answer is wanted until it was heard.
 func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answer, shown string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -191,6 +194,7 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 		err    error
 	}
 	answered := make(chan result, 1)
+	began, byVoice := time.Now(), t.Channel == channels.Voice
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
@@ -202,12 +206,16 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 			if ctx.Err() != nil {
 				return
 			}
-			if p.Bridging && p.Text == "" {
+			switch {
+			case byVoice && !p.Bridging:
+				l.speak(upTo, p, began, nil)
+			case byVoice: // the call says so by itself
+			case p.Bridging && p.Text == "":
 				l.draft(wordsMoment, false)
-				return
+			default:
+				shown = p.Text
+				l.draft(shown, false)
 			}
-			shown = p.Text
-			l.draft(shown, false)
 		})
 		answered <- result{a, err}
 	}()
@@ -217,7 +225,12 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 			if context.Cause(ctx) == errSuperseded {
 				r.err = errSuperseded
 			}
-			return r.answer, shown, r.err
+			if !byVoice || r.err != nil {
+				return r.answer, shown, r.err
+			}
+			answered = nil // until it was heard
+			l.speak(upTo, llm.Progress{Text: r.answer.Text}, began, &channels.Ending{Sources: r.answer.Sources, Mode: r.answer.Mode,
+				HandOver: r.answer.HandOver, Unknown: r.answer.Unknown})
 		case <-l.poke:
 			wanted, err := l.stillWanted(ctx, upTo)
 			if err != nil {
@@ -225,6 +238,13 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 			}
 			if !wanted {
 				cancel(errSuperseded)
+				if answered == nil {
+					return answer, "", errSuperseded
+				}
+			}
+		case <-ctx.Done():
+			if answered == nil {
+				return answer, "", ctx.Err()
 			}
 		}
 	}
@@ -232,13 +252,19 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 
 func (l *loop) stillWanted(ctx context.Context, upTo int64) (wanted bool, err error) {
 	err = l.s.Pool.QueryRow(ctx, `select exists (select from conversations where id = $1 and state = 'bot' and owner_id = $2
-		and customer_seq = $3)`, l.id, l.s.NodeID, upTo).Scan(&wanted)
+		and customer_seq = $3 and answered_seq < $3)`, l.id, l.s.NodeID, upTo).Scan(&wanted)
 	return wanted || err != nil, err
 }
 
 func (l *loop) draft(text string, done bool) {
 	l.s.publish(channels.ConversationSubject(l.id), channels.Event{Type: channels.EventDraft, ConversationID: l.id,
 		Draft: &channels.Draft{Text: text, Done: done}})
+}
+
+// speak gives the conversation's call as much of the answer as there is.
+func (l *loop) speak(to int64, p llm.Progress, began time.Time, ending *channels.Ending) {
+	l.s.publish(channels.ConversationSubject(l.id), channels.Event{Type: channels.EventDraft, ConversationID: l.id, Draft: &channels.Draft{
+		Text: p.Text, To: to, Ending: ending, TokenMS: p.FirstToken.Milliseconds(), SentenceMS: time.Since(began).Milliseconds()}})
 }
 
 // settle stores what became of the turn, guarded: only while the conversation is still the responder's.
@@ -269,27 +295,40 @@ func (l *loop) settle(ctx context.Context, way channels.Kind, upTo int64, a llm.
 }
 
 func (l *loop) answered(ctx context.Context, ch *change, way channels.Kind, a llm.Answer) error {
-	m := &channels.Message{Author: channels.ByAI, Channel: way, Body: a.Text, Data: channels.MessageData{Sources: a.Sources, Mode: a.Mode}}
-	misses := 0
-	if a.Unknown {
-		misses = ch.c.FailedTurns + 1
-		m.Data.Reason = reasonOffered
-	}
-	if m.Body != "" {
+	end := channels.Ending{Sources: a.Sources, Mode: a.Mode, HandOver: a.HandOver, Unknown: a.Unknown}
+	if m := answerMessage(way, a.Text, end); m.Body != "" {
 		if _, err := ch.send(ctx, m); err != nil {
 			return err
 		}
+	}
+	return l.s.afterAnswer(ctx, ch, end)
+}
+
+// answerMessage is an answer in the timeline.
+func answerMessage(way channels.Kind, text string, end channels.Ending) *channels.Message {
+	m := &channels.Message{Author: channels.ByAI, Channel: way, Body: text, Data: channels.MessageData{Sources: end.Sources, Mode: end.Mode}}
+	if end.Unknown {
+		m.Data.Reason = reasonOffered
+	}
+	return m
+}
+
+// afterAnswer counts an answer, and gets a person when it was one too many, or said so.
+func (s *Switchboard) afterAnswer(ctx context.Context, ch *change, end channels.Ending) error {
+	misses := 0
+	if end.Unknown {
+		misses = ch.c.FailedTurns + 1
 	}
 	if err := ch.exec(ctx, "turns", `update conversations set bot_turns = bot_turns + 1, failed_turns = $2 where id = $1`, ch.c.ID, misses); err != nil {
 		return err
 	}
 	switch {
-	case a.HandOver:
-		return l.s.toPeople(ctx, ch, "model", channels.CodeWaiting, wordsWaiting)
+	case end.HandOver:
+		return s.toPeople(ctx, ch, "model", channels.CodeWaiting, wordsWaiting)
 	case misses >= maxFailedTurns:
-		return l.s.toPeople(ctx, ch, "unknown", channels.CodeNoAnswer, wordsNoAnswer)
-	case ch.c.BotTurns+1 >= l.s.MaxTurns:
-		return l.s.toPeople(ctx, ch, "turns", channels.CodeWaiting, wordsWaiting)
+		return s.toPeople(ctx, ch, "unknown", channels.CodeNoAnswer, wordsNoAnswer)
+	case ch.c.BotTurns+1 >= s.MaxTurns:
+		return s.toPeople(ctx, ch, "turns", channels.CodeWaiting, wordsWaiting)
 	}
 	return nil
 }

@@ -137,6 +137,8 @@ func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbou
 		return s.toPeople(ctx, ch, in.Source, channels.CodeWaiting, wordsWaiting)
 	case channels.NoWish:
 		return s.noWish(ctx, ch)
+	case channels.Said:
+		return s.said(ctx, ch, in)
 	case channels.Left:
 		return s.left(ctx, ch)
 	case channels.CallStarted:
@@ -173,7 +175,7 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 		}
 	}
 	m := &channels.Message{Author: channels.ByContact, Channel: in.Channel, Body: in.Body, Data: channels.MessageData{
-		Subject: in.Subject, Full: in.Full, Automatic: automatic, MailInID: in.MailInID}}
+		Subject: in.Subject, Full: in.Full, Automatic: automatic, MailInID: in.MailInID, CallID: in.CallID}}
 	if in.ClientID != "" {
 		m.ClientID = &in.ClientID
 	}

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"io"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -218,6 +219,16 @@ func (o *Output) encodedLoop() *encodedLoop {
 }
 
 func (o *Output) tickPlayer(frame int64, now time.Time) {
+	if s := o.player.stream; s != nil {
+		pcm, err := o.player.next()
+		if err != nil {
+			o.endPlayer(err == io.EOF)
+			return
+		}
+		ts, first := o.goesOn(o.player, frame, now)
+		o.sendPCM(Spoken, first, pcm, s.rate, ts, now)
+		return
+	}
 	if e := o.encodedLoop(); e != nil {
 		ts, first := o.goesOn(o.player, frame, now)
 		if n := o.pacer.loops.frame(e, o.player.turn(len(e.frames)), o.buf[headerSize:]); n > 0 {

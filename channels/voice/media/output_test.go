@@ -3,6 +3,7 @@ package media
 import (
 	"context"
 	"encoding/binary"
+	"io"
 	"testing"
 	"time"
 
@@ -267,4 +268,52 @@ func TestPacer(t *testing.T) {
 	<-again.Done()
 	cancel()
 	<-ended
+}
+
+// TestStream: what is made while it is played goes out frame by frame, late frames are silence that is not counted, and
+// the end and a failure are told apart.
+func TestStream(t *testing.T) {
+	for _, codec := range []Codec{PCMU, PCMA, G722} {
+		var w wire
+		o := newOutput(LegConfig{Format: Format{Codec: codec}, Send: w.send})
+		frames := 0
+		ended := io.EOF
+		read := func(pcm []int16) (int, error) {
+			switch frames++; frames {
+			case 2:
+				return 0, nil // not made yet
+			case 4:
+				return 0, ended
+			}
+			for i := range pcm {
+				pcm[i] = 4000
+			}
+			return len(pcm), nil
+		}
+		p := o.Play(Stream(2*Rate, read))
+		for f := range int64(5) {
+			o.tick(f, time.Unix(0, 0).Add(time.Duration(f)*Frame))
+		}
+		if len(w.pkts) != 3 || p.Played() != 2*Frame || !p.Finished() {
+			t.Fatalf("%s: %d packets, played %s, finished %v", codec, len(w.pkts), p.Played(), p.Finished())
+		}
+		for i, pkt := range w.pkts {
+			if pkt.Timestamp-w.pkts[0].Timestamp != uint32(i)*160 || len(pkt.Payload) != 160 {
+				t.Errorf("%s: packet %d at %d, %d bytes", codec, i, pkt.Timestamp-w.pkts[0].Timestamp, len(pkt.Payload))
+			}
+		}
+		frames, ended = 0, io.ErrUnexpectedEOF
+		p = o.Play(Stream(Rate, read))
+		for f := range int64(5) {
+			o.tick(10+f, time.Unix(1, 0).Add(time.Duration(f)*Frame))
+		}
+		select {
+		case <-p.Done():
+		default:
+			t.Fatal("a stream that failed goes on")
+		}
+		if p.Finished() {
+			t.Error("a stream that failed has not finished")
+		}
+	}
 }

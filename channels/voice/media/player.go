@@ -31,6 +31,7 @@ type Player struct {
 	pos      int
 	used     bool
 	encoded  *encodedLoop // of the output's codec; nil = not needed
+	stream   *stream      // in place of parts
 	played   atomic.Int64 // samples
 	finished atomic.Bool
 	done     chan struct{}
@@ -48,6 +49,36 @@ func Loop(parts ...Prompt) *Player {
 	}
 	p.loop = n > 0
 	return p
+}
+
+// stream is sound that is made while it is played.
+type stream struct {
+	rate int
+	read func(pcm []int16) (int, error)
+	pcm  [frameMax]int16
+}
+
+// Stream speaks what read gives, a frame of 20 ms at a time, at a rate of 8000 or 16000: nothing is queued ahead of the
+// packet that is sent. 0, nil is silence for that frame, which does not count as played; io.EOF is the end, another error
+// an interruption. read runs on the pacer's goroutine with the output locked: it must not block and must not call the
+// leg.
+func Stream(rate int, read func(pcm []int16) (n int, err error)) *Player {
+	return &Player{stream: &stream{rate: rate, read: read}, done: make(chan struct{})}
+}
+
+// next is the stream's next frame.
+func (p *Player) next() ([]int16, error) {
+	s := p.stream
+	frame := s.pcm[:s.rate/framesPerSecond]
+	n, err := s.read(frame)
+	if n == 0 && err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		p.played.Add(FrameSamples)
+	}
+	clear(frame[n:])
+	return frame, nil
 }
 
 // Done is closed when the last sample has had its time, or when the player was interrupted.

@@ -34,7 +34,7 @@ type lexicon struct {
 	yesNo     map[string]bool // whole utterances that answer
 	trailing  map[string]bool // last words behind which more comes
 	question  map[string]bool // first words of a question
-	double    map[string]int  // double, triple
+	double    map[string]bool // double, triple
 	digit     map[string]string
 	number    map[string]bool // nouns of numbers that are asked for
 }
@@ -86,19 +86,13 @@ func readLexicon(text string) *lexicon {
 		return m
 	}
 	l := &lexicon{listening: set("listening"), yesNo: set("yesno"), trailing: set("trailing"), question: set("question"), number: set("number"),
-		digit: map[string]string{}, double: map[string]int{}}
+		double: set("double"), digit: map[string]string{}}
 	for i := range 10 {
 		d := string(rune('0' + i))
 		l.digit[d] = d
 		for _, word := range lists[d] {
 			l.digit[word] = d
 		}
-	}
-	for _, word := range lists["double"] {
-		l.double[word] = 2
-	}
-	for _, word := range lists["triple"] {
-		l.double[word] = 3
 	}
 	return l
 }
@@ -182,47 +176,13 @@ func (l *lexicon) spells(all []string, number bool) bool {
 }
 
 func (l *lexicon) sign(word string) bool {
-	return l.digit[word] != "" || l.double[word] > 0 || len([]rune(word)) == 1 && unicode.IsLetter([]rune(word)[0]) || strings.Trim(word, "0123456789-") == ""
+	return l.digit[word] != "" || l.double[word] || len([]rune(word)) == 1 && unicode.IsLetter([]rune(word)[0]) || strings.Trim(word, "0123456789-") == ""
 }
 
-// numbered writes what is a number in figures: always a lone "zero", which is the key 0; the digits of a number that we
-// have asked for.
-func (l *lexicon) numbered(text string, number bool) string {
+// zero says whether text is a lone "zero".
+func (l *lexicon) zero(text string) bool {
 	all := tokens(text)
-	if len(all) == 1 && l.digit[all[0]] == "0" {
-		return "0"
-	}
-	if !number {
-		return text
-	}
-	var out []string
-	run, repeat := "", 1
-	flush := func() {
-		if run != "" {
-			out = append(out, run)
-		}
-		run = ""
-	}
-	for i, w := range all {
-		d := l.digit[w]
-		switch {
-		case l.double[w] > 0 && i+1 < len(all) && l.digit[all[i+1]] != "":
-			repeat = l.double[w]
-		case d != "":
-			run += strings.Repeat(d, repeat)
-			repeat = 1
-		case run != "" && strings.Trim(w, "0123456789") == "":
-			run += w
-		default:
-			flush()
-			out = append(out, w)
-		}
-	}
-	flush()
-	if strings.Join(out, " ") == strings.Join(all, " ") {
-		return text
-	}
-	return strings.Join(out, " ")
+	return len(all) == 1 && l.digit[all[0]] == "0"
 }
 
 // said is what we have said last, to know our own words when they come back from a loudspeaker.

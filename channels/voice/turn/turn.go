@@ -38,7 +38,7 @@ type Times struct {
 // Config is what a Machine needs to know of the call.
 type Config struct {
 	Language   string  // of the words: "en", "de" ...; of others only digits are understood
-	Partial    bool    // the ear tells words while they are spoken; else only after Finish
+	Partial    bool    // the ear is known to tell words while they are spoken; else it is taken to when it has done so once
 	Confidence float64 // words heard with less are not understood: 0.3
 	Times      Times
 }
@@ -84,6 +84,8 @@ type Act struct {
 	Do    Do
 	Words string // of Take
 	Why   string // of Again and Person
+
+	Number bool // of Take: we had asked for a number
 }
 
 // Why it does not go on.
@@ -158,7 +160,9 @@ func New(cfg Config, at time.Time) *Machine {
 	return &Machine{cfg: cfg, t: cfg.Times.withDefaults(), lang: lexiconOf(cfg.Language), quiet: at}
 }
 
-func (m *Machine) act(do Do, words, why string) { m.acts = append(m.acts, Act{do, words, why}) }
+func (m *Machine) act(do Do, words, why string) {
+	m.acts = append(m.acts, Act{Do: do, Words: words, Why: why})
+}
 
 // done returns what has gathered.
 func (m *Machine) done() []Act {
@@ -207,7 +211,7 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 	if final {
 		m.final, m.part = tail(m.final+" "+text), ""
 	} else {
-		m.part = tail(text)
+		m.part, m.cfg.Partial = tail(text), true
 	}
 	if text != "" && m.words() != was && !m.voice && (m.caller == silent || m.caller == paused) { // words whose sound was not told
 		if m.began.IsZero() {
@@ -220,6 +224,15 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 		m.cut(at)
 	}
 	if final && m.caller == ending {
+		m.ended(at)
+	}
+	return m.done()
+}
+
+// Lost: the ear has lost what was said since its last final.
+func (m *Machine) Lost(at time.Time) []Act {
+	m.unsure, m.part = true, ""
+	if m.caller == ending {
 		m.ended(at)
 	}
 	return m.done()
@@ -316,6 +329,15 @@ func (m *Machine) Settled(at time.Time) []Act {
 // Owes says whether the caller waits for an answer.
 func (m *Machine) Owes() bool { return !m.owed.IsZero() }
 
+// Wake: nothing could be heard until now; the caller's silence begins anew.
+func (m *Machine) Wake(at time.Time) {
+	m.voice, m.quiet = false, at
+	m.forget(at)
+	if !m.owed.IsZero() {
+		m.owed = at
+	}
+}
+
 // Over: the caller is in line, or with a person: nothing is asked or given up any more. Words are still taken.
 func (m *Machine) Over(over bool, at time.Time) {
 	m.over, m.quiet, m.misses, m.capped, m.asked = over, at, 0, 0, false
@@ -387,7 +409,10 @@ func (m *Machine) release(time.Time) {
 
 // take hands up the caller's turn.
 func (m *Machine) take(at time.Time) {
-	w := m.lang.numbered(m.words(), m.number)
+	w := m.words()
+	if m.lang.zero(w) { // the key 0, spoken
+		w = "0"
+	}
 	w = strings.TrimSpace(w + " " + m.typed)
 	m.forget(at)
 	if w == "" {
@@ -397,7 +422,7 @@ func (m *Machine) take(at time.Time) {
 	m.cut(at)
 	m.ready, m.misses, m.asked = false, 0, false
 	m.owed, m.filled, m.quiet = at, false, at
-	m.act(Take, w, "")
+	m.acts = append(m.acts, Act{Do: Take, Words: w, Number: m.number})
 }
 
 // miss: words were said and not understood.

@@ -28,6 +28,9 @@ func play(t *testing.T, cfg Config, script string) string {
 			if a.Words != "" {
 				text += " " + a.Words
 			}
+			if a.Number {
+				text += " (a number)"
+			}
 			if a.Why != "" {
 				text += " " + a.Why
 			}
@@ -128,9 +131,9 @@ func TestTurns(t *testing.T) {
 			"3700 finish; 3730 take i need a tent and two poles"},
 		"my number is waits": {streaming, "100 began\n900 part my number is\n1000 paused\n2900 end", ""},
 		"digits wait":        {streaming, "100 began\n900 part it is four nine two\n1000 paused\n2400 end\n2600 end", "2500 finish; 2530 take it is four nine two"},
-		"digits that were asked for are written so": {streaming,
+		"digits that were asked for wait, one too": {streaming,
 			"0 ready\n0 saying What is your order number?\n500 quiet\n500 settled\n600 began\n800 part four nine double two oh\n900 paused\n3000 end",
-			"0 speak; 2400 finish; 2430 take 49220"},
+			"0 speak; 2400 finish; 2430 take four nine double two oh (a number)"},
 		"a comma of the recogniser waits": {streaming, "100 began\n900 part Well, I have a tent,\n1000 paused\n2900 end", ""},
 		"zero is the key":                 {streaming, "100 began\n300 part zero\n400 paused\n2000 end", "1100 finish; 1130 take 0"},
 		"goes on while the last words are asked for": {streaming,
@@ -189,7 +192,7 @@ func TestTurns(t *testing.T) {
 			"0 speak; 1450 finish; 1480 take how long will it take"},
 
 		"keys of a number": {streaming, "0 ready\n0 saying What is your order number?\n500 key 4\n900 key 7\n1200 key 1\n4000 end",
-			"0 speak; 500 cut; 3700 take 471"},
+			"0 speak; 500 cut; 3700 take 471 (a number)"},
 		"the hash ends them": {streaming, "500 key 4\n900 key 7\n1000 key #\n2000 end", "1000 take 47"},
 		"keys in the middle of words": {streaming, "100 began\n800 part my order is\n900 key 4\n1200 key 2\n1300 paused\n5000 end",
 			"3800 finish; 3830 take my order is 42"},

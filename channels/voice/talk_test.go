@@ -1,0 +1,300 @@
+package voice
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"patchbay/channels"
+	"patchbay/channels/voice/dialogue"
+	engines "patchbay/channels/voice/speech"
+	"patchbay/channels/voice/speech/speechtest"
+	words "patchbay/channels/voice/spoken"
+	"patchbay/channels/voice/turn"
+	"patchbay/channels/voice/voicetest"
+)
+
+// talkHouse is a house whose callers talk: its ears and voice are a speech server that speaks and hears sound of known
+// words, its responder is the test.
+type talkHouse struct {
+	*house
+	server *speechtest.Server
+	seq    int64 // of the caller's newest words
+}
+
+func newTalkHouse(t *testing.T, change func(*Config)) *talkHouse {
+	t.Helper()
+	h := &talkHouse{server: speechtest.New(t)}
+	speaks, err := engines.Open(engines.Config{Remote: []engines.Remote{{Name: "test", URL: h.server.URL + "/v1", HearModel: "ear", SayModel: "mouth",
+		Languages: []string{"en"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := speaks.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h.house = newHouse(t, func(cfg *Config) {
+		cfg.Speech = speaks
+		if change != nil {
+			change(cfg)
+		}
+	})
+	h.script(func(_ context.Context, in channels.Inbound) (channels.Receipt, error) {
+		r, err := h.agree(in)
+		r.State = channels.Bot
+		if in.Type == channels.Words {
+			h.seq++
+			r.Message = &channels.Message{Seq: h.seq}
+		}
+		return r, err
+	})
+	return h
+}
+
+// caller is a telephone whose owner speaks and listens.
+type caller struct {
+	t   *testing.T
+	ctx context.Context
+	*voicetest.Call
+	at    int // samples understood
+	words []string
+}
+
+// call dials and hears the first word of the greeting.
+func (h *talkHouse) call(t *testing.T, ctx context.Context) *caller {
+	t.Helper()
+	c := &caller{t: t, ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
+	c.hears("Hello,")
+	return c
+}
+
+// says speaks words, in the time that they take.
+func (c *caller) says(text string) {
+	c.RTP.Play(c.ctx, voicetest.ULaw(append(speechtest.Voice(text, voicetest.Rate), speechtest.Silence(0.3, voicetest.Rate)...)))
+}
+
+// heard is what the caller has heard since forget, in words: what is behind the last gap is not understood yet.
+func (c *caller) heard() string {
+	sound, _ := joined(c.RTP)
+	end := len(sound)
+	const gap = voicetest.Rate / 100
+	for end -= end % gap; end > c.at && voicetest.RMS(sound[end-gap:end]) > 50; end -= gap {
+	}
+	if end > c.at {
+		c.words = append(c.words, strings.Fields(speechtest.Understand(sound[c.at:end], voicetest.Rate))...)
+		c.at = end
+	}
+	return strings.Join(c.words, " ")
+}
+
+func (c *caller) forget() {
+	c.RTP.Forget()
+	c.at, c.words = 0, nil
+}
+
+// hears waits until the caller has heard these words.
+func (c *caller) hears(text string) {
+	c.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(c.heard(), text) {
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+			c.t.Fatalf("the caller heard %q, want %q", c.heard(), text)
+		}
+	}
+}
+
+// answers streams an answer as the loop does: sentence by sentence, then the ending.
+func (h *talkHouse) answers(sentences ...string) {
+	h.t.Helper()
+	for i := range sentences {
+		h.draft(channels.Draft{Text: strings.Join(sentences[:i+1], " "), To: h.seq})
+	}
+	h.draft(channels.Draft{Text: strings.Join(sentences, " "), To: h.seq, Ending: &channels.Ending{Mode: "model"}})
+}
+
+func (h *talkHouse) draft(d channels.Draft) {
+	h.t.Helper()
+	id := int64(1001)
+	if err := h.bus.Publish(channels.ConversationSubject(id), channels.Event{Type: channels.EventDraft, ConversationID: id, Draft: &d}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// TestTalk: the greeting says what it is and how to reach a person; the caller's words go up, the answer is heard, and what
+// was heard goes up too, with the times of its stages.
+func TestTalk(t *testing.T) {
+	t.Parallel()
+	h := newTalkHouse(t, func(cfg *Config) { cfg.Company = "Acme" })
+	ctx := testCtx(t)
+	c := &caller{t: t, ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
+	c.hears(words.Text("en", dialogue.Greeting("en", "Acme")) + " " + dialogue.Phrase("en", "help"))
+	c.says("what are your opening hours")
+	if in := h.expect(ctx, channels.Words); in.Body != "what are your opening hours" || in.Channel != channels.Voice || in.CallID != 1 {
+		t.Errorf("words: %+v", in)
+	}
+	h.answers("We are open from nine to five.", "On Sunday we are closed.")
+	c.hears("We are open from nine to five. On Sunday we are closed.")
+	in := h.expect(ctx, channels.Said)
+	if in.Body != "We are open from nine to five. On Sunday we are closed." || in.Spoken.Cut || in.Spoken.To != 1 || in.Spoken.Ending.Mode != "model" {
+		t.Errorf("said: %+v %+v", in, in.Spoken)
+	}
+	times := in.Spoken.Times
+	if times == nil {
+		t.Fatal("no times")
+	}
+	t.Logf("%+v", *times)
+	if times.TurnEnd > times.FinalText || times.FinalText > times.Stored || times.Stored > times.FirstSentence || times.FirstSentence > times.FirstAudio || times.FirstAudio > 3000 {
+		t.Errorf("times: %+v", times)
+	}
+	if err := c.Bye(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.expect(ctx, channels.CallEndedIn)
+}
+
+// TestTalkInterrupted: words of the caller silence us, the timeline is told only what was heard, and the next answer is
+// to the new words.
+func TestTalkInterrupted(t *testing.T) {
+	t.Parallel()
+	h := newTalkHouse(t, nil)
+	ctx := testCtx(t)
+	c := h.call(t, ctx)
+	c.says("tell me about tents")
+	h.expect(ctx, channels.Words)
+	h.answers("We have many tents, small and large ones.", "The largest of them sleeps eight people and weighs twelve kilograms.")
+	c.hears("We have many tents, small and large ones. The largest")
+	c.says("stop i mean the small ones")
+	in := h.expect(ctx, channels.Said)
+	if !in.Spoken.Cut || !strings.HasPrefix(in.Body, "We have many tents, small and large ones. The largest") || strings.Contains(in.Body, "kilograms") {
+		t.Errorf("said: %q %+v", in.Body, in.Spoken)
+	}
+	whole := in.Body[:strings.LastIndex(in.Body, " ")] // the last word may have been cut in the middle
+	if heard := c.heard(); !strings.Contains(heard, whole) {
+		t.Errorf("the timeline says %q, the caller heard %q", in.Body, heard)
+	}
+	if in := h.expect(ctx, channels.Words); in.Body != "stop i mean the small ones" {
+		t.Errorf("words: %q", in.Body)
+	}
+	c.forget()
+	h.draft(channels.Draft{Text: "The largest also has a window.", To: 1}) // of the loop before
+	h.answers("The small ones sleep two.")
+	c.hears("The small ones sleep two.")
+	if heard := c.heard(); strings.Contains(heard, "window") {
+		t.Errorf("heard %q", heard)
+	}
+	h.expect(ctx, channels.Said)
+}
+
+// TestTalkBackChannel: a sign of listening holds us for a moment, and we go on where we stopped.
+func TestTalkBackChannel(t *testing.T) {
+	t.Parallel()
+	h := newTalkHouse(t, nil)
+	ctx := testCtx(t)
+	c := h.call(t, ctx)
+	c.says("tell me about tents")
+	h.expect(ctx, channels.Words)
+	h.answers("We have many tents in all sizes and colours, small and large ones.")
+	c.hears("We have many")
+	c.says("okay")
+	in := h.expect(ctx, channels.Said)
+	if in.Spoken.Cut || in.Body != "We have many tents in all sizes and colours, small and large ones." {
+		t.Errorf("said: %q %+v", in.Body, in.Spoken)
+	}
+	if heard := c.heard(); !strings.HasSuffix(heard, "small and large ones.") {
+		t.Errorf("heard %q", heard)
+	}
+}
+
+// TestTalkWish: a spoken zero goes up as the key, and a conversation that the house puts in line hears so, then music.
+func TestTalkWish(t *testing.T) {
+	t.Parallel()
+	h := newTalkHouse(t, nil)
+	ctx := testCtx(t)
+	c := h.call(t, ctx)
+	h.script(func(_ context.Context, in channels.Inbound) (channels.Receipt, error) {
+		r, err := h.agree(in)
+		r.State = channels.Waiting
+		return r, err
+	})
+	c.says("zero")
+	if in := h.expect(ctx, channels.Words); in.Body != "0" {
+		t.Errorf("words: %q", in.Body)
+	}
+	h.moved(ctx, channels.CallWaiting)
+	c.hears(dialogue.Phrase("en", "waiting"))
+	heard := hearPrompt(t, ctx, c.RTP, 10*time.Second)
+	voicetest.Check(t, "music", heard, promptSamples(t, promptMusic), promptSamples(t, promptGreeting))
+}
+
+// TestTalkKeyZero: the key gets a person in mid-sentence, while an answer is owed, and with the engines hanging.
+func TestTalkKeyZero(t *testing.T) {
+	t.Parallel()
+	for name, press := range map[string]func(h *talkHouse, c *caller){
+		"while we speak": func(h *talkHouse, c *caller) {
+			c.says("tell me about tents")
+			h.expect(c.ctx, channels.Words)
+			h.answers("We have many tents in all sizes and colours, small and large ones.")
+			c.hears("We have many")
+			c.RTP.Press(c.ctx, '0')
+			if in := h.expect(c.ctx, channels.Said); !in.Spoken.Cut {
+				t.Errorf("said: %+v", in)
+			}
+		},
+		"while an answer is owed": func(h *talkHouse, c *caller) {
+			c.says("what is it")
+			h.expect(c.ctx, channels.Words)
+			c.RTP.Press(c.ctx, '0')
+		},
+		"with engines that hang": func(h *talkHouse, c *caller) {
+			h.server.Says(speechtest.Hangs, 0)
+			h.server.Hears(speechtest.Hangs, 0)
+			c.says("what is it")
+			c.RTP.Press(c.ctx, '0')
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newTalkHouse(t, nil)
+			ctx := testCtx(t)
+			c := h.call(t, ctx)
+			press(h, c)
+			if in := h.expect(ctx, channels.Wish); in.Source != "key" {
+				t.Errorf("wish by %q", in.Source)
+			}
+			h.moved(ctx, channels.CallWaiting)
+		})
+	}
+}
+
+// TestTalkSilence: nobody speaks: we ask once, then a person comes.
+func TestTalkSilence(t *testing.T) {
+	t.Parallel()
+	h := newTalkHouse(t, func(cfg *Config) { cfg.Times.Turn = turn.Times{Silence: time.Second} })
+	ctx := testCtx(t)
+	c := h.call(t, ctx)
+	c.hears(words.Text("en", dialogue.Phrase("en", turn.Silence)))
+	if in := h.expect(ctx, channels.Wish); in.Source != turn.Silence {
+		t.Errorf("wish by %q", in.Source)
+	}
+}
+
+// TestTalkSlow: nothing comes from the responder: a filler, then a person, with the truth.
+func TestTalkSlow(t *testing.T) {
+	t.Parallel()
+	h := newTalkHouse(t, func(cfg *Config) { cfg.Times.Turn = turn.Times{Person: 4 * time.Second} })
+	ctx := testCtx(t)
+	c := h.call(t, ctx)
+	c.says("what is it")
+	h.expect(ctx, channels.Words)
+	c.hears(dialogue.Phrase("en", "moment"))
+	if in := h.expect(ctx, channels.Wish); in.Source != turn.Failure {
+		t.Errorf("wish by %q", in.Source)
+	}
+	c.hears(dialogue.Phrase("en", "model_down"))
+}
