@@ -88,11 +88,13 @@ func bookBegun(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	// what was expected counts from now, and is kept as seconds of the whole wait
-	_, err = tx.Exec(ctx, `insert into waits (conversation_id, since, queue_id, channel, place, people, low_seconds, high_seconds)
+	// Rows in other hands are left for the next time: the insert would wait for their lock, and who holds it (accepting) for our row.
+	_, err = tx.Exec(ctx, `with c as (select * from conversations where id = any($1) and state = 'waiting' order by id for key share skip locked)
+		insert into waits (conversation_id, since, queue_id, channel, place, people, low_seconds, high_seconds)
 		select c.id, c.waiting_since, c.queue_id, c.channel, p.place, p.people, p.low + passed, p.high + passed
-		from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::int[]) p (id, place, people, low, high) join conversations c on c.id = p.id
+		from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::int[]) p (id, place, people, low, high) join c on c.id = p.id
 		cross join lateral (select greatest(0, extract(epoch from clock_timestamp() - c.waiting_since))::int as passed) t
-		where c.state = 'waiting' and c.waiting_since is not null on conflict do nothing`, ids, places, people, lows, highs)
+		where c.waiting_since is not null on conflict do nothing`, ids, places, people, lows, highs)
 	if err != nil {
 		return fmt.Errorf("note waits begun: %w", err)
 	}
@@ -148,7 +150,8 @@ func bookReasons(ctx context.Context, tx pgx.Tx) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	if _, err = tx.Exec(ctx, `insert into wait_reasons (conversation_id, code, why) select * from unnest($1::bigint[], $2::text[], $3::text[])`, changed, codes, whys); err != nil {
+	if _, err = tx.Exec(ctx, `with c as (select id from conversations where id = any($1) order by id for key share skip locked)
+		insert into wait_reasons (conversation_id, code, why) select p.* from unnest($1::bigint[], $2::text[], $3::text[]) p (id, code, why) join c using (id)`, changed, codes, whys); err != nil {
 		return fmt.Errorf("note reasons: %w", err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"regexp"
 	"slices"
 	"strings"
@@ -429,5 +430,29 @@ func TestWhyItStillWaits(t *testing.T) {
 	}
 	if n := ask[int64](h, `select count(*) from waits where conversation_id = $1 and place = 1 and people = 1`, id); n != 1 {
 		t.Error("the wait is not in the books")
+	}
+}
+
+// TestBooksWaitForNobody: whoever accepts holds the conversation's row, and needs the wait's; the books must not hold the
+// second while they wait for the first.
+func TestBooksWaitForNobody(t *testing.T) {
+	h := newHouse(t)
+	held, other := h.waits(channels.Chat), h.waits(channels.Chat)
+	h.ok(h.tx(func(tx pgx.Tx) error {
+		if _, err := channels.Lock(h.ctx, tx, held); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(h.ctx, 5*time.Second)
+		defer cancel()
+		if err := NewRouter(RouterConfig{Pool: h.pool, Bus: h.bus, NodeID: "n1", Log: slog.New(slog.DiscardHandler)}).book(ctx, true); err != nil {
+			t.Errorf("books: %v", err)
+		}
+		return waitEnds(h.ctx, tx, held)
+	}))
+	if n := ask[int64](h, `select count(*) from waits where conversation_id = $1 and place is not null`, other); n != 1 {
+		t.Error("the other wait is not in the books")
+	}
+	if s := ask[string](h, `select outcome from waits where conversation_id = $1`, held); s != "agent" {
+		t.Errorf("the wait ended by %q", s)
 	}
 }
