@@ -81,6 +81,7 @@ pjsip() { # its Python module: a telephone with two lines and a transfer from on
 }
 if has go || has browser; then step "a telephone of pjsip's" pjsip; fi
 if has go; then
+  step "speech: models (150 MB, once)" bash deploy/models.sh speech
   step "go: format" gofmt_clean
   step "go: vet" go vet ./...
   step "generated code is the spec's" generated

@@ -60,12 +60,19 @@ if [ -z "${OLLAMA_HOST:-}" ]; then
   fi
   export PATCHBAY_OLLAMA_BINARY
   export PATCHBAY_OLLAMA_MODEL_FILE=${PATCHBAY_OLLAMA_MODEL_FILE:-$cache/models/SmolLM2-135M-Instruct.Q4_1.gguf}
-  # one after the other: both may install with apt, which one at a time may do
-  if [ -n "$PATCHBAY_OLLAMA_BINARY" ] && { [ -n "${build:-}" ] || [ ! -e "$PATCHBAY_OLLAMA_MODEL_FILE" ]; }; then
-    setsid nice -n 10 bash -c '[ -e "$PATCHBAY_OLLAMA_MODEL_FILE" ] || bash deploy/models.sh smollm2-135m >/dev/null; [ -z "$1" ] || bash deploy/ollama.sh >/dev/null' \
-      responder "${build:-}" 2>"$cache/responder.log" & background+=($!)
-  fi
+  [ -z "$PATCHBAY_OLLAMA_BINARY" ] || [ -e "$PATCHBAY_OLLAMA_MODEL_FILE" ] || fetch="${fetch:-} smollm2-135m"
 else step "responder: OLLAMA_HOST"; fi
+
+# what hears and speaks: the server takes the models up by itself when they have come
+if [ -z "${PATCHBAY_SPEECH_MODELS+set}" ]; then
+  export PATCHBAY_SPEECH_MODELS=$cache/models/speech
+  if [ -e "$PATCHBAY_SPEECH_MODELS/voices/en_US-joe-medium.onnx.json" ]; then step "speech: models from $PATCHBAY_SPEECH_MODELS"
+  else step "speech: fetching the models once in the background (150 MB, log: $cache/responder.log)"; fetch="speech${fetch:-}"; fi
+fi
+if [ -n "${fetch:-}${build:-}" ]; then # one after the other: each may install with apt, which one at a time may do
+  setsid nice -n 10 bash -c 'for model in $1; do bash deploy/models.sh "$model" >/dev/null; done; [ -z "$2" ] || bash deploy/ollama.sh >/dev/null' \
+    responder "${fetch:-}" "${build:-}" 2>"$cache/responder.log" & background+=($!)
+fi
 
 step "starting"
 "$cache/patchbay-server" "$@" & server=$!

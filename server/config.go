@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
+
+	"patchbay/channels/voice/speech"
 )
 
 // Config is every setting of the server. It is filled from, each going before the ones named earlier: the defaults
@@ -33,6 +36,7 @@ type Config struct {
 	NATS       NATSConfig       `koanf:"nats" help:"The bus between nodes."`
 	Ollama     OllamaConfig     `koanf:"ollama" help:"The model that answers first."`
 	Knowledge  KnowledgeConfig  `koanf:"knowledge" help:"What the responder may say."`
+	Speech     SpeechConfig     `koanf:"speech" help:"What hears callers and speaks to them."`
 	SIP        SIPConfig        `koanf:"sip" help:"The telephone line."`
 	Calls      CallsConfig      `koanf:"calls" help:"What is kept of telephone calls."`
 	RTP        RTPConfig        `koanf:"rtp" help:"The sound of telephone calls; each call takes two ports."`
@@ -104,6 +108,31 @@ type OllamaConfig struct {
 type KnowledgeConfig struct {
 	Dir string `koanf:"dir" help:"A folder of Markdown files, each an article that begins with \"# title\". Loaded at each start; files that are gone stay known. Empty: none."`
 	URL string `koanf:"url" rule:"weburl" help:"Where customers can read them: an article's address is this, a slash, and its file's name without .md. Empty: /help on this server."`
+}
+
+// SpeechConfig is the engines: our own are off while Models is "", the remote one while RemoteURL is.
+type SpeechConfig struct {
+	Models          string   `koanf:"models" help:"The folder that \"bash deploy/models.sh speech\" has filled and printed. Empty: no engines of our own."`
+	Threads         int      `koanf:"threads" rule:"0..1024" help:"CPU threads for hearing, and as many for speaking. 0: one less than the machine has."`
+	Prefer          string   `koanf:"prefer" rule:"local|remote" help:"Which is tried first, where a queue does not name one: local (our own) or remote."`
+	RemoteURL       string   `koanf:"remote_url" rule:"weburl" help:"A server that speaks OpenAI's audio API, for example http://127.0.0.1:8000/v1. Empty: none."`
+	RemoteKey       string   `koanf:"remote_key" secret:"all" help:"Its bearer token, if it wants one."`
+	RemoteHearModel string   `koanf:"remote_hear_model" help:"Its model for /audio/transcriptions. Empty: it does not hear."`
+	RemoteSayModel  string   `koanf:"remote_say_model" help:"Its model for /audio/speech. Empty: it does not speak."`
+	RemoteVoice     string   `koanf:"remote_voice" help:"Its voice."`
+	RemoteRate      int      `koanf:"remote_rate" rule:"8000..48000" help:"Samples a second of the PCM that it sends."`
+	RemoteLanguages []string `koanf:"remote_languages" rule:"languages" help:"What it hears and speaks, for example [\"en\", \"de\"]. Empty: anything."`
+}
+
+// engines is what channels/voice/speech is opened with.
+func (c SpeechConfig) engines(log *slog.Logger) speech.Config {
+	cfg := speech.Config{Models: c.Models, Threads: c.Threads, Log: log}
+	if c.RemoteURL != "" {
+		cfg.Remote = []speech.Remote{{Name: "remote", URL: c.RemoteURL, Key: c.RemoteKey, HearModel: c.RemoteHearModel, SayModel: c.RemoteSayModel,
+			Voice: c.RemoteVoice, SayRate: c.RemoteRate, Languages: c.RemoteLanguages}}
+		cfg.Prefer = c.Prefer
+	}
+	return cfg
 }
 
 // SIPConfig is the telephone line; Listen is "" when it is switched off.
@@ -187,6 +216,7 @@ func defaultConfig() Config {
 		HTTP:       HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
 		Chat:       ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
 		Ollama:     OllamaConfig{Hosts: []string{}, FirstTokenSeconds: 8, TotalSeconds: 30},
+		Speech:     SpeechConfig{Prefer: speech.Local, RemoteRate: 24000, RemoteLanguages: []string{}},
 		SIP:        SIPConfig{Listen: "127.0.0.1:5060", ListenAlso: []string{}, Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
 		Calls:      CallsConfig{TraceDays: 30},
 		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},

@@ -97,8 +97,8 @@ func freeUDP(t testing.TB) netip.AddrPort {
 func TestBrowserCallsOut(t *testing.T) {
 	_, env := ollama(t, llmtest.Oracle)
 	b := chromium(t, microphone(t))
-	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222", Says: speech(callerSeed)})
-	friend := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4941333", Says: speech(strangers)})
+	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222", Says: voiceOf(callerSeed)})
+	friend := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4941333", Says: voiceOf(strangers)})
 	absent := freeUDP(t)
 	h := open(t, env...)
 	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
@@ -151,8 +151,8 @@ func TestBrowserCallsOut(t *testing.T) {
 	h.eventually("the call's row is bridged", `select exists (select from calls where state = 'bridged' and direction = 'out')`)
 	b.look("ana", "dial-call")
 	agent, called := b.both("ana", func() []int16 { return customer.Listen(ctx, 10*time.Second) })
-	voicetest.CheckPlayed(t, "the agent hears whom they called", agent, speech(callerSeed), speech(agentSeed), speech(strangers))
-	voicetest.CheckPlayed(t, "whom they called hears the agent", called, speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the agent hears whom they called", agent, voiceOf(callerSeed), voiceOf(agentSeed), voiceOf(strangers))
+	voicetest.CheckPlayed(t, "whom they called hears the agent", called, voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
 
 	// passed on to a telephone that is busy: nobody is left in silence
 	b.desk("ana", "passOn", "+4941333")
@@ -162,7 +162,7 @@ func TestBrowserCallsOut(t *testing.T) {
 	friend.Command(ctx, "hangup", "")
 	b.see("ana", "is busy. You are still with")
 	b.look("ana", "pass-busy")
-	voicetest.CheckPlayed(t, "the agent hears them again", b.hears("ana", 10), speech(callerSeed), speech(agentSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the agent hears them again", b.hears("ana", 10), voiceOf(callerSeed), voiceOf(agentSeed), voiceOf(strangers))
 
 	// passed on to a telephone that answers
 	b.desk("ana", "passOn", "+4941333")
@@ -172,8 +172,8 @@ func TestBrowserCallsOut(t *testing.T) {
 	h.eventually("wrap-up while the two talk", `select exists (select from conversations where state = 'wrapup') and exists (select from calls where state = 'bridged')`)
 	b.look("ana", "pass-done")
 	b.desk("ana", "closeConversation", "Solved", "Passed on to Kanal")
-	voicetest.Check(t, "the customer hears the other telephone", customer.Listen(ctx, 10*time.Second), speech(strangers), speech(callerSeed), speech(agentSeed))
-	voicetest.Check(t, "the other telephone hears the customer", friend.Listen(ctx, 10*time.Second), speech(callerSeed), speech(strangers), speech(agentSeed))
+	voicetest.Check(t, "the customer hears the other telephone", customer.Listen(ctx, 10*time.Second), voiceOf(strangers), voiceOf(callerSeed), voiceOf(agentSeed))
+	voicetest.Check(t, "the other telephone hears the customer", friend.Listen(ctx, 10*time.Second), voiceOf(callerSeed), voiceOf(strangers), voiceOf(agentSeed))
 	customer.Hangup(ctx)
 	h.eventually("all calls have ended", `select not exists (select from calls where state <> 'ended')`)
 	b.look("ana", "dial-timeline")

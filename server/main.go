@@ -12,9 +12,12 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
+
+	"patchbay/channels/voice/speech"
 )
 
 func main() {
+	speech.Serve(os.Args[1:]) // as a child of ours, with the engines that hear and speak, it does not return
 	if os.Getenv("GOMAXPROCS") == "" {
 		// A thread that waits for a disk, or that the kernel has put aside for another process, holds up the goroutines behind
 		// it for milliseconds: two spare ones, so that a call's packets go on.

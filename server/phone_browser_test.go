@@ -28,7 +28,7 @@ func microphone(t testing.TB) string {
 	return path
 }
 
-func speech(seed uint64) []int16 { return voicetest.Speech(seed, speechTime, 8000) }
+func voiceOf(seed uint64) []int16 { return voicetest.Speech(seed, speechTime, 8000) }
 
 // hears records what the page's phone plays for that many seconds.
 func (b *browser) hears(page string, seconds int) []int16 {
@@ -74,7 +74,7 @@ func TestBrowserPhoneCall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 
-	phone := voicetest.StartBaresip(t, voicetest.BaresipConfig{Says: speech(callerSeed)})
+	phone := voicetest.StartBaresip(t, voicetest.BaresipConfig{Says: voiceOf(callerSeed)})
 	phone.Dial(ctx, "sip:100@"+h.sip)
 	phone.Press(ctx, "0")
 	b.desk("ana", "waitForOffer")
@@ -87,10 +87,10 @@ func TestBrowserPhoneCall(t *testing.T) {
 	b.shot("ana", "desk-call")
 	b.clean("ana")
 	heard := b.hears("ana", 12)
-	voicetest.CheckPlayed(t, "the agent hears the caller", heard, speech(callerSeed), speech(agentSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the agent hears the caller", heard, voiceOf(callerSeed), voiceOf(agentSeed), voiceOf(strangers))
 	phone.Hangup(ctx)
 	phone.Close()
-	voicetest.CheckPlayed(t, "the caller hears the agent", after(phone.Heard(), 12), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the caller hears the agent", after(phone.Heard(), 12), voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
 
 	b.desk("ana", "waitForPhone", "ready")
 	h.eventually("wrap-up", `select state = 'wrapup' from conversations`)
@@ -145,8 +145,8 @@ func TestBrowserPhoneControls(t *testing.T) {
 	}
 	b.desk("ana", "acceptOffer")
 	b.desk("ana", "waitForPhone", "call")
-	go call.RTP.Play(ctx, voicetest.ULaw(speech(callerSeed)))
-	voicetest.CheckPlayed(t, "the caller hears the agent", listen(t, call.RTP, 10*time.Second), speech(agentSeed), speech(callerSeed), speech(strangers))
+	go call.RTP.Play(ctx, voicetest.ULaw(voiceOf(callerSeed)))
+	voicetest.CheckPlayed(t, "the caller hears the agent", listen(t, call.RTP, 10*time.Second), voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
 
 	b.click("ana", "button", "Mute")
 	settled(b, "ana")
@@ -161,7 +161,7 @@ func TestBrowserPhoneControls(t *testing.T) {
 	if voicetest.RMS(held) < 100 {
 		t.Error("no music on hold")
 	}
-	if s, _ := voicetest.Score(voicetest.Envelope(speech(agentSeed), 8000), voicetest.Envelope(held, 8000)); s > 0.7 {
+	if s, _ := voicetest.Score(voicetest.Envelope(voiceOf(agentSeed), 8000), voicetest.Envelope(held, 8000)); s > 0.7 {
 		t.Errorf("the caller hears the agent while on hold: %.2f", s)
 	}
 	voicetest.CheckSilent(t, "the agent, caller on hold", after(b.hears("ana", 3), 2))
@@ -186,7 +186,7 @@ func TestBrowserPhoneControls(t *testing.T) {
 	// the page is loaded again in the middle of the call
 	b.do("reload", frame{"page": "ana"})
 	b.desk("ana", "waitForPhone", "call")
-	voicetest.CheckPlayed(t, "the caller hears the agent after the reload", listen(t, call.RTP, 10*time.Second), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the caller hears the agent after the reload", listen(t, call.RTP, 10*time.Second), voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
 	b.shot("ana", "desk-after-reload")
 
 	// the network is away for two seconds: the same line over a new path, with a tab in front of the desk
@@ -194,8 +194,8 @@ func TestBrowserPhoneControls(t *testing.T) {
 		t.Helper()
 		agent, caller := b.both(page, func() []int16 { return listen(t, call.RTP, 13*time.Second) })
 		agent, caller = after(agent, 10), after(caller, 10) // the jitter buffers first find their depth again
-		voicetest.CheckPlayed(t, "the agent hears the caller "+when, agent, speech(callerSeed), speech(agentSeed), speech(strangers))
-		voicetest.CheckPlayed(t, "the caller hears the agent "+when, caller, speech(agentSeed), speech(callerSeed), speech(strangers))
+		voicetest.CheckPlayed(t, "the agent hears the caller "+when, agent, voiceOf(callerSeed), voiceOf(agentSeed), voiceOf(strangers))
+		voicetest.CheckPlayed(t, "the caller hears the agent "+when, caller, voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
 	}
 	b.do("offline", frame{"person": "ana", "on": true})
 	b.do("until", frame{"page": "ana", "js": "!navigator.onLine"})

@@ -30,7 +30,7 @@ func TestBrowserRecording(t *testing.T) {
 	call.RTP.Press(ctx, '0')
 	b.desk("ana", "acceptOffer")
 	b.desk("ana", "waitForPhone", "call")
-	go call.RTP.Play(ctx, voicetest.ULaw(speech(callerSeed)))
+	go call.RTP.Play(ctx, voicetest.ULaw(voiceOf(callerSeed)))
 	wait := func(d time.Duration) { <-time.NewTimer(d).C } // a recording takes its time
 	b.see("ana", "Recorded")
 	b.shot("ana", "recording-on")

@@ -36,8 +36,8 @@ func (h *testHouse) recordedTalk(ctx context.Context, a *agentClient) *voicetest
 	}
 	tab.Accept(a.await("the call's answer", func(f frame) bool { return f.str("type") == "call_answer" }).str("sdp"))
 	a.await("that it is recorded", func(f frame) bool { return f.str("type") == "call" && f.sub("call").str("recording") == "on" })
-	go call.RTP.Play(ctx, voicetest.ULaw(speech(callerSeed)))
-	go tab.Play(ctx, voicetest.ULaw(speech(agentSeed)))
+	go call.RTP.Play(ctx, voicetest.ULaw(voiceOf(callerSeed)))
+	go tab.Play(ctx, voicetest.ULaw(voiceOf(agentSeed)))
 	return call
 }
 
@@ -111,8 +111,8 @@ func TestRecordingSurvivesAKilledServer(t *testing.T) {
 	for i := 0; i+1 < len(w.Samples); i += 2 {
 		left, right = append(left, w.Samples[i]), append(right, w.Samples[i+1])
 	}
-	voicetest.Check(t, "left", left, speech(callerSeed), speech(agentSeed), speech(strangers))
-	voicetest.Check(t, "right", right, speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.Check(t, "left", left, voiceOf(callerSeed), voiceOf(agentSeed), voiceOf(strangers))
+	voicetest.Check(t, "right", right, voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
 
 	a.call("DELETE", "/api/recordings/1", nil, nil)
 	h.eventually("the file is gone", `select state = 'deleted' and place = '' from recordings`)

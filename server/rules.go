@@ -33,6 +33,7 @@ var expectations = map[string]string{
 	"sockets":       `a list like ["tcp:0.0.0.0:5060", "tls:[::]:5061"]`,
 	"agents":        `a list like ["bo: Bo Lind", "mira: Mira Solheim (supervisor)"]`,
 	"bucket":        "a bucket's name: 3 to 63 small letters, digits, dots and dashes, or nothing",
+	"languages":     `a list of languages by their two letters, for example ["en", "de"]`,
 	"mail":          "an address like help@example.com, or nothing",
 }
 
@@ -53,6 +54,7 @@ var (
 	modelPattern  = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,150}(:[A-Za-z0-9._-]{1,80})?$`) // name:tag, perhaps from another registry
 	bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	hostPattern   = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9.])?$`)
+	tonguePattern = regexp.MustCompile(`^[a-z]{2}$`) // ISO 639-1
 )
 
 // holds tells whether the field's value keeps its rule.
@@ -103,6 +105,8 @@ func holds(rule, v string) bool {
 	case "endpoints":
 		_, err := netip.ParseAddrPort(v)
 		return err == nil
+	case "languages":
+		return tonguePattern.MatchString(v)
 	case "":
 		return true
 	}

@@ -263,6 +263,9 @@ func (l *loader) together(c *Config) {
 		l.mistake("ollama.total_seconds", l.from("ollama.total_seconds", "ollama.first_token_seconds"), strconv.Itoa(c.Ollama.TotalSeconds),
 			"not less than ollama.first_token_seconds, "+strconv.Itoa(c.Ollama.FirstTokenSeconds))
 	}
+	if s := c.Speech; s.RemoteURL != "" && s.RemoteHearModel == "" && s.RemoteSayModel == "" {
+		l.needed("speech.remote_url", needed{"speech.remote_hear_model", ""})
+	}
 	if listen := c.TURN.TLSListen; listen != "" && listen != "off" {
 		for _, need := range []struct{ name, value string }{{"turn.cert", c.TURN.Cert}, {"turn.key", c.TURN.Key}} {
 			if need.value == "" {

@@ -49,8 +49,8 @@ func TestBrowserWebCall(t *testing.T) {
 	customer.shot("mira", "widget-call")
 	customer.clean("mira")
 	agent.shot("ana", "desk-web-call")
-	voicetest.CheckPlayed(t, "the agent hears the customer", agent.hears("ana", 12), speech(callerSeed), speech(agentSeed), speech(strangers))
-	voicetest.CheckPlayed(t, "the customer hears the agent", customer.widgetHears("mira", 12), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the agent hears the customer", agent.hears("ana", 12), voiceOf(callerSeed), voiceOf(agentSeed), voiceOf(strangers))
+	voicetest.CheckPlayed(t, "the customer hears the agent", customer.widgetHears("mira", 12), voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
 
 	// chat beside the call, in the same conversation
 	customer.do("helper", frame{"page": "mira", "from": "visitor", "fn": "write", "args": []string{"My order is 4711"}})
@@ -61,13 +61,13 @@ func TestBrowserWebCall(t *testing.T) {
 	customer.do("reload", frame{"page": "mira"})
 	customer.see("mira", "You are talking to Ana")
 	customer.do("until", frame{"page": "mira", "js": `document.querySelector('patchbay-chat').shadowRoot.querySelector('audio').srcObject !== null`})
-	voicetest.CheckPlayed(t, "the agent hears the customer after the reload", agent.hears("ana", 12), speech(callerSeed), speech(agentSeed), speech(strangers))
-	voicetest.CheckPlayed(t, "the customer hears the agent after the reload", customer.widgetHears("mira", 12), speech(agentSeed), speech(callerSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the agent hears the customer after the reload", agent.hears("ana", 12), voiceOf(callerSeed), voiceOf(agentSeed), voiceOf(strangers))
+	voicetest.CheckPlayed(t, "the customer hears the agent after the reload", customer.widgetHears("mira", 12), voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
 
 	// another network: ICE restart on the same connection
 	customer.do("evaluate", frame{"page": "mira", "js": `dispatchEvent(new Event('online'))`})
 	customer.see("mira", "You are talking to Ana")
-	voicetest.CheckPlayed(t, "the agent hears the customer after the restart", agent.hears("ana", 12), speech(callerSeed), speech(agentSeed), speech(strangers))
+	voicetest.CheckPlayed(t, "the agent hears the customer after the restart", agent.hears("ana", 12), voiceOf(callerSeed), voiceOf(agentSeed), voiceOf(strangers))
 
 	customer.click("mira", "button", "Hang up")
 	h.eventually("the call has ended", `select state = 'ended' and result = 'completed' and reason = 'caller hung up' from calls`)

@@ -117,8 +117,8 @@ func (e *Ear) Close() error {
 func (e *Ear) run(h hearing) {
 	defer close(e.done)
 	defer close(e.events)
-	defer e.stop()
 	defer h.close()
+	defer e.stop() // first: nobody waits for this goroutine any more
 	for {
 		var out chan Heard
 		var next Heard
@@ -175,13 +175,15 @@ type ring struct {
 	slots   []slot
 	in, out atomic.Uint64
 	written int64 // samples; the writer's
+	taken   int64 // samples; the reader's
 	dropped atomic.Int64
 	wake    chan struct{}
+	room    chan struct{}
 }
 
 func (r *ring) init() {
 	r.slots = make([]slot, ringSlots)
-	r.wake = make(chan struct{}, 1)
+	r.wake, r.room = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 func (r *ring) put(pcm []int16) {
@@ -201,6 +203,19 @@ func (r *ring) put(pcm []int16) {
 	r.knock()
 }
 
+// putAt is put at a place, for one who may wait for room, until done; between the places lies what was dropped elsewhere.
+func (r *ring) putAt(at int64, pcm []int16, done <-chan struct{}) {
+	for r.in.Load()-r.out.Load() > ringSlots-2 { // the longest frame takes two
+		select {
+		case <-r.room:
+		case <-done:
+			return
+		}
+	}
+	r.written = at
+	r.put(pcm)
+}
+
 func (r *ring) knock() {
 	select {
 	case r.wake <- struct{}{}:
@@ -212,6 +227,11 @@ func (r *ring) drain(take func(at int64, pcm []int16)) {
 	for out := r.out.Load(); out < r.in.Load(); out++ {
 		s := &r.slots[out%ringSlots]
 		take(s.at, s.pcm[:s.n])
+		r.taken = s.at + int64(s.n)
 		r.out.Store(out + 1)
+		select {
+		case r.room <- struct{}{}:
+		default:
+		}
 	}
 }

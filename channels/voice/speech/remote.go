@@ -69,14 +69,6 @@ func newRemote(r Remote) *remote {
 	return &remote{Remote: r, client: &http.Client{Transport: t}, last: map[Job]error{}}
 }
 
-func (r *remote) hears(cfg HearConfig) bool {
-	return r.HearModel != "" && (cfg.Engine == "" || cfg.Engine == r.Name) && r.knows(cfg.Language)
-}
-
-func (r *remote) says(cfg SayConfig) bool {
-	return r.SayModel != "" && (cfg.Engine == "" || cfg.Engine == r.Name) && r.knows(cfg.Language)
-}
-
 func (r *remote) knows(language string) bool {
 	return language == "" || len(r.Languages) == 0 || slices.Contains(r.Languages, language)
 }

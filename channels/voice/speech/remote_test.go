@@ -14,7 +14,7 @@ import (
 	"patchbay/channels/voice/speech/speechtest"
 )
 
-const deadline = 20 * time.Second
+const deadline = 60 * time.Second
 
 func withServer(t *testing.T) (*Engines, *speechtest.Server) {
 	t.Helper()

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Rates that frames may have.
@@ -43,20 +44,27 @@ var (
 type Config struct {
 	// Models is the folder that deploy/models.sh fills. Empty: no local engines.
 	Models string
-	// Command starts a child that serves the local engines: the program and its arguments. Empty: this binary with the
-	// argument "speech".
+	// Command starts a child that serves the local engines: the program and its arguments. Empty: this binary, whose main
+	// calls Serve. A test names itself, and calls Serve in its TestMain.
 	Command []string
 	// Threads for the native code of each child. 0: one less than the machine has, at least one.
 	Threads int
-	// Remote are servers beside the local engines, tried in this order when a caller names none.
+	// Hang is how long a child may give no sign of life before it is killed. 0: 1.5 seconds.
+	Hang time.Duration
+	// Remote are servers beside the local engines. Where nobody names an engine the local ones are tried first, then these
+	// in their order.
 	Remote []Remote
+	// Prefer is the name of an engine that is tried before them. Empty: none.
+	Prefer string
 	Log    *slog.Logger
 }
 
 // Engines are all that hear and speak here. Its methods may be called by any goroutine.
 type Engines struct {
 	log    *slog.Logger
-	remote []*remote
+	names  []string // of all, in the order in which they are tried
+	remote map[string]*remote
+	local  map[Job]*local // empty without Config.Models
 
 	ctx  context.Context // of everything that was opened here
 	stop context.CancelFunc
@@ -69,19 +77,29 @@ func Open(cfg Config) (*Engines, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engines{log: cfg.Log}
-	names := map[string]bool{Local: true}
+	e := &Engines{log: cfg.Log, names: []string{Local}, remote: map[string]*remote{}}
 	for _, r := range cfg.Remote {
 		if err := r.check(); err != nil {
 			return nil, err
 		}
-		if names[r.Name] {
+		if slices.Contains(e.names, r.Name) {
 			return nil, fmt.Errorf("speech: two engines are called %q", r.Name)
 		}
-		names[r.Name] = true
-		e.remote = append(e.remote, newRemote(r))
+		e.names, e.remote[r.Name] = append(e.names, r.Name), newRemote(r)
+	}
+	if cfg.Prefer != "" && !slices.Contains(e.names, cfg.Prefer) {
+		return nil, fmt.Errorf("speech: no engine is called %q", cfg.Prefer)
+	}
+	if at := slices.Index(e.names, cfg.Prefer); at > 0 {
+		e.names = slices.Insert(slices.Delete(e.names, at, at+1), 0, cfg.Prefer)
 	}
 	e.ctx, e.stop = context.WithCancel(context.Background())
+	if cfg.Models != "" {
+		e.local = map[Job]*local{Hearing: newLocal(Hearing, cfg), Speaking: newLocal(Speaking, cfg)}
+	}
+	for _, l := range e.local {
+		e.wg.Go(func() { l.run(e.ctx) })
+	}
 	return e, nil
 }
 
@@ -129,8 +147,15 @@ type Description struct {
 // Describe tells each engine's state, in the order in which they are tried.
 func (e *Engines) Describe() []Description {
 	var all []Description
-	for _, r := range e.remote {
-		all = append(all, r.describe()...)
+	for _, name := range e.names {
+		for _, job := range []Job{Hearing, Speaking} {
+			if l := e.local[job]; name == Local && l != nil {
+				all = append(all, l.describe())
+			}
+		}
+		if r := e.remote[name]; r != nil {
+			all = append(all, r.describe()...)
+		}
 	}
 	return all
 }
@@ -157,8 +182,11 @@ func (e *Engines) Hear(ctx context.Context, cfg HearConfig) (*Ear, error) {
 	if e.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	for _, r := range e.remote {
-		if r.hears(cfg) {
+	for _, name := range e.order(cfg.Engine) {
+		if l := e.local[Hearing]; name == Local && l != nil && l.can(cfg.Language, "") {
+			return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return newDistant(ear, l, cfg) }), nil
+		}
+		if r := e.remote[name]; r != nil && r.HearModel != "" && r.knows(cfg.Language) {
 			return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return newWhole(ear, newEnergy(cfg.Rate), r.transcriber(cfg)) }), nil
 		}
 	}
@@ -176,12 +204,23 @@ func (e *Engines) Say(ctx context.Context, text string, cfg SayConfig) (*Utteran
 	if e.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	for _, r := range e.remote {
-		if r.says(cfg) {
+	for _, name := range e.order(cfg.Engine) {
+		if l := e.local[Speaking]; name == Local && l != nil && l.can(cfg.Language, cfg.Voice) {
+			return openUtterance(ctx, e, text, cfg.Rate, l.speaker(cfg)), nil
+		}
+		if r := e.remote[name]; r != nil && r.SayModel != "" && r.knows(cfg.Language) {
 			return openUtterance(ctx, e, text, cfg.Rate, r.speaker(cfg)), nil
 		}
 	}
 	return nil, e.none(Speaking, cfg.Engine, cfg.Language)
+}
+
+// order is the engines to try: the one that is named, or all.
+func (e *Engines) order(name string) []string {
+	if name != "" {
+		return []string{name}
+	}
+	return e.names
 }
 
 // none explains why no engine was found.

@@ -38,7 +38,8 @@ type whole struct {
 	cancel     context.CancelFunc
 	running    int // transcriptions whose goroutines have not reported
 
-	now      int64 // samples heard
+	now      int64 // samples since the start
+	skipped  int64 // of them not given to the detector
 	speaking bool
 	began    int64   // of this stretch of speech
 	quiet    int64   // where the speech ended, while nobody speaks
@@ -87,9 +88,17 @@ func (w *whole) samples(d time.Duration) int64 {
 }
 
 func (w *whole) frame(at int64, pcm []int16) {
-	if gap := at - w.now; gap > 0 { // frames were dropped: silence keeps the clock right
-		w.take(make([]int16, min(gap, w.samples(time.Second))))
-		w.now = at
+	if gap := at - w.now; gap > 0 { // frames were dropped: silence keeps the clock right, but not for minutes
+		silent := min(gap, w.samples(time.Second))
+		w.take(make([]int16, silent))
+		if gap > silent {
+			if w.open {
+				w.cut(w.now)
+			}
+			w.forget(w.now)
+			w.skipped += gap - silent
+			w.now, w.start = at, at
+		}
 	}
 	w.take(pcm)
 }
@@ -115,7 +124,7 @@ func (w *whole) take(pcm []int16) {
 
 // edge is the detector's word for the begin or end of speech.
 func (w *whole) edge(speaking bool, at int64) {
-	at = max(0, at)
+	at += w.skipped
 	w.speaking = speaking
 	if speaking {
 		w.began, w.open = at, true

@@ -1,0 +1,206 @@
+package speech
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// models is the folder that deploy/models.sh fills. Without it the local engines' tests are skipped, but not in CI.
+func models(t testing.TB) string {
+	t.Helper()
+	cache := os.Getenv("PATCHBAY_CACHE")
+	if cache == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(base, "patchbay")
+	}
+	dir := filepath.Join(cache, "models", "speech")
+	_, err := shelf(dir).ears()
+	_, err2 := shelf(dir).voices()
+	if err = errors.Join(err, err2); err != nil {
+		if os.Getenv("PATCHBAY_CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return dir
+}
+
+func openLocal(t testing.TB, dir string) *Engines {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(Config{Models: dir, Command: []string{self, childArgument}, Threads: 2, Hang: 4 * time.Second, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// standing waits until an engine's job is in a state.
+func standing(t testing.TB, e *Engines, job Job, want Standing) Description {
+	t.Helper()
+	l, limit := e.local[job], time.After(deadline)
+	for {
+		l.mu.Lock()
+		change := l.change
+		l.mu.Unlock()
+		d := l.describe()
+		if d.Standing == want {
+			return d
+		}
+		select {
+		case <-change:
+		case <-limit:
+			t.Fatalf("%s is %s (%s), not %s", job, d.Standing, d.Detail, want)
+		}
+	}
+}
+
+func TestLocalSpeaksAndHears(t *testing.T) {
+	e := openLocal(t, models(t))
+	for _, job := range []Job{Hearing, Speaking} {
+		if d := standing(t, e, job, Ready); !slices.Contains(d.Languages, "en") {
+			t.Errorf("%s describes itself as %+v", job, d)
+		}
+	}
+	if got := e.Languages(); !slices.Equal(got, []string{"en"}) {
+		t.Errorf("languages %v", got)
+	}
+	for _, rate := range []int{Narrow, Wide} {
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			u := say(t, e, "Could you tell me when my parcel will be delivered?", SayConfig{Language: "en", Rate: rate})
+			sound := all(t, u)
+			ear := hear(t, e, HearConfig{Language: "en", Rate: rate})
+			write(t, ear, slices.Concat(make([]int16, rate), telephone(sound), make([]int16, rate)))
+			began := next(t, ear, Began)
+			paused := next(t, ear, Paused)
+			if began.From < 900*time.Millisecond || began.From > 1150*time.Millisecond || began.To-began.From > 90*time.Millisecond || paused.To-paused.From < u.Made()-500*time.Millisecond {
+				t.Errorf("%v of speech after 1 s: began %v, told %v, ended %v", u.Made(), began.From, began.To, paused.To)
+			}
+			ear.Finish()
+			f := next(t, ear, Final)
+			if wrong(f.Text, "could you tell me when my parcel will be delivered") > 1 {
+				t.Errorf("heard %q", f.Text)
+			}
+		})
+	}
+}
+
+// words are a text's, without punctuation and case.
+func words(text string) []string {
+	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '\'') })
+}
+
+// wrong counts the words to change, add and leave out to make of the one text the other (Levenshtein's distance).
+func wrong(heard, said string) int {
+	a, b := words(said), words(heard)
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, x := range a {
+		left := row[0]
+		row[0] = i + 1
+		for j, y := range b {
+			cost := 1
+			if x == y {
+				cost = 0
+			}
+			left, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, left+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+func kill(t *testing.T, e *Engines, job Job, with syscall.Signal) {
+	t.Helper()
+	l := e.local[job]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.child == nil {
+		t.Fatal("there is no child")
+	}
+	if err := l.child.cmd.Process.Signal(with); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A child that is killed, crashes or hangs costs the sentence that is being heard; the Ear goes on with the next child.
+func TestChildEndsInTheSentence(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGSTOP} {
+		t.Run(signal.String(), func(t *testing.T) {
+			e := openLocal(t, models(t))
+			standing(t, e, Hearing, Ready)
+			standing(t, e, Speaking, Ready)
+			sound := all(t, say(t, e, "I want to cancel my order.", SayConfig{Rate: Narrow}))
+			ear := hear(t, e, HearConfig{Rate: Narrow})
+			idle := hear(t, e, HearConfig{Rate: Narrow})
+			write(t, ear, sound)
+			next(t, ear, Began)
+			began := time.Now()
+			kill(t, e, Hearing, signal)
+			for {
+				h, ok := <-ear.Events()
+				if !ok {
+					t.Fatal("the ear ended")
+				}
+				if h.Kind == Failed {
+					if !errors.Is(h.Err, ErrEngine) {
+						t.Errorf("error %v", h.Err)
+					}
+					break
+				}
+			}
+			t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
+			standing(t, e, Hearing, Ready)
+			t.Logf("a new child is ready after %v", time.Since(began).Round(time.Millisecond))
+			for _, who := range []*Ear{ear, idle} {
+				write(t, who, slices.Concat(make([]int16, 4000), sound, make([]int16, 4000)))
+				next(t, who, Paused)
+				who.Finish()
+				if f := next(t, who, Final); wrong(f.Text, "i want to cancel my order") > 1 {
+					t.Errorf("heard %q", f.Text)
+				}
+			}
+		})
+	}
+}
+
+func TestChildEndsWhileItSpeaks(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+		e := openLocal(t, models(t))
+		standing(t, e, Speaking, Ready)
+		u := say(t, e, strings.Repeat("This is one of many sentences. ", 60), SayConfig{Rate: Narrow})
+		<-u.First()
+		kill(t, e, Speaking, signal)
+		done(t, u)
+		if !errors.Is(u.Err(), ErrEngine) {
+			t.Errorf("error %v", u.Err())
+		}
+		standing(t, e, Speaking, Ready)
+		if pcm := all(t, say(t, e, "I am back.", SayConfig{Rate: Narrow})); len(pcm) < Narrow/3 {
+			t.Errorf("%d samples", len(pcm))
+		}
+	}
+}

@@ -1,0 +1,373 @@
+package speech
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// childArgument is what a child of ours is started with.
+const childArgument = "speech"
+
+// Serve is the child's whole life when the process was started as one, by args that are os.Args[1:]: then it does not return. Else it
+// does nothing. The server calls it first, and so does TestMain of every package whose tests open local engines.
+func Serve(args []string) {
+	if len(args) != 1 || args[0] != childArgument || os.Getenv(childVariable) == "" {
+		return
+	}
+	// The server tells a child to end by closing its input. A Ctrl-C that the whole group gets must not take speech from calls that
+	// are allowed to end in peace.
+	signal.Ignore(os.Interrupt, syscall.SIGTERM)
+	if err := serve(os.Stdin, os.NewFile(3, "to server")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// childVariable keeps a program that happens to be called with our argument from becoming a child.
+const childVariable = "PATCHBAY_SPEECH_CHILD"
+
+// patient is how long native code may think about one piece before it is taken for hung and the child ends itself.
+const patient = patience
+
+// server is the child's side.
+type server struct {
+	to       *bufio.Writer
+	toMu     sync.Mutex
+	engines  *Engines // owner of the ears
+	slots    chan struct{}
+	ears     map[string]*recogniser // by language
+	vad      *silero
+	voices   []loadedVoice
+	sessions map[uint32]session // of the reading goroutine
+}
+
+type loadedVoice struct {
+	voiceModel
+	*voice
+}
+
+// session is one ear, or one text being spoken.
+type session struct {
+	ear   *Ear
+	close context.CancelFunc
+}
+
+func serve(from io.Reader, to io.Writer) error {
+	in := messages{from: bufio.NewReaderSize(from, 1<<16)}
+	first, err := in.next()
+	var wish setup
+	if err != nil || first.kind != kindSetup || json.Unmarshal(first.body, &wish) != nil {
+		return fmt.Errorf("a speech child is started by the server, not by hand: %v", err)
+	}
+	s := &server{to: bufio.NewWriter(to), slots: make(chan struct{}, max(1, wish.Threads)), sessions: map[uint32]session{},
+		engines: &Engines{log: slog.New(slog.DiscardHandler)}}
+	s.engines.ctx, s.engines.stop = context.WithCancel(context.Background())
+	defer s.engines.Close()
+	o, err := s.load(wish.Job, shelf(wish.Models))
+	if err != nil {
+		o.Error = err.Error()
+	}
+	s.send(appendJSON(nil, kindReady, 0, o))
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := in.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = s.take(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *server) load(job Job, models shelf) (offer, error) {
+	var o offer
+	runtime, err := openONNX(models.path(fileRuntime))
+	if err != nil {
+		return o, err
+	}
+	lib, err := openSherpa(models.path(fileSherpa))
+	if err != nil {
+		return o, err
+	}
+	if job == Speaking {
+		return o, s.loadVoices(lib, models, &o)
+	}
+	return o, s.loadEars(runtime, lib, models, &o)
+}
+
+func (s *server) loadEars(runtime *onnx, lib *sherpa, models shelf, o *offer) error {
+	all, err := models.ears()
+	if err != nil {
+		return err
+	}
+	if s.vad, err = openSilero(runtime, models.path(fileSilero)); err != nil {
+		return err
+	}
+	s.ears = map[string]*recogniser{}
+	for _, m := range all {
+		if s.ears[m.language] != nil {
+			continue
+		}
+		bin, err := os.ReadFile(models.path(m.name + "/" + fileTokens))
+		if err != nil {
+			return err
+		}
+		list, err := moonshineTokens(bin)
+		if err != nil {
+			return fmt.Errorf("%s: %w: %s", models.path(m.name+"/"+fileTokens), err, fetch)
+		}
+		tokens, err := models.tokens(m.name, list)
+		if err != nil {
+			return err
+		}
+		r, err := lib.moonshine(models.path(m.name+"/"+fileEncoder), models.path(m.name+"/"+fileDecoder), tokens)
+		if err != nil {
+			return err
+		}
+		r.text(make([]float32, Wide)) // the first run makes the buffers
+		s.ears[m.language] = r
+		o.Languages = append(o.Languages, m.language)
+	}
+	return nil
+}
+
+func (s *server) loadVoices(lib *sherpa, models shelf, o *offer) error {
+	all, err := models.voices()
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		model, err := models.model(m)
+		if err != nil {
+			return err
+		}
+		tokens, err := models.tokens("voices/"+m.name, m.piperTokens())
+		if err != nil {
+			return err
+		}
+		v, err := lib.piper(model, tokens, models.path("espeak-ng-data"))
+		if err != nil {
+			return err
+		}
+		v.speak("Hello.")
+		s.voices = append(s.voices, loadedVoice{m, v})
+		o.Voices = append(o.Voices, m.name)
+		if !slices.Contains(o.Languages, m.language) {
+			o.Languages = append(o.Languages, m.language)
+		}
+	}
+	return nil
+}
+
+func (s *server) send(b []byte) {
+	s.toMu.Lock()
+	defer s.toMu.Unlock()
+	if _, err := s.to.Write(b); err != nil || s.to.Flush() != nil {
+		die("the server is gone") // nobody is left to tell
+	}
+}
+
+func die(why string) {
+	fmt.Fprintln(os.Stderr, why)
+	os.Exit(3)
+}
+
+// take carries out a message.
+func (s *server) take(m message) error {
+	switch m.kind {
+	case kindPing:
+		s.send(appendMessage(nil, kindPong, 0))
+	case kindHear:
+		return s.hear(m)
+	case kindSay:
+		return s.say(m)
+	case kindSound:
+		at, pcm, err := m.sound()
+		if ear := s.sessions[m.session].ear; ear != nil && err == nil {
+			ear.ring.putAt(at, pcm, ear.done)
+		}
+		return err
+	case kindFinish:
+		if ear := s.sessions[m.session].ear; ear != nil {
+			ear.Finish()
+		}
+	case kindClose:
+		if session, ok := s.sessions[m.session]; ok {
+			session.close()
+			delete(s.sessions, m.session)
+		}
+	default:
+		return fmt.Errorf("message of kind %d is not for a child", m.kind)
+	}
+	return nil
+}
+
+func (s *server) hear(m message) error {
+	var cfg HearConfig
+	if err := json.Unmarshal(m.body, &cfg); err != nil || cfg.Rate != Narrow && cfg.Rate != Wide || s.vad == nil {
+		return fmt.Errorf("cannot hear %.200q: %v", m.body, err)
+	}
+	if _, used := s.sessions[m.session]; used {
+		return fmt.Errorf("session %d is open", m.session)
+	}
+	r := s.ears[cfg.Language]
+	if cfg.Language == "" {
+		for _, r = range s.ears {
+			break
+		}
+	}
+	d, err := s.vad.detector(cfg.Rate)
+	if err == nil && r == nil {
+		d.close()
+		err = fmt.Errorf("no model hears %q", cfg.Language)
+	}
+	if err != nil {
+		s.send(appendJSON(nil, kindEnded, m.session, wireEnd{err.Error()}))
+		return nil
+	}
+	ear := openEar(context.Background(), s.engines, cfg.Rate, func(ear *Ear) hearing { return newWhole(ear, d, s.transcriber(r, cfg)) })
+	s.sessions[m.session] = session{ear, ear.stop}
+	session := m.session
+	s.engines.wg.Go(func() {
+		for h := range ear.Events() {
+			w := wireHeard{Kind: h.Kind, Text: h.Text, Confidence: h.Confidence, From: h.From, To: h.To, Words: h.Words}
+			if h.Err != nil {
+				w.Error = h.Err.Error()
+			}
+			s.send(appendJSON(nil, kindHeard, session, w))
+		}
+	})
+	return nil
+}
+
+var errBusy = errors.New("busy")
+
+// slot waits for one of the threads; a look at an unfinished piece does not wait.
+func (s *server) slot(ctx context.Context, wait bool) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	if !wait {
+		return errBusy
+	}
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no thread was free", ErrEngine)
+	}
+}
+
+// native runs native code, which can not be cancelled: when it hangs, the child ends.
+func (s *server) native(run func()) {
+	defer func() { <-s.slots }()
+	defer time.AfterFunc(patient, func() { die(fmt.Sprintf("native code thinks longer than %s", patient)) }).Stop()
+	run()
+}
+
+func (s *server) transcriber(r *recogniser, cfg HearConfig) transcriber {
+	return func(ctx context.Context, pcm []int16, whole bool) (t transcript, err error) {
+		if err := s.slot(ctx, whole); err != nil {
+			return t, err
+		}
+		wide := newResampler(cfg.Rate, Wide).run(nil, pcm, true)
+		floats := make([]float32, len(wide))
+		for i, v := range wide {
+			floats[i] = float32(v) / 32768
+		}
+		s.native(func() { t.text = r.text(floats) })
+		return t, nil
+	}
+}
+
+func (s *server) say(m message) error {
+	var wish sayWish
+	if err := json.Unmarshal(m.body, &wish); err != nil || wish.Rate != Narrow && wish.Rate != Wide {
+		return fmt.Errorf("cannot say %.200q: %v", m.body, err)
+	}
+	if _, used := s.sessions[m.session]; used {
+		return fmt.Errorf("session %d is open", m.session)
+	}
+	ctx, cancel := context.WithCancel(s.engines.ctx)
+	s.sessions[m.session] = session{close: cancel}
+	id := m.session
+	s.engines.wg.Go(func() {
+		defer cancel()
+		end := wireEnd{}
+		if err := s.speak(ctx, id, wish); err != nil {
+			end.Error = err.Error()
+		}
+		s.send(appendJSON(nil, kindEnded, id, end))
+	})
+	return nil
+}
+
+func (s *server) speak(ctx context.Context, id uint32, wish sayWish) error {
+	i := slices.IndexFunc(s.voices, func(v loadedVoice) bool {
+		return (wish.Voice == "" || wish.Voice == v.name) && (wish.Language == "" || wish.Language == v.language)
+	})
+	if i < 0 {
+		return fmt.Errorf("no voice %q speaks %q", wish.Voice, wish.Language)
+	}
+	voice := s.voices[i]
+	for _, part := range breaths(wish.Text) {
+		if err := s.slot(ctx, true); err != nil {
+			return err
+		}
+		var pcm []int16
+		var rate int
+		s.native(func() { pcm, rate = voice.speak(part) })
+		if rate < Narrow {
+			return fmt.Errorf("the voice makes no sound of %.40q", part)
+		}
+		for chunk := range slices.Chunk(newResampler(rate, wish.Rate).run(nil, pcm, true), wish.Rate/2) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			s.send(appendMessage(nil, kindMade, id, appendSamples(nil, chunk)))
+		}
+	}
+	return nil
+}
+
+// breaths cuts a text where a speaker may breathe: whole sentences, but the first sound is waited for, so that a long first
+// sentence is spoken up to its first comma while the rest is made.
+func breaths(text string) []string {
+	const long, short = 50, 12
+	var all []string
+	start := 0
+	for i, r := range text {
+		end := i + len(string(r))
+		sentence := strings.ContainsRune(".!?…", r) && (end == len(text) || text[end] == ' ')
+		clause := strings.ContainsRune(",;:", r) && end < len(text) && text[end] == ' ' && len(all) == 0 && end-start >= short && len(text)-start > long
+		if sentence || clause {
+			all = append(all, strings.TrimSpace(text[start:end]))
+			start = end
+		}
+	}
+	if rest := strings.TrimSpace(text[start:]); rest != "" {
+		all = append(all, rest)
+	}
+	return all
+}
