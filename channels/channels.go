@@ -130,33 +130,35 @@ type Source struct {
 
 // Codes of events. Those with (private) are for the desk alone.
 const (
-	CodeHello      = "hello"        // you are writing with an AI
-	CodeWaiting    = "waiting"      // we are getting a person
-	CodeModelDown  = "model_down"   // the truth about a model that does not answer; waiting follows in the same words
-	CodeNoAnswer   = "no_answer"    // I don't know that; getting a person
-	CodeNobodyHere = "nobody_here"  // nobody answers now: when a person will
-	CodeOverflow   = "overflow"     // (private) the line took too long, and what was done about it
-	CodeCallback   = "callback"     // it takes longer: shall we call you? You keep your place
-	CodeLonger     = "longer"       // words of the queue while the customer waits
-	CodeMoved      = "moved"        // (private) it belongs to another queue now
-	CodeThrough    = "through"      // you're through to Ana
-	CodeBackInLine = "back_in_line" // the agent was lost; you are first in line
-	CodeMissed     = "missed"       // (private) an offer was not answered
-	CodeDeclined   = "declined"     // (private)
-	CodeTransfer   = "transfer"     // passed on
-	CodeEnded      = "ended"        // the agent has ended the conversation
-	CodeClosed     = "closed"       // (private) wrap-up done
-	CodeReopened   = "reopened"     // (private)
-	CodeCallStart  = "call_started" // (private)
-	CodeCallEnd    = "call_ended"   // (private)
-	CodeCallLost   = "call_lost"    // (private) the server died under it
-	CodeLeft       = "left"         // (private) the customer left the line
-	CodeHandedOn   = "handed_on"    // (private) the caller now talks with a colleague
-	CodeHandedOut  = "handed_out"   // (private) the caller now talks with an outside number
-	CodePassFailed = "pass_failed"  // passing the caller on failed
-	CodeDialled    = "dialled"      // (private) an agent calls out
-	CodeRecorded   = "recorded"     // (private) what became of a recording
-	CodeDelivery   = "delivery"     // (private) a mail could not be delivered, or it is unsure
+	CodeHello       = "hello"          // you are writing with an AI
+	CodeWaiting     = "waiting"        // we are getting a person
+	CodeModelDown   = "model_down"     // the truth about a model that does not answer; waiting follows in the same words
+	CodeNoAnswer    = "no_answer"      // I don't know that; getting a person
+	CodeNobodyHere  = "nobody_here"    // nobody answers now: when a person will
+	CodeOverflow    = "overflow"       // (private) the line took too long, and what was done about it
+	CodeCallback    = "callback"       // it takes longer: shall we call you? You keep your place
+	CodeLonger      = "longer"         // words of the queue while the customer waits
+	CodeMoved       = "moved"          // (private) it belongs to another queue now
+	CodeThrough     = "through"        // you're through to Ana
+	CodeBackInLine  = "back_in_line"   // the agent was lost; you are first in line
+	CodeMissed      = "missed"         // (private) an offer was not answered
+	CodeDeclined    = "declined"       // (private)
+	CodeTransfer    = "transfer"       // passed on
+	CodeEnded       = "ended"          // the agent has ended the conversation
+	CodeClosed      = "closed"         // (private) wrap-up done
+	CodeReopened    = "reopened"       // (private)
+	CodeCallStart   = "call_started"   // (private)
+	CodeCallEnd     = "call_ended"     // (private)
+	CodeCallLost    = "call_lost"      // (private) the server died under it
+	CodeLeft        = "left"           // (private) the customer left the line
+	CodeHandedOn    = "handed_on"      // (private) the caller now talks with a colleague
+	CodeHandedOut   = "handed_out"     // (private) the caller now talks with an outside number
+	CodePassFailed  = "pass_failed"    // passing the caller on failed
+	CodeDialled     = "dialled"        // (private) an agent calls out
+	CodeRecorded    = "recorded"       // (private) what became of a recording
+	CodeDelivery    = "delivery"       // (private) a mail could not be delivered, or it is unsure
+	CodeBroken      = "promise_broken" // (private) a promise is late, or ended without a word
+	CodePeopleFirst = "people_first"   // (private) the responder steps back while too many promises are broken
 )
 
 // Call is one voice session. It lives and dies with the node that answered it.

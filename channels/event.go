@@ -51,6 +51,9 @@ const (
 	DeskSubject = "desk"
 	// RouteSubject wakes every router: somebody waits, or an agent became free. No payload.
 	RouteSubject = "route"
+	// AlarmSubject says that an alarm was raised, or that promises are better kept again. No payload: readers read again.
+	AlarmSubject = "alarm"
+
 	// TrunkSubject says that telephone settings have changed: trunks, numbers, devices, prompts or queues. No payload:
 	// read again what you use.
 	TrunkSubject = "trunks"

@@ -15,6 +15,7 @@ const (
 	CallStarted   InboundType = "call_started"   // a phone call was answered
 	CallMoved     InboundType = "call_moved"     // the call's state changed: bridged, connecting
 	CallEndedIn   InboundType = "call_ended"     // the call is over, with Result and Reason
+	Spoke         InboundType = "spoke"          // the customer has heard the agent AgentID speak, for the first time since they were joined
 	AgentLost     InboundType = "agent_lost"     // the agent's leg did not come back: the caller goes to the front of the line
 	HandedOn      InboundType = "handed_on"      // the caller now talks with the colleague AgentID, who has the conversation from here
 	HandedOut     InboundType = "handed_out"     // the caller now talks with an outside number (To); the agent is done
@@ -52,7 +53,7 @@ type Inbound struct {
 	SIPCallID string      // CallStarted
 	Media     string      // CallStarted: sip or web
 	QueueID   int64       // CallStarted: the queue of the number that was called; 0: the house's
-	AgentID   int64       // HandedOn, PassFailed, OfferTaken, OfferDeclined, DialOut, PassOn
+	AgentID   int64       // Spoke, HandedOn, PassFailed, OfferTaken, OfferDeclined, DialOut, PassOn
 	OfferID   int64       // OfferTaken, OfferDeclined
 	Target    *CallTarget // PassOn: a colleague
 	CallState string      // CallMoved

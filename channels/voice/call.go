@@ -158,6 +158,8 @@ func (c *call) handle(m any) {
 		c.onPlaced(m)
 	case hasRead:
 		c.onHasRead(m)
+	case spoke:
+		c.onSpoke(m)
 	case wantTrace:
 		m.reply <- c.trace()
 	case drafted:

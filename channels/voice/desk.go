@@ -30,6 +30,7 @@ type desk struct {
 	seated [seats]*media.Seat
 
 	third
+	word
 	mode    string // the supervisor's
 	offered *party // whose telephones ring: nobody has the call yet
 }
@@ -400,7 +401,7 @@ func (c *call) bridge() {
 	if c.ended || !c.agent().here() || !c.who[callerSeat].answered() {
 		return
 	}
-	c.agentAt = time.Time{}
+	c.agentAt, c.word.told = time.Time{}, false
 	c.agent().pickUp()
 	if c.tellFirst() || c.introduce() {
 		return

@@ -128,12 +128,12 @@ func (h *house) script(f channels.Receive) {
 	h.receive = f
 }
 
-// expect waits for the next thing received, passing over the call's moves, and demands its type.
+// expect waits for the next thing received, passing over the call's moves and first words, and demands its type.
 func (h *house) expect(ctx context.Context, want channels.InboundType) channels.Inbound {
 	h.t.Helper()
 	select {
 	case in := <-h.inbound:
-		if in.Type == channels.CallMoved && want != in.Type {
+		if (in.Type == channels.CallMoved || in.Type == channels.Spoke) && want != in.Type {
 			return h.expect(ctx, want)
 		}
 		if in.Type != want {

@@ -42,6 +42,7 @@ func (c *call) patch() {
 		c.soothe(s, e)
 	}
 	c.tap()
+	c.listenForWord(e)
 }
 
 // pair swaps packets: nothing of ours is between two who have only each other.
@@ -108,6 +109,7 @@ func (c *call) unseat(leg *media.Leg) {
 	if c.who[callerSeat].leg() == leg {
 		c.dia.Listen(nil)
 	}
+	c.deafTo(leg)
 	for s, seat := range c.seated {
 		if seat != nil && c.who[s].leg() == leg {
 			seat.Leave()

@@ -226,8 +226,7 @@ func (s *Switchboard) End(ctx context.Context, agentID, conversationID int64) er
 		if err := ch.mine(agentID, channels.Agent); err != nil {
 			return err
 		}
-		// a person has dealt with it, also when not a word was needed
-		if err := agents.KeepPromise(ctx, ch.tx, ch.c.ID, agentID); err != nil {
+		if err := s.withoutWord(ctx, ch, agentID); err != nil {
 			return err
 		}
 		if err := ch.notice(ctx, channels.CodeEnded, wordsEnded, channels.MessageData{}); err != nil {

@@ -153,6 +153,8 @@ func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbou
 		return s.handedOut(ctx, ch, in)
 	case channels.PassFailed:
 		return s.passFailed(ctx, ch, in)
+	case channels.Spoke:
+		return s.spoke(ctx, ch, in)
 	case channels.AgentLost:
 		if ch.c.State != channels.Agent {
 			return nil
@@ -206,10 +208,10 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 	}
 	switch ch.c.State {
 	case channels.New:
-		_, err = ch.move(ctx, channels.Bot)
+		err = s.toResponder(ctx, ch)
 	case channels.Closed:
 		ch.line(channels.CodeReopened, "The customer writes again.", channels.MessageData{})
-		_, err = ch.move(ctx, channels.Bot)
+		err = s.toResponder(ctx, ch)
 	case channels.Wrapup:
 		err = s.writesInWrapup(ctx, ch)
 	case channels.Waiting:
@@ -297,7 +299,7 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 		}
 		code, words = channels.CodeNobodyHere, nobody
 	}
-	if err := ch.notice(ctx, code, words, channels.MessageData{Source: source, DueAt: &due}); err != nil {
+	if err := s.acknowledge(ctx, ch, code, words, channels.MessageData{Source: source, DueAt: &due}); err != nil {
 		return err
 	}
 	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
@@ -328,7 +330,15 @@ func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, 
 		return err
 	}
 	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
-	return ch.notice(ctx, code, words, channels.MessageData{Source: source, DueAt: &due})
+	return s.acknowledge(ctx, ch, code, words, channels.MessageData{Source: source, DueAt: &due})
+}
+
+// acknowledge tells the customer that a person comes.
+func (s *Switchboard) acknowledge(ctx context.Context, ch *change, code, words string, data channels.MessageData) error {
+	if err := ch.notice(ctx, code, words, data); err != nil {
+		return err
+	}
+	return agents.AcknowledgePromise(ctx, ch.tx, ch.c.ID)
 }
 
 // agentLost: the agent's browser did not come back to the call. The caller is first in line, the agent is away.
@@ -399,6 +409,9 @@ func (s *Switchboard) left(ctx context.Context, ch *change) error {
 		_, err := ch.move(ctx, channels.Closed)
 		return err
 	case channels.Agent:
+		if err := agents.ClosePromiseByContact(ctx, ch.tx, ch.c.ID); err != nil {
+			return err
+		}
 		ch.line(channels.CodeLeft, "The customer left.", channels.MessageData{})
 		return s.toWrapup(ctx, ch)
 	}
@@ -441,8 +454,9 @@ func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.I
 		// nothing to send: voice speaks its own greeting, and the line is stored together with the one before
 		ch.lines = append(ch.lines, &channels.Message{ConversationID: ch.c.ID, Channel: channels.Voice, Author: channels.BySystem, Kind: channels.Happened,
 			Body: wordsHelloCall, Data: channels.MessageData{Code: channels.CodeHello, CallID: call.ID}})
+		_, err = s.peopleFirst(ctx, ch)
 	}
-	return nil
+	return err
 }
 
 // takeUpCall: the caller has a conversation already, and it goes on by telephone.
@@ -468,12 +482,6 @@ func (s *Switchboard) callMoved(ctx context.Context, ch *change, in channels.Inb
 	call, err := channels.MoveCall(ctx, ch.tx, in.CallID, in.CallState, ch.c.AgentID)
 	if err != nil || call == nil {
 		return err
-	}
-	if in.CallState == channels.CallBridged && ch.c.AgentID != nil {
-		// people talk: the person's first word
-		if err := agents.KeepPromise(ctx, ch.tx, ch.c.ID, *ch.c.AgentID); err != nil {
-			return err
-		}
 	}
 	ch.callNews(call.Media)
 	ch.after(func() { s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: ch.c.ID}) })
@@ -505,6 +513,9 @@ func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inb
 	case channels.Agent:
 		if call.Direction == channels.CallOut && call.BridgedAt == nil {
 			return nil // nobody answered: the agent tries again, or ends it
+		}
+		if err := s.callOver(ctx, ch, in.Reason); err != nil {
+			return err
 		}
 		return s.toWrapup(ctx, ch)
 	case channels.Bot, channels.Waiting, channels.Offered:

@@ -91,6 +91,9 @@ func (s *Switchboard) sweep(ctx context.Context) {
 		{"wrap-up", s.sweepWrapup},
 		{"agents gone", s.sweepAgentsGone},
 		{"overflow", s.sweepOverflow},
+		{"without agent", s.sweepOrphans},
+		{"promises", s.sweepPromises},
+		{"budgets", s.sweepBudgets},
 	} {
 		if err := step.do(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Error("sweep", "step", step.name, "err", err)

@@ -325,8 +325,12 @@ func TestCallLife(t *testing.T) {
 		t.Error("the call was not told to expect the agent")
 	}
 	f.receive(channels.Inbound{Type: channels.CallMoved, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: again.CallID, CallState: channels.CallBridged})
+	if f.promises(r.ConversationID, "") != 1 {
+		t.Error("the mere bridge keeps the promise")
+	}
+	f.receive(channels.Inbound{Type: channels.Spoke, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: again.CallID, AgentID: f.ana})
 	if f.promises(r.ConversationID, "agent") != 1 {
-		t.Error("a bridged call does not keep the promise")
+		t.Error("the agent's first word does not keep the promise")
 	}
 	f.receive(channels.Inbound{Type: channels.AgentLost, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: again.CallID})
 	f.state(r.ConversationID, channels.Waiting)
