@@ -2,6 +2,9 @@ package channels
 
 import (
 	"context"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +24,7 @@ type Number struct {
 	QueueID   *int64    `json:"queue_id" db:"queue_id"`   // nil: the first queue
 	TrunkID   *int64    `json:"trunk_id" db:"trunk_id"`   // nil: by any trunk; else also the trunk that calls with it
 	CallerID  bool      `json:"caller_id" db:"caller_id"` // agents may show it when they call out
+	Languages []string  `json:"languages" db:"languages"` // of the responder: the greeting's, then what is offered by key; none: the settings'
 	CreatedAt time.Time `json:"created_at" db:"created_at"`
 }
 
@@ -32,10 +36,38 @@ func (n *Number) Clean() (err error) {
 	if n.Label, err = label("label", n.Label, 0); err != nil {
 		return err
 	}
-	return oneOf("kind", n.Kind, QueueNumber, EchoNumber)
+	if err := oneOf("kind", n.Kind, QueueNumber, EchoNumber); err != nil {
+		return err
+	}
+	return n.cleanLanguages()
 }
 
-const numberColumns = `number, label, kind, queue_id, trunk_id, caller_id, created_at`
+// MaxLanguages is how many languages a number may have: more than keys 1 to 8 nobody listens to.
+const MaxLanguages = 8
+
+var languageTag = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]{2})?$`)
+
+func (n *Number) cleanLanguages() error {
+	if n.Languages == nil {
+		n.Languages = []string{}
+	}
+	if len(n.Languages) > MaxLanguages {
+		return FailField(Invalid, "languages", "At most 8 languages.")
+	}
+	for i, l := range n.Languages {
+		l = strings.ToLower(strings.TrimSpace(l))
+		if !languageTag.MatchString(l) {
+			return FailField(Invalid, "languages", "Languages by their codes, the greeting's first: en, de.")
+		}
+		if slices.Contains(n.Languages[:i], l) {
+			return FailField(Invalid, "languages", "Each language once.")
+		}
+		n.Languages[i] = l
+	}
+	return nil
+}
+
+const numberColumns = `number, label, kind, queue_id, trunk_id, caller_id, languages, created_at`
 
 // Numbers reads all numbers of ours.
 func Numbers(ctx context.Context, q Querier) ([]Number, error) {
@@ -48,9 +80,9 @@ func SaveNumber(ctx context.Context, tx pgx.Tx, n *Number) error {
 	if err := n.Clean(); err != nil {
 		return err
 	}
-	saved, err := one[Number](ctx, tx, `insert into numbers (number, label, kind, queue_id, trunk_id, caller_id) values ($1, $2, $3, $4, $5, $6)
-		on conflict (number) do update set label = $2, kind = $3, queue_id = $4, trunk_id = $5, caller_id = $6
-		returning `+numberColumns, n.Number, n.Label, n.Kind, n.QueueID, n.TrunkID, n.CallerID)
+	saved, err := one[Number](ctx, tx, `insert into numbers (number, label, kind, queue_id, trunk_id, caller_id, languages) values ($1, $2, $3, $4, $5, $6, $7)
+		on conflict (number) do update set label = $2, kind = $3, queue_id = $4, trunk_id = $5, caller_id = $6, languages = $7
+		returning `+numberColumns, n.Number, n.Label, n.Kind, n.QueueID, n.TrunkID, n.CallerID, n.Languages)
 	if err != nil {
 		return refused(err, "save number")
 	}

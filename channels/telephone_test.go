@@ -328,16 +328,21 @@ func TestNumberRows(t *testing.T) {
 	pool, ctx := dbtest.Pool(t), context.Background()
 	var queue int64
 	must(t, pool.QueryRow(ctx, `insert into queues (name) values ('Support') returning id`).Scan(&queue))
-	n := channels.Number{Number: "0049 30 1234567", Label: " Hotline ", Kind: channels.QueueNumber, QueueID: &queue, CallerID: true}
+	n := channels.Number{Number: "0049 30 1234567", Label: " Hotline ", Kind: channels.QueueNumber, QueueID: &queue, CallerID: true, Languages: []string{" EN", "de"}}
 	must(t, commit(t, pool, func(tx pgx.Tx) error { return channels.SaveNumber(ctx, tx, &n) }))
 	n.Label, n.QueueID = "Night", nil
 	must(t, commit(t, pool, func(tx pgx.Tx) error { return channels.SaveNumber(ctx, tx, &n) }))
 	list, err := channels.Numbers(ctx, pool)
 	must(t, err)
-	want := []channels.Number{{Number: "+49301234567", Label: "Night", Kind: "queue", CallerID: true}}
+	want := []channels.Number{{Number: "+49301234567", Label: "Night", Kind: "queue", CallerID: true, Languages: []string{"en", "de"}}}
 	if d := cmp.Diff(want, list, cmpopts.IgnoreFields(channels.Number{}, "CreatedAt")); d != "" {
 		t.Error(d)
 	}
+	for _, bad := range [][]string{{"English"}, {"en", "EN"}, {"a", "b"}, make([]string, 9)} {
+		n.Languages = bad
+		wantCode(t, commit(t, pool, func(tx pgx.Tx) error { return channels.SaveNumber(ctx, tx, &n) }), channels.Invalid, "languages")
+	}
+	n.Languages = nil
 	none := int64(4711)
 	n.QueueID = &none
 	wantCode(t, commit(t, pool, func(tx pgx.Tx) error { return channels.SaveNumber(ctx, tx, &n) }), channels.Invalid, "queue_id")

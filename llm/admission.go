@@ -372,42 +372,21 @@ func (r *Responder) Admit(channel channels.Kind) (*Place, bool) {
 	return &Place{gate: g}, true
 }
 
-// State is what the responder's hosts do now.
-type State struct {
-	Hosts      []HostState `json:"hosts"`
-	Waiting    int         `json:"waiting"`     // turns in the line
-	Calls      int         `json:"calls"`       // conversations on the phone
-	CallPlaces int         `json:"call_places"` // ... that may be at once
-	Refused    int64       `json:"refused"`     // turns and calls sent to people for want of a place, since the start
-}
-
-// HostState is one of them. Places are turns at once, for callers and for writers; First is how long the first sentence
-// takes (mean), 0: not known yet.
-type HostState struct {
-	URL         string        `json:"url"`
-	Model       string        `json:"model"`
-	Down        string        `json:"down"` // why it is left alone; "": it is not
-	Running     int           `json:"running"`
-	VoicePlaces int           `json:"voice_places"`
-	TextPlaces  int           `json:"text_places"`
-	First       time.Duration `json:"first"`
-}
-
-// State tells what goes on, for metrics, health and the desk. Without a model it has no hosts.
-func (r *Responder) State() State {
+// State tells what goes on.
+func (r *Responder) State() channels.ModelState {
 	g := &r.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.state()
 }
 
-func (g *gate) state() State {
-	s := State{Waiting: len(g.line), Calls: g.calls, Refused: g.refused[calling] + g.refused[writing]}
+func (g *gate) state() channels.ModelState {
+	s := channels.ModelState{Hosts: []channels.ModelHost{}, Waiting: len(g.line), Calls: g.calls, Refused: g.refused[calling] + g.refused[writing]}
 	if len(g.hosts) > 0 {
 		s.CallPlaces = int(g.callPlaces())
 	}
 	for _, h := range g.hosts {
-		hs := HostState{URL: h.URL, Model: h.Model, Running: len(h.visits), First: h.first.mean,
+		hs := channels.ModelHost{URL: h.URL, Model: h.Model, Running: len(h.visits), FirstMS: h.first.mean.Milliseconds(),
 			VoicePlaces: max(1, int(h.limit[calling])), TextPlaces: max(1, int(h.limit[writing]))}
 		if open, why := h.breaker.state(); open {
 			hs.Down = why

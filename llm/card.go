@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/spoken"
 	"patchbay/llm/human"
 )
 
@@ -175,7 +176,7 @@ func (r *reading) language() channels.CardLine {
 		text.WriteString(m.Body + "\n")
 		seqs = append(seqs, m.Seq)
 	}
-	code := Tongue(text.String())
+	code := spoken.Tongue(text.String())
 	return channels.CardLine{Kind: channels.CardLanguage, Value: code, Text: tongueNames[code], Seqs: seqs}
 }
 
@@ -464,3 +465,9 @@ var phraseFiles = sync.OnceValue(func() map[string][]phraseText {
 
 // phrases are those of a kind in all languages, the longest first.
 func phrases(name, kind string) []phraseText { return phraseFiles()[name+"."+kind] }
+
+// tongueNames are the languages that are told apart, as a desk shows them.
+var tongueNames = map[string]string{
+	"en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese", "nl": "Dutch", "pl": "Polish",
+	"ru": "Russian", "uk": "Ukrainian", "el": "Greek", "ar": "Arabic", "he": "Hebrew", "hi": "Hindi", "th": "Thai", "zh": "Chinese", "ja": "Japanese", "ko": "Korean",
+}

@@ -168,18 +168,6 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-func TestTongue(t *testing.T) {
-	for text, want := range map[string]string{
-		"": "", "0": "", "ok": "", "How much is the tent?": "en", "Wie viel kostet das Zelt und wo ist der Laden?": "de",
-		"Я хочу поговорить с человеком": "ru", "Я хочу поговорити з людиною, це її намет": "uk", "我想和人说话": "zh", "人と話したいです": "ja", "사람과 이야기하고 싶어요": "ko",
-		"أريد التحدث إلى شخص": "ar", "Θέλω να μιλήσω": "el", "אני רוצה לדבר": "he",
-	} {
-		if got := Tongue(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
 func FuzzCard(f *testing.F) {
 	f.Add("My name is Jo Lind, NL-204", "4111111111111111 !!", "İ my name is")
 	f.Fuzz(func(t *testing.T, a, b, c string) {

@@ -103,13 +103,16 @@ func (u *run) at(ctx context.Context) (Answer, error) {
 }
 
 func (u *run) timed(a Answer) Answer {
-	a.Waited, a.FirstToken, a.FirstSentence, a.Model = u.times.Waited, u.times.FirstToken, u.times.FirstSentence, u.times.Model
+	a.Own, a.Waited, a.FirstToken, a.FirstSentence, a.Model = u.times.Own, u.times.Waited, u.times.FirstToken, u.times.FirstSentence, u.times.Model
 	return a
 }
 
 // place waits for a free place at a model; the clocks are running.
 func (u *run) place(ctx context.Context) error {
 	g := &u.r.gate
+	if len(u.tried) == 0 {
+		u.times.Own = time.Since(u.start)
+	}
 	w, busy := g.enter(classOf(u.t.Channel), u.tried)
 	switch {
 	case busy:

@@ -9,8 +9,8 @@ import (
 	"patchbay/channels"
 )
 
-// metrics counts ends of turns. Labels of outcome: model, quote, unknown, hand_over, cancelled, or a Failure's reason; of
-// channel: voice, chat, email; of host: the addresses in the settings; of for: voice, text.
+// metrics counts ends of turns. Labels of outcome: see Outcome; of channel: voice, chat, email;
+// of host: the addresses in the settings; of for: voice, text.
 type metrics struct {
 	turns   *prometheus.CounterVec
 	took    prometheus.Histogram
@@ -56,27 +56,31 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c *C) error {
 }
 
 func (m metrics) note(channel channels.Kind, a Answer, err error, took time.Duration) {
-	outcome := a.Mode
-	var f *Failure
-	switch {
-	case errors.As(err, &f):
-		outcome = f.Reason
-	case err != nil:
-		outcome = "cancelled"
-	case a.HandOver:
-		outcome = "hand_over"
-	case a.Unknown:
-		outcome = "unknown"
-	}
-	m.turns.WithLabelValues(outcome).Inc()
+	m.turns.WithLabelValues(Outcome(a, err)).Inc()
 	m.took.Observe(took.Seconds())
 	if a.FirstSentence > 0 {
 		m.first.WithLabelValues(string(channel)).Observe(a.FirstSentence.Seconds())
 	}
 }
 
+// Outcome is how a turn ended, in one word: model, quote, unknown, hand_over, cancelled, or a Failure's reason.
+func Outcome(a Answer, err error) string {
+	var f *Failure
+	switch {
+	case errors.As(err, &f):
+		return f.Reason
+	case err != nil:
+		return "cancelled"
+	case a.HandOver:
+		return "hand_over"
+	case a.Unknown:
+		return "unknown"
+	}
+	return a.Mode
+}
+
 // show sets the gauges.
-func (m metrics) show(s State) {
+func (m metrics) show(s channels.ModelState) {
 	m.waiting.Set(float64(s.Waiting))
 	m.calls.Set(float64(s.Calls))
 	for _, h := range s.Hosts {

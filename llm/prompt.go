@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/spoken"
 )
 
 //go:embed prompts/*.txt
@@ -138,36 +139,11 @@ var heard = sync.OnceValue(func() map[string][2]string {
 	return out
 })
 
-var frequent = sync.OnceValue(func() map[string][]string {
-	out := map[string][]string{}
-	for lang, value := range lines("languages") {
-		for w := range strings.FieldsSeq(value) {
-			k := strings.Join(tokens(w), " ")
-			out[k] = append(out[k], lang)
-		}
-	}
-	return out
-})
+// ours are the languages of our own sentences.
+var ours = []string{"en", "de", "fr", "es", "it", "pt", "nl", "pl"}
 
-// language guesses by frequent words; it only chooses the words of our own sentences.
+// language guesses; it only chooses the words of our own sentences.
 func language(text string) string {
-	lang, _ := frequentWords(bounded(text, 600))
+	lang, _ := spoken.Language(text, ours)
 	return lang
-}
-
-// frequentWords is the language with the most frequent words in text, and how many; English when there are none.
-func frequentWords(text string) (lang string, score int) {
-	scores := map[string]int{}
-	for _, w := range tokens(text) {
-		for _, lang := range frequent()[w] {
-			scores[lang]++
-		}
-	}
-	best := "en"
-	for _, lang := range []string{"de", "fr", "es", "it", "pt", "nl", "pl"} {
-		if scores[lang] > scores[best] {
-			best = lang
-		}
-	}
-	return best, scores[best]
 }

@@ -87,7 +87,8 @@ type Answer struct {
 	Unknown  bool   // it says that it does not know and offers a person
 
 	// since Answer was called; 0: none came
-	Waited        time.Duration // for a place at the model
+	Own           time.Duration // until a place at the model was asked for: our search
+	Waited        time.Duration // for that place
 	FirstToken    time.Duration
 	FirstSentence time.Duration // released by the guard
 	Model         string        // whose words or silence it was; "" = none was asked
@@ -239,6 +240,9 @@ func (r *Responder) Answer(ctx context.Context, t Turn, emit func(Progress)) (An
 func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), start time.Time) (Answer, error) {
 	show := func(a Answer) (Answer, error) {
 		a.FirstSentence = time.Since(start)
+		if a.Model == "" {
+			a.Own = a.FirstSentence
+		}
 		emit(Progress{Text: a.Text})
 		return a, nil
 	}
@@ -262,7 +266,7 @@ func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), sta
 		case errors.Is(err, errAllDown):
 			return Answer{}, &Failure{Reason: "dead", Err: err}
 		case a.Text == "" && (a.weak && blocked(err) || strong && full(err)): // word for word needs no place
-			asked = Answer{Waited: a.Waited, FirstToken: a.FirstToken, Model: a.Model}
+			asked = Answer{Own: a.Own, Waited: a.Waited, FirstToken: a.FirstToken, Model: a.Model}
 		default:
 			return a.Answer, err
 		}

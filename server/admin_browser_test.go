@@ -56,8 +56,13 @@ func TestBrowserTelephoneSettings(t *testing.T) {
 	b.see("ana", "A number such as +49 30")
 	b.do("fill", frame{"page": "ana", "css": "#number-number", "value": "+49 30 23125410"})
 	b.do("select", frame{"page": "ana", "css": "#number-trunk_id", "value": "Fjordtel"})
+	fill("Languages of the responder", "English")
+	b.click("ana", "button", "Save the number")
+	b.see("ana", "Languages by their codes")
+	fill("Languages of the responder", "en, DE")
 	picture("number")
 	b.click("ana", "button", "Save the number")
+	b.see("ana", "speaks en, de")
 	b.see("ana", "+493023125410")
 	picture("numbers")
 

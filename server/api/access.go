@@ -65,6 +65,7 @@ var access = map[string]permission{
 	"ListCalls":            anAgent, // its own: the handler
 	"GetCall":              anAgent, // its own: the handler
 	"GetCallBundle":        anAgent, // its own: the handler
+	"GetResponder":         supervisor,
 	"ListTrunks":           supervisor,
 	"AddTrunk":             admin,
 	"ChangeTrunk":          admin,

@@ -622,6 +622,9 @@ type CardLine = channels.CardLine
 // Channel defines model for Channel.
 type Channel = channels.Kind
 
+// ChannelStages defines model for ChannelStages.
+type ChannelStages = report.ChannelStages
+
 // CloseWith defines model for CloseWith.
 type CloseWith struct {
 	Disposition CloseWithDisposition `json:"disposition"`
@@ -863,6 +866,12 @@ type Message = channels.Message
 // MessageData defines model for MessageData.
 type MessageData = channels.MessageData
 
+// ModelHost defines model for ModelHost.
+type ModelHost = channels.ModelHost
+
+// ModelState defines model for ModelState.
+type ModelState = channels.ModelState
+
 // Moved defines model for Moved.
 type Moved struct {
 	// Moved conversations that wait elsewhere now
@@ -944,6 +953,9 @@ type RecordingMarkWhat string
 
 // Registration defines model for Registration.
 type Registration = channels.Registration
+
+// ResponderReport defines model for ResponderReport.
+type ResponderReport = responderReport
 
 // SignIn defines model for SignIn.
 type SignIn struct {
@@ -1046,6 +1058,9 @@ type TrunkSettings = channels.Trunk
 // TrunkState defines model for TrunkState.
 type TrunkState = channels.TrunkState
 
+// TurnTimes When the stages of a turn came, in milliseconds since the caller's last sound.
+type TurnTimes = channels.TurnTimes
+
 // Verdict One thing that the call doctor has found, the worst first.
 type Verdict = doctor.Verdict
 
@@ -1134,6 +1149,12 @@ type AddPromptParamsKind string
 // GetRecordingSoundParams defines parameters for GetRecordingSound.
 type GetRecordingSoundParams struct {
 	Range *string `json:"Range,omitempty"`
+}
+
+// GetResponderParams defines parameters for GetResponder.
+type GetResponderParams struct {
+	// Hours how far back
+	Hours *int `form:"hours,omitempty" json:"hours,omitempty"`
 }
 
 // SaveBreaksJSONRequestBody defines body for SaveBreaks for application/json ContentType.
@@ -1369,6 +1390,9 @@ type ServerInterface interface {
 
 	// (GET /api/recordings/{id}/sound)
 	GetRecordingSound(c *fiber.Ctx, id ID, params GetRecordingSoundParams) error
+
+	// (GET /api/responder)
+	GetResponder(c *fiber.Ctx, params GetResponderParams) error
 
 	// (POST /api/sign-in)
 	SignIn(c *fiber.Ctx) error
@@ -2880,6 +2904,43 @@ func (siw *ServerInterfaceWrapper) GetRecordingSound(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// GetResponder operation middleware
+func (siw *ServerInterfaceWrapper) GetResponder(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetResponderParams
+
+	var query url.Values
+	query, err = url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for query string: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "hours" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "hours", query, &params.Hours, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter hours: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetResponder(c, params)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // SignIn operation middleware
 func (siw *ServerInterfaceWrapper) SignIn(c *fiber.Ctx) error {
 
@@ -3149,6 +3210,8 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 	router.Get(options.BaseURL+"/api/calls/:id", wrapper.GetCall)
 
 	router.Get(options.BaseURL+"/api/calls/:id/bundle", wrapper.GetCallBundle)
+
+	router.Get(options.BaseURL+"/api/responder", wrapper.GetResponder)
 
 	router.Get(options.BaseURL+"/api/phone", wrapper.GetPhone)
 
@@ -4831,6 +4894,35 @@ func (response GetRecordingSounddefaultJSONResponse) VisitGetRecordingSoundRespo
 	return ctx.JSON(&response.Body)
 }
 
+type GetResponderRequestObject struct {
+	Params GetResponderParams
+}
+
+type GetResponderResponseObject interface {
+	VisitGetResponderResponse(ctx *fiber.Ctx) error
+}
+
+type GetResponder200JSONResponse ResponderReport
+
+func (response GetResponder200JSONResponse) VisitGetResponderResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetResponderdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetResponderdefaultJSONResponse) VisitGetResponderResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type SignInRequestObject struct {
 	Body *SignInJSONRequestBody
 }
@@ -5224,6 +5316,9 @@ type StrictServerInterface interface {
 
 	// (GET /api/recordings/{id}/sound)
 	GetRecordingSound(ctx context.Context, request GetRecordingSoundRequestObject) (GetRecordingSoundResponseObject, error)
+
+	// (GET /api/responder)
+	GetResponder(ctx context.Context, request GetResponderRequestObject) (GetResponderResponseObject, error)
 
 	// (POST /api/sign-in)
 	SignIn(ctx context.Context, request SignInRequestObject) (SignInResponseObject, error)
@@ -6947,6 +7042,33 @@ func (sh *strictHandler) GetRecordingSound(ctx *fiber.Ctx, id ID, params GetReco
 		return err
 	} else if validResponse, ok := response.(GetRecordingSoundResponseObject); ok {
 		if err := validResponse.VisitGetRecordingSoundResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetResponder operation middleware
+func (sh *strictHandler) GetResponder(ctx *fiber.Ctx, params GetResponderParams) error {
+	var request GetResponderRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetResponder(ctx.UserContext(), request.(GetResponderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetResponder")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetResponderResponseObject); ok {
+		if err := validResponse.VisitGetResponderResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

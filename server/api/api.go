@@ -61,6 +61,9 @@ type Config struct {
 	// ICE gives a browser the servers that help it through closed networks, with credentials for that user; nil: none.
 	ICE func(user string) []channels.ICEServer
 
+	// Model is what the responder's models do now; nil: there is no responder.
+	Model func() channels.ModelState
+
 	Version string            // of the program, for support bundles
 	Facts   map[string]string // settings that matter for calls, for support bundles; what is personal in them is masked there
 

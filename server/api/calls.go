@@ -23,6 +23,8 @@ type callDetail struct {
 	Trace    *doctor.Trace    `json:"trace"` // null: there is none
 	Verdicts []doctor.Verdict `json:"verdicts"`
 	Ending   string           `json:"ending"`
+
+	Turns []channels.TurnTimes `json:"turns"`
 }
 
 // ListCalls shows agents their own calls and supervisors all.
@@ -43,6 +45,9 @@ func (s *Server) GetCall(ctx context.Context, req GetCallRequestObject) (GetCall
 		return nil, err
 	}
 	d := callDetail{Call: *row, Trace: trace, Verdicts: []doctor.Verdict{}}
+	if d.Turns, err = report.CallTurns(ctx, s.cfg.Pool, req.ID); err != nil {
+		return nil, err
+	}
 	if trace != nil {
 		d.Verdicts, d.Ending = doctor.Examine(*trace), doctor.Ending(*trace)
 	}

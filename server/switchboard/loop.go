@@ -166,6 +166,28 @@ func (l *loop) turn(ctx context.Context) (bool, error) {
 	return true, l.settle(ctx, t.Channel, c.CustomerSeq, answer, shown, err)
 }
 
+// noteTimes stores when the stages of a turn came. Its failure costs a figure in a report and nothing else.
+func (l *loop) noteTimes(ctx context.Context, t llm.Turn, a llm.Answer, failed error) {
+	if ctx.Err() != nil {
+		return
+	}
+	outcome := llm.Outcome(a, failed)
+	if errors.Is(failed, errSuperseded) {
+		outcome = "superseded"
+	}
+	came := func(d time.Duration) *int64 {
+		if d <= 0 {
+			return nil
+		}
+		ms := d.Milliseconds()
+		return &ms
+	}
+	if _, err := l.s.Pool.Exec(ctx, `insert into answer_times (conversation_id, channel, model, outcome, own_ms, waited_ms, first_token_ms, first_sentence_ms)
+		values ($1, $2, $3, $4, $5, $6, $7, $8)`, l.id, t.Channel, a.Model, outcome, a.Own.Milliseconds(), a.Waited.Milliseconds(), came(a.FirstToken), came(a.FirstSentence)); err != nil {
+		l.s.Log.Warn("answer's times", "conversation", l.id, "err", err)
+	}
+}
+
 // unanswered joins the customer's words since the last answer, and tells where the last of them came from: there the
 // answer goes, also when the customer has phoned meanwhile.
 func unanswered(history []channels.Message, answered int64) (words string, way channels.Kind) {
@@ -187,6 +209,7 @@ var errSuperseded = errors.New("superseded")
 // ask lets the responder answer and shows its draft. It stops at once when the row says that the answer is not wanted
 // any more. On the telephone it returns only then: the answer is wanted until it was heard.
 func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answer, shown string, err error) {
+	running := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	type result struct {
@@ -226,11 +249,13 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 				r.err = errSuperseded
 			}
 			if !byVoice || r.err != nil {
+				l.noteTimes(running, t, r.answer, r.err)
 				return r.answer, shown, r.err
 			}
 			answered = nil // until it was heard
 			l.speak(upTo, llm.Progress{Text: r.answer.Text}, began, &channels.Ending{Sources: r.answer.Sources, Mode: r.answer.Mode,
 				HandOver: r.answer.HandOver, Unknown: r.answer.Unknown})
+			l.noteTimes(running, t, r.answer, nil)
 		case <-l.poke:
 			wanted, err := l.stillWanted(ctx, upTo)
 			if err != nil {

@@ -515,6 +515,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/responder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What the models of this server do now, and how long answers took lately. Supervisors. */
+        get: operations["getResponder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/phone": {
         parameters: {
             query?: never;
@@ -1399,6 +1416,88 @@ export interface components {
             verdicts: components["schemas"]["Verdict"][];
             /** @description in one sentence why it ended; empty while it runs */
             ending: string;
+            /** @description what the caller said to the responder, and when its answers came */
+            turns: components["schemas"]["TurnTimes"][];
+        };
+        /** @description When the stages of a turn came, in milliseconds since the caller's last sound. */
+        TurnTimes: {
+            /**
+             * Format: date-time
+             * @description that sound's end
+             */
+            at: string;
+            /** @description the turn was held to be over */
+            turn_end_ms: number;
+            final_text_ms: number;
+            stored_ms: number;
+            first_token_ms: number;
+            first_sentence_ms: number;
+            /** @description voice to voice */
+            first_audio_ms: number;
+            /** @description our share of it: neither engine nor model, nor the patience for the caller */
+            own_ms: number;
+            /** @description the caller interrupted the answer */
+            cut: boolean;
+        };
+        ResponderReport: {
+            now: components["schemas"]["ModelState"];
+            /** Format: date-time */
+            since: string;
+            channels: components["schemas"]["ChannelStages"][];
+        };
+        ModelState: {
+            /** @description none: passages are quoted */
+            hosts: components["schemas"]["ModelHost"][];
+            /** @description turns in the line for a place */
+            waiting: number;
+            /** @description calls that talk with the responder */
+            calls: number;
+            /** @description ... that may at once */
+            call_places: number;
+            /**
+             * Format: int64
+             * @description turns and calls without a place, since the start
+             */
+            refused: number;
+        };
+        ModelHost: {
+            url: string;
+            model: string;
+            /** @description why it is left alone; empty: it is not */
+            down: string;
+            /** @description turns */
+            running: number;
+            /** @description turns at once that it serves in time for callers */
+            voice_places: number;
+            text_places: number;
+            /**
+             * Format: int64
+             * @description its first sentence (mean); 0: not known yet
+             */
+            first_ms: number;
+        };
+        ChannelStages: {
+            /** @enum {string} */
+            channel: "voice" | "chat" | "email";
+            turns: number;
+            stages: {
+                /** @enum {string} */
+                stage: "turn_end" | "final_text" | "stored" | "own" | "waited" | "first_token" | "first_sentence" | "first_audio" | "whole";
+                p50_ms: number;
+                p95_ms: number;
+            }[];
+            hours: {
+                /** Format: date-time */
+                at: string;
+                turns: number;
+                whole_p50_ms: number;
+                whole_p95_ms: number;
+                own_p95_ms: number;
+            }[];
+            outcomes: {
+                outcome: string;
+                turns: number;
+            }[];
         };
         /** @description One thing that the call doctor has found, the worst first. */
         Verdict: {
@@ -1866,6 +1965,8 @@ export interface components {
             trunk_id: number | null;
             /** @description agents may show it */
             caller_id: boolean;
+            /** @description of the responder, by code: the greeting's, then what is offered by key; none: the settings' one */
+            languages: string[];
             /** Format: date-time */
             created_at: string;
         };
@@ -1878,6 +1979,7 @@ export interface components {
             /** Format: int64 */
             trunk_id?: number | null;
             caller_id?: boolean;
+            languages?: string[];
         };
         DeviceList: {
             devices: components["schemas"]["Device"][];
@@ -2978,6 +3080,30 @@ export interface operations {
                 };
                 content: {
                     "application/zip": string;
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getResponder: {
+        parameters: {
+            query?: {
+                /** @description how far back */
+                hours?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description State and times */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResponderReport"];
                 };
             };
             default: components["responses"]["Error"];
