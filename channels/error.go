@@ -21,6 +21,15 @@ type Error struct {
 	Code  Code   `json:"code"`
 	Field string `json:"field,omitempty"`
 	Text  string `json:"message"`
+
+	// Fields are all that is wrong with a form, the first of them Field and Text; nil: there is no other.
+	Fields []Fault `json:"fields,omitempty"`
+}
+
+// Fault is one wrong field of a form.
+type Fault struct {
+	Field string `json:"field"`
+	Text  string `json:"message"`
 }
 
 func (e *Error) Error() string {

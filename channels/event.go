@@ -61,6 +61,8 @@ const (
 	OfferSubject = "offers"
 	// TrunkStateSubject says that what a node knows of a trunk has changed. No payload.
 	TrunkStateSubject = "trunk_states"
+	// TrunkAlarmSubject carries a TrunkAlarm that has just been raised; no payload: one was seen.
+	TrunkAlarmSubject = "trunk_alarms"
 )
 
 // DeskNews says which conversation's row to read again.

@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -18,99 +19,105 @@ func invalid(field, format string, args ...any) error {
 	return FailField(Invalid, field, fmt.Sprintf(format, args...))
 }
 
-// Clean checks every field in the order of the form and stops at the first that is wrong.
-func (t *Trunk) Clean() error {
-	for _, clean := range []func() error{t.cleanWhere, t.cleanLogin, t.cleanSound, t.cleanNumbers, t.cleanPolicy, t.cleanRates} {
-		if err := clean(); err != nil {
-			return err
-		}
+// faults are what is wrong with a form, one for each field, in the order of the form.
+type faults []Fault
+
+// note takes what a check has found, if anything.
+func (f *faults) note(err error) {
+	var e *Error
+	if errors.As(err, &e) && !slices.ContainsFunc(*f, func(known Fault) bool { return known.Field == e.Field }) {
+		*f = append(*f, Fault{e.Field, e.Text})
 	}
-	return nil
 }
 
-func (t *Trunk) cleanWhere() (err error) {
-	if t.Name, err = label("name", t.Name, 1); err != nil {
-		return err
+// wrong notes that a field is not what was expected.
+func (f *faults) wrong(field, format string, args ...any) { f.note(invalid(field, format, args...)) }
+
+// err is all of it; nil: nothing is wrong.
+func (f faults) err() error {
+	if len(f) == 0 {
+		return nil
 	}
-	if t.Servers, err = each("servers", t.Servers, 8, cleanServer); err != nil {
-		return err
+	e := FailField(Invalid, f[0].Field, f[0].Text)
+	if len(f) > 1 {
+		e.Fields = f
 	}
+	return e
+}
+
+// Clean checks every field and names all that are wrong, in the order of the form.
+func (t *Trunk) Clean() error {
+	var f faults
+	for _, clean := range []func(*faults){t.cleanWhere, t.cleanLogin, t.cleanSound, t.cleanNumbers, t.cleanPolicy, t.cleanRates} {
+		clean(&f)
+	}
+	return f.err()
+}
+
+func (t *Trunk) cleanWhere(f *faults) {
+	f.clean(&t.Name, func() (string, error) { return label("name", t.Name, 1) })
+	f.each("servers", &t.Servers, 8, cleanServer)
 	t.Domain = strings.ToLower(strings.TrimSpace(t.Domain))
 	if t.Domain != "" && !isHost(t.Domain) {
-		return invalid("domain", "A host name such as sip.example.net was expected, not %s.", quoted(t.Domain))
+		f.wrong("domain", "A host name such as sip.example.net was expected, not %s.", quoted(t.Domain))
 	}
-	if t.Sources, err = each("sources", t.Sources, 100, cleanSource); err != nil {
-		return err
-	}
+	f.each("sources", &t.Sources, 100, cleanSource)
 	if t.Priority < 0 || t.Priority > 1000 {
-		return invalid("priority", "A number from 0 (first) to 1000 was expected.")
+		f.wrong("priority", "A number from 0 (first) to 1000 was expected.")
 	}
 	if len(t.Servers) == 0 && len(t.Sources) == 0 {
-		return invalid("servers", "Without a server we cannot call out, and without a source address nobody can call in: give one of the two.")
+		f.wrong("servers", "Without a server we cannot call out, and without a source address nobody can call in: give one of the two.")
 	}
-	return oneOf("transport", t.Transport, "udp", "tcp", "tls")
+	f.note(oneOf("transport", t.Transport, "udp", "tcp", "tls"))
 }
 
-func (t *Trunk) cleanLogin() error {
+func (t *Trunk) cleanLogin(f *faults) {
 	t.Username, t.AuthUsername = strings.TrimSpace(t.Username), strings.TrimSpace(t.AuthUsername)
-	switch {
-	case !isUser(t.Username):
-		return invalid("username", "Letters, digits and -_.!~*'()&=+$,;?/ were expected, at most 128 of them; the part behind an @ is the domain.")
-	case !isQuotable(t.AuthUsername):
-		return invalid("auth_username", "At most 128 characters without quotation marks were expected.")
-	case len(t.Password) > 256 || strings.ContainsFunc(string(t.Password), unicode.IsControl):
-		return invalid("password", "At most 256 characters in one line were expected.")
-	case t.Register && len(t.Servers) == 0:
-		return invalid("servers", "To register, a server is needed.")
-	case t.Register && t.Username == "":
-		return invalid("username", "To register, a user name is needed.")
-	case t.Challenge && t.Username == "":
-		return invalid("username", "To ask callers for the password, a user name is needed.")
-	case t.Challenge && t.Password == "":
-		return invalid("password", "To ask callers for the password, there must be one.")
-	case t.RegisterSeconds < 60 || t.RegisterSeconds > 86400:
-		return invalid("register_seconds", "60 to 86400 seconds were expected.")
-	case t.OptionsSeconds != 0 && t.OptionsSeconds < 10 || t.OptionsSeconds > 3600:
-		return invalid("options_seconds", "10 to 3600 seconds were expected, or 0 for never.")
+	for _, c := range []struct {
+		bad         bool
+		field, text string
+	}{
+		{!isUser(t.Username), "username", "Letters, digits and -_.!~*'()&=+$,;?/ were expected, at most 128 of them; the part behind an @ is the domain."},
+		{!isQuotable(t.AuthUsername), "auth_username", "At most 128 characters without quotation marks were expected."},
+		{len(t.Password) > 256 || strings.ContainsFunc(string(t.Password), unicode.IsControl), "password", "At most 256 characters in one line were expected."},
+		{t.Register && len(t.Servers) == 0, "servers", "To register, a server is needed."},
+		{t.Register && t.Username == "", "username", "To register, a user name is needed."},
+		{t.Challenge && t.Username == "", "username", "To ask callers for the password, a user name is needed."},
+		{t.Challenge && t.Password == "", "password", "To ask callers for the password, there must be one."},
+		{t.RegisterSeconds < 60 || t.RegisterSeconds > 86400, "register_seconds", "60 to 86400 seconds were expected."},
+		{t.OptionsSeconds != 0 && t.OptionsSeconds < 10 || t.OptionsSeconds > 3600, "options_seconds", "10 to 3600 seconds were expected, or 0 for never."},
+	} {
+		if c.bad {
+			f.note(FailField(Invalid, c.field, c.text))
+		}
 	}
 	t.HasPassword = t.Password != ""
-	return oneOf("digest", t.Digest, "md5", "sha256")
+	f.note(oneOf("digest", t.Digest, "md5", "sha256"))
 }
 
 // codecs in the words of SDP.
 var codecs = []string{"PCMU", "PCMA", "G722", "opus"}
 
-func (t *Trunk) cleanSound() (err error) {
-	t.Codecs, err = each("codecs", t.Codecs, len(codecs), func(field, codec string) (string, error) {
+func (t *Trunk) cleanSound(f *faults) {
+	f.each("codecs", &t.Codecs, len(codecs), func(field, codec string) (string, error) {
 		i := slices.IndexFunc(codecs, func(known string) bool { return strings.EqualFold(known, codec) })
 		if i < 0 {
 			return "", invalid(field, "%s is not one of %s.", quoted(codec), strings.Join(codecs, ", "))
 		}
 		return codecs[i], nil
 	})
-	if err != nil {
-		return err
-	}
 	if len(t.Codecs) == 0 {
-		return invalid("codecs", "At least one codec is needed; PCMU and PCMA are understood everywhere.")
+		f.wrong("codecs", "At least one codec is needed; PCMU and PCMA are understood everywhere.")
 	}
-	if t.SignalIP, err = cleanAnnounced("signal_ip", t.SignalIP); err != nil {
-		return err
-	}
-	if t.MediaIP, err = cleanAnnounced("media_ip", t.MediaIP); err != nil {
-		return err
-	}
-	if err := oneOf("srtp", t.SRTP, "off", "optional", "required"); err != nil {
-		return err
-	}
-	if err := oneOf("srtp_keys", t.SRTPKeys, "sdes", "dtls"); err != nil {
-		return err
-	}
+	f.clean(&t.SignalIP, func() (string, error) { return cleanAnnounced("signal_ip", t.SignalIP) })
+	f.clean(&t.MediaIP, func() (string, error) { return cleanAnnounced("media_ip", t.MediaIP) })
+	f.note(oneOf("srtp", t.SRTP, "off", "optional", "required"))
+	f.note(oneOf("srtp_keys", t.SRTPKeys, "sdes", "dtls"))
 	// RFC 4568 7: SDES keys stand in the clear in the session description.
 	if t.SRTP != "off" && t.SRTPKeys == "sdes" && t.Transport != "tls" {
-		return invalid("srtp_keys", "Over %s everybody on the way could read the keys: choose the transport TLS, or exchange the keys by DTLS.", strings.ToUpper(t.Transport))
+		f.wrong("srtp_keys", "Over %s everybody on the way could read the keys: choose the transport TLS, or exchange the keys by DTLS.", strings.ToUpper(t.Transport))
 	}
-	return oneOf("latch", t.Latch, "auto", "on", "off")
+	f.note(oneOf("latch", t.Latch, "auto", "on", "off"))
 }
 
 var (
@@ -118,34 +125,24 @@ var (
 	nationalPrefix = regexp.MustCompile(`^[0-9]{0,4}$`)
 )
 
-func (t *Trunk) cleanNumbers() error {
+func (t *Trunk) cleanNumbers(f *faults) {
 	t.CountryCode = strings.TrimPrefix(strings.TrimSpace(t.CountryCode), "+")
 	t.NationalPrefix = strings.TrimSpace(t.NationalPrefix)
-	switch {
-	case t.CountryCode != "" && !countryCode.MatchString(t.CountryCode):
-		return invalid("country_code", "The country's code was expected, such as 49 for Germany or 1 for the USA and Canada.")
-	case !nationalPrefix.MatchString(t.NationalPrefix):
-		return invalid("national_prefix", "The digits before an area code were expected, such as 0; empty where there are none.")
-	case t.NumberFormat == "national" && t.CountryCode == "":
-		return invalid("country_code", "To dial in the national form, the own country's code is needed.")
+	if t.CountryCode != "" && !countryCode.MatchString(t.CountryCode) {
+		f.wrong("country_code", "The country's code was expected, such as 49 for Germany or 1 for the USA and Canada.")
+	}
+	if !nationalPrefix.MatchString(t.NationalPrefix) {
+		f.wrong("national_prefix", "The digits before an area code were expected, such as 0; empty where there are none.")
+	}
+	if t.NumberFormat == "national" && t.CountryCode == "" {
+		f.wrong("country_code", "To dial in the national form, the own country's code is needed.")
 	}
 	if t.CallerNumber = strings.TrimSpace(t.CallerNumber); t.CallerNumber != "" {
-		n, err := cleanNumber("caller_number", t.CallerNumber)
-		if err != nil {
-			return err
-		}
-		t.CallerNumber = n
+		f.clean(&t.CallerNumber, func() (string, error) { return cleanNumber("caller_number", t.CallerNumber) })
 	}
-	for _, err := range []error{
-		oneOf("number_format", t.NumberFormat, "e164", "plain", "national", "asis"),
-		oneOf("caller_header", t.CallerHeader, "from", "pai", "ppi", "rpid"),
-		oneOf("called_header", t.CalledHeader, "ruri", "to", "pcpid", "diversion"),
-	} {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	f.note(oneOf("number_format", t.NumberFormat, "e164", "plain", "national", "asis"))
+	f.note(oneOf("caller_header", t.CallerHeader, "from", "pai", "ppi", "rpid"))
+	f.note(oneOf("called_header", t.CalledHeader, "ruri", "to", "pcpid", "diversion"))
 }
 
 const (
@@ -155,49 +152,43 @@ const (
 	mostRates  = 2000
 )
 
-func (t *Trunk) cleanPolicy() (err error) {
-	if t.AllowedPrefixes, err = each("allowed_prefixes", t.AllowedPrefixes, 1000, cleanPrefix); err != nil {
-		return err
-	}
-	if t.BlockedPrefixes, err = each("blocked_prefixes", t.BlockedPrefixes, 1000, cleanPrefix); err != nil {
-		return err
-	}
+func (t *Trunk) cleanPolicy(f *faults) {
+	f.each("allowed_prefixes", &t.AllowedPrefixes, 1000, cleanPrefix)
+	f.each("blocked_prefixes", &t.BlockedPrefixes, 1000, cleanPrefix)
 	if !t.International {
 		for _, p := range t.AllowedPrefixes {
 			if strings.HasPrefix(p, "+") && (t.CountryCode == "" || !strings.HasPrefix(p, "+"+t.CountryCode)) {
-				return invalid("allowed_prefixes", "%s lies outside the own country: allow calls abroad, or leave it out.", p)
+				f.wrong("allowed_prefixes", "%s lies outside the own country: allow calls abroad, or leave it out.", p)
 			}
 		}
 	}
-	if t.DialOut {
-		switch {
-		case len(t.Servers) == 0:
-			return invalid("servers", "To call out, a server is needed.")
-		case !t.International && t.CountryCode == "" && len(t.AllowedPrefixes) == 0:
-			return invalid("country_code", "So that calls at home can be told from calls abroad, the own country's code is needed.")
-		}
+	if t.DialOut && len(t.Servers) == 0 {
+		f.wrong("servers", "To call out, a server is needed.")
+	}
+	if t.DialOut && !t.International && t.CountryCode == "" && len(t.AllowedPrefixes) == 0 {
+		f.wrong("country_code", "So that calls at home can be told from calls abroad, the own country's code is needed.")
 	}
 	for _, limit := range []struct {
 		field string
 		n     int
 	}{{"max_calls", t.MaxCalls}, {"max_calls_out", t.MaxCallsOut}, {"max_calls_hour", t.MaxCallsHour}, {"max_calls_day", t.MaxCallsDay}} {
 		if limit.n < 0 || limit.n > mostCalls {
-			return invalid(limit.field, "A number from 0 to %d was expected.", mostCalls)
+			f.wrong(limit.field, "A number from 0 to %d was expected.", mostCalls)
 		}
 	}
-	return nil
 }
 
-func (t *Trunk) cleanRates() error {
+func (t *Trunk) cleanRates(f *faults) {
 	// NaN is in no range.
 	if !(t.MaxMoneyDay >= 0 && t.MaxMoneyDay <= mostMoney) {
-		return invalid("max_money_day", "An amount from 0 to %d was expected.", mostMoney)
+		f.wrong("max_money_day", "An amount from 0 to %d was expected.", mostMoney)
 	}
 	if !(t.MoneyPerMinute >= 0 && t.MoneyPerMinute <= mostMinute) {
-		return invalid("money_per_minute", "An amount from 0 to %d was expected.", mostMinute)
+		f.wrong("money_per_minute", "An amount from 0 to %d was expected.", mostMinute)
 	}
 	if len(t.Rates) > mostRates {
-		return invalid("rates", "At most %d rates were expected.", mostRates)
+		f.wrong("rates", "At most %d rates were expected.", mostRates)
+		return
 	}
 	if t.Rates == nil {
 		t.Rates = []Rate{} // the column holds a list, not null
@@ -205,17 +196,37 @@ func (t *Trunk) cleanRates() error {
 	seen := map[string]bool{}
 	for i, r := range t.Rates {
 		p, err := cleanPrefix("rates", r.Prefix)
+		f.note(err)
 		switch {
 		case err != nil:
-			return err
+			return
 		case seen[p]:
-			return invalid("rates", "%s stands there twice.", p)
+			f.wrong("rates", "%s stands there twice.", p)
 		case !(r.PerMinute >= 0 && r.PerMinute <= mostMinute):
-			return invalid("rates", "For %s an amount from 0 to %d was expected.", p, mostMinute)
+			f.wrong("rates", "For %s an amount from 0 to %d was expected.", p, mostMinute)
 		}
 		seen[p], t.Rates[i].Prefix = true, p
 	}
-	return nil
+}
+
+// clean brings one field to its form, or notes what is wrong with it.
+func (f *faults) clean(field *string, form func() (string, error)) {
+	text, err := form()
+	if err != nil {
+		f.note(err)
+		return
+	}
+	*field = text
+}
+
+// each is clean for a list; a wrong one stays as it is.
+func (f *faults) each(field string, list *[]string, most int, clean func(field, text string) (string, error)) {
+	cleaned, err := each(field, *list, most, clean)
+	if err != nil {
+		f.note(err)
+		return
+	}
+	*list = cleaned
 }
 
 // each cleans the entries of a list, leaves out empty ones and repetitions, and limits how many there are.

@@ -71,6 +71,8 @@ var access = map[string]permission{
 	"ChangeTrunk":          admin,
 	"DeleteTrunk":          admin,
 	"TestTrunk":            admin,
+	"ListAlarms":           supervisor,
+	"SeeAlarm":             supervisor,
 	"ListNumbers":          supervisor,
 	"SaveNumber":           admin,
 	"DeleteNumber":         admin,

@@ -314,6 +314,7 @@ func (e LiveOutOutcome) Valid() bool {
 
 // Defines values for LiveOutType.
 const (
+	LiveOutTypeAlarm         LiveOutType = "alarm"
 	LiveOutTypeCall          LiveOutType = "call"
 	LiveOutTypeCallAnswer    LiveOutType = "call_answer"
 	LiveOutTypeCallDtmf      LiveOutType = "call_dtmf"
@@ -338,6 +339,8 @@ const (
 // Valid indicates whether the value is a known member of the LiveOutType enum.
 func (e LiveOutType) Valid() bool {
 	switch e {
+	case LiveOutTypeAlarm:
+		return true
 	case LiveOutTypeCall:
 		return true
 	case LiveOutTypeCallAnswer:
@@ -797,9 +800,10 @@ type LiveInMode string
 // LiveInType defines model for LiveIn.Type.
 type LiveInType string
 
-// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. resync: read everything again. pong, done, error {error} answer a ref.
+// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. resync: read everything again. pong, done, error {error} answer a ref.
 type LiveOut struct {
-	Build *string `json:"build,omitempty"`
+	Alarm *TrunkAlarm `json:"alarm,omitempty"`
+	Build *string     `json:"build,omitempty"`
 
 	// Call The state of the agent's call, as voice publishes it.
 	Call   *LiveCall `json:"call,omitempty"`
@@ -1045,6 +1049,9 @@ type TransferTo struct {
 // Trunk defines model for Trunk.
 type Trunk = channels.Trunk
 
+// TrunkAlarm defines model for TrunkAlarm.
+type TrunkAlarm = channels.TrunkAlarm
+
 // TrunkList defines model for TrunkList.
 type TrunkList struct {
 	Defaults Trunk        `json:"defaults"`
@@ -1231,6 +1238,12 @@ type ServerInterface interface {
 
 	// (GET /api/agents)
 	ListAgents(c *fiber.Ctx) error
+
+	// (GET /api/alarms)
+	ListAlarms(c *fiber.Ctx) error
+
+	// (POST /api/alarms/{id}/seen)
+	SeeAlarm(c *fiber.Ctx, id ID) error
 
 	// (GET /api/breaks)
 	ListBreaks(c *fiber.Ctx) error
@@ -1433,6 +1446,53 @@ func (siw *ServerInterfaceWrapper) ListAgents(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.ListAgents(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ListAlarms operation middleware
+func (siw *ServerInterfaceWrapper) ListAlarms(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListAlarms(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// SeeAlarm operation middleware
+func (siw *ServerInterfaceWrapper) SeeAlarm(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.SeeAlarm(c, id)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3227,6 +3287,10 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 
 	router.Post(options.BaseURL+"/api/trunks/:id/test", wrapper.TestTrunk)
 
+	router.Get(options.BaseURL+"/api/alarms", wrapper.ListAlarms)
+
+	router.Post(options.BaseURL+"/api/alarms/:id/seen", wrapper.SeeAlarm)
+
 	router.Get(options.BaseURL+"/api/numbers", wrapper.ListNumbers)
 
 	router.Delete(options.BaseURL+"/api/numbers/:number", wrapper.DeleteNumber)
@@ -3293,6 +3357,62 @@ type ListAgentsdefaultJSONResponse struct {
 }
 
 func (response ListAgentsdefaultJSONResponse) VisitListAgentsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ListAlarmsRequestObject struct {
+}
+
+type ListAlarmsResponseObject interface {
+	VisitListAlarmsResponse(ctx *fiber.Ctx) error
+}
+
+type ListAlarms200JSONResponse []TrunkAlarm
+
+func (response ListAlarms200JSONResponse) VisitListAlarmsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListAlarmsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListAlarmsdefaultJSONResponse) VisitListAlarmsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type SeeAlarmRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type SeeAlarmResponseObject interface {
+	VisitSeeAlarmResponse(ctx *fiber.Ctx) error
+}
+
+type SeeAlarm204Response struct {
+}
+
+func (response SeeAlarm204Response) VisitSeeAlarmResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type SeeAlarmdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SeeAlarmdefaultJSONResponse) VisitSeeAlarmResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -5158,6 +5278,12 @@ type StrictServerInterface interface {
 	// (GET /api/agents)
 	ListAgents(ctx context.Context, request ListAgentsRequestObject) (ListAgentsResponseObject, error)
 
+	// (GET /api/alarms)
+	ListAlarms(ctx context.Context, request ListAlarmsRequestObject) (ListAlarmsResponseObject, error)
+
+	// (POST /api/alarms/{id}/seen)
+	SeeAlarm(ctx context.Context, request SeeAlarmRequestObject) (SeeAlarmResponseObject, error)
+
 	// (GET /api/breaks)
 	ListBreaks(ctx context.Context, request ListBreaksRequestObject) (ListBreaksResponseObject, error)
 
@@ -5380,6 +5506,58 @@ func (sh *strictHandler) ListAgents(ctx *fiber.Ctx) error {
 		return err
 	} else if validResponse, ok := response.(ListAgentsResponseObject); ok {
 		if err := validResponse.VisitListAgentsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAlarms operation middleware
+func (sh *strictHandler) ListAlarms(ctx *fiber.Ctx) error {
+	var request ListAlarmsRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAlarms(ctx.UserContext(), request.(ListAlarmsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAlarms")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAlarmsResponseObject); ok {
+		if err := validResponse.VisitListAlarmsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SeeAlarm operation middleware
+func (sh *strictHandler) SeeAlarm(ctx *fiber.Ctx, id ID) error {
+	var request SeeAlarmRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.SeeAlarm(ctx.UserContext(), request.(SeeAlarmRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SeeAlarm")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SeeAlarmResponseObject); ok {
+		if err := validResponse.VisitSeeAlarmResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

@@ -81,6 +81,11 @@ func (h *hub) run(ctx context.Context) error {
 		}
 		defer cancel()
 	}
+	unalarm, err := h.s.cfg.Bus.Subscribe(channels.TrunkAlarmSubject, h.alarmed)
+	if err != nil {
+		return err
+	}
+	defer unalarm()
 	h.mu.Lock()
 	h.open = true
 	h.mu.Unlock()
@@ -139,7 +144,21 @@ func (h *hub) heard(_ string, data []byte) {
 
 // telephoneChanged tells those who may see telephone settings to read them again.
 func (h *hub) telephoneChanged(string, []byte) {
-	frame := encode(LiveOut{Type: LiveOutTypeTelephone})
+	h.tellSupervisors(LiveOut{Type: LiveOutTypeTelephone})
+}
+
+// alarmed tells them what somebody should look at, or that somebody has.
+func (h *hub) alarmed(_ string, data []byte) {
+	frame := LiveOut{Type: LiveOutTypeAlarm}
+	var a channels.TrunkAlarm
+	if json.Unmarshal(data, &a) == nil && a.ID != 0 {
+		frame.Alarm = &a
+	}
+	h.tellSupervisors(frame)
+}
+
+func (h *hub) tellSupervisors(out LiveOut) {
+	frame := encode(out)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.tabs {

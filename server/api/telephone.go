@@ -144,6 +144,22 @@ func (s *Server) askTrunk(ctx context.Context, nodeID string, trunkID int64) cha
 	return failed
 }
 
+func (s *Server) ListAlarms(ctx context.Context, _ ListAlarmsRequestObject) (ListAlarmsResponseObject, error) {
+	list, err := channels.TrunkAlarms(ctx, s.cfg.Pool)
+	return ListAlarms200JSONResponse(list), err
+}
+
+func (s *Server) SeeAlarm(ctx context.Context, req SeeAlarmRequestObject) (SeeAlarmResponseObject, error) {
+	if err := channels.SeeAlarm(ctx, s.cfg.Pool, req.ID, who(ctx).AgentID); err != nil {
+		return nil, err
+	}
+	s.log.Info("trunk alarm seen", "alarm", req.ID, "agent", who(ctx).AgentID, "peer", peerOf(ctx))
+	if err := s.cfg.Bus.Publish(channels.TrunkAlarmSubject, nil); err != nil {
+		s.log.Warn("trunk alarm not announced", "err", err)
+	}
+	return SeeAlarm204Response{}, nil
+}
+
 func (s *Server) ListNumbers(ctx context.Context, _ ListNumbersRequestObject) (ListNumbersResponseObject, error) {
 	list, err := channels.Numbers(ctx, s.cfg.Pool)
 	return ListNumbers200JSONResponse(list), err

@@ -104,6 +104,61 @@ func TestTrunks(t *testing.T) {
 	}
 }
 
+// All that is wrong with a trunk is said at once.
+func TestTrunkFaults(t *testing.T) {
+	h := newHouse(t)
+	root := h.signIn(h.person("root", "admin"))
+	a := h.do("POST", "/api/trunks", root, `{"name":" ","servers":["sip:x y"],"sources":["0.0.0.0/0"],"country_code":"049","max_calls":-1,"rates":[{"prefix":"x","per_minute":1}]}`)
+	h.refused(a, 400, channels.Invalid, "name")
+	var e channels.Error
+	h.ok(json.Unmarshal([]byte(a.body), &e))
+	var fields []string
+	for _, f := range e.Fields {
+		fields = append(fields, f.Field)
+		if f.Text == "" {
+			t.Errorf("%s has no words", f.Field)
+		}
+	}
+	if got := strings.Join(fields, " "); got != "name servers sources country_code max_calls rates" {
+		t.Errorf("wrong: %s", got)
+	}
+}
+
+// An alarm comes to the desks of supervisors and administrators, not to agents, and goes when one of them has seen it.
+func TestAlarms(t *testing.T) {
+	h := newHouse(t)
+	root, ada, mira := h.signIn(h.person("root", "admin")), h.signIn(h.ada), h.signIn(h.mira)
+	tr := as[Trunk](h, h.do("POST", "/api/trunks", root, `{"name":"Carrier","servers":["sip.example.net"]}`))
+	boss, agent := h.page(ada), h.page(mira)
+	alarm := channels.TrunkAlarm{TrunkID: tr.ID, AgentID: &h.mira, Kind: channels.AlarmShort, About: "1", Words: "10 calls were over in less than 10 seconds."}
+	raised, err := channels.RaiseAlarm(h.ctx, h.pool, &alarm)
+	if err != nil || !raised {
+		t.Fatal(raised, err)
+	}
+	h.ok(h.bus.Publish(channels.TrunkAlarmSubject, alarm))
+	if f := boss.next(LiveOutTypeAlarm); f.Alarm == nil || f.Alarm.ID != alarm.ID || f.Alarm.Words != alarm.Words {
+		t.Errorf("%+v", f)
+	}
+	list := as[[]channels.TrunkAlarm](h, h.do("GET", "/api/alarms", ada, nil))
+	if len(list) != 1 || list[0].Words != alarm.Words || *list[0].AgentID != h.mira {
+		t.Errorf("%+v", list)
+	}
+	path := fmt.Sprintf("/api/alarms/%d/seen", alarm.ID)
+	h.refused(h.do("GET", "/api/alarms", mira, nil), 403, channels.Forbidden, "")
+	h.refused(h.do("POST", path, mira, nil), 403, channels.Forbidden, "")
+	if a := h.do("POST", path, ada, nil); a.status != 204 {
+		t.Error(a)
+	}
+	if f := boss.next(LiveOutTypeAlarm); f.Alarm != nil {
+		t.Errorf("seen: %+v", f)
+	}
+	h.refused(h.do("POST", path, root, nil), 404, channels.NotFound, "")
+	agent.send(`{"type":"ping","ref":"r"}`)
+	if f := agent.next(LiveOutTypePong, LiveOutTypeAlarm); f.Type != LiveOutTypePong {
+		t.Errorf("an agent is told %+v", f.Alarm)
+	}
+}
+
 // Each living node is asked; one that has no telephone, or none that answers, says so in words.
 func TestTrunkTest(t *testing.T) {
 	h := newHouse(t)

@@ -3,7 +3,6 @@ package trunks
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +26,7 @@ type Verdict struct {
 	PerMinute float64
 	Longest   time.Duration   // then the money of the day is spent; 0: no limit
 	Refused   *channels.Error // with words for the agent; nil: go ahead
+	spent     bool            // refused, because the day's calls or money are used up
 }
 
 func (v Verdict) refuse(code channels.Code, field, text string, args ...any) Verdict {
@@ -49,8 +49,10 @@ func judge(t *channels.Trunk, number string, u usage) Verdict {
 	case u.Hour >= t.MaxCallsHour:
 		return v.refuse(channels.TooMany, "", "You have made %d calls within an hour, which is all that is allowed.", u.Hour)
 	case u.Day >= t.MaxCallsDay:
+		v.spent = true
 		return v.refuse(channels.TooMany, "", "%d calls within 24 hours have been made over %s, which is all that is allowed. Please tell your administrator.", u.Day, t.Name)
 	case v.PerMinute > 0 && u.Money+v.PerMinute > t.MaxMoneyDay:
+		v.spent = true
 		return v.refuse(channels.TooMany, "", "The money for calls over %s is spent: %.2f of %.2f within 24 hours. Please tell your administrator.", t.Name, u.Money, t.MaxMoneyDay)
 	}
 	if v.PerMinute > 0 {
@@ -136,37 +138,6 @@ func costOf(perMinute float64, talked time.Duration) float64 {
 		return 0
 	}
 	return perMinute * math.Ceil(talked.Minutes())
-}
-
-// alarmSteps are the percents of a day's calls or money at which somebody should look.
-var alarmSteps = []int{50, 80, 100}
-
-// alarmOf is how far a trunk has gone, as the highest step that is reached, and the words about it.
-func alarmOf(t *channels.Trunk, u usage) (step int, words string) {
-	for _, use := range []struct {
-		share float64
-		words string
-	}{
-		{share(float64(u.Day), float64(t.MaxCallsDay)), fmt.Sprintf("%d of %d calls", u.Day, t.MaxCallsDay)},
-		{share(u.Money, t.MaxMoneyDay), fmt.Sprintf("%.2f of %.2f money", u.Money, t.MaxMoneyDay)},
-	} {
-		for _, s := range slices.Backward(alarmSteps) {
-			if use.share >= float64(s)/100 {
-				if s > step {
-					step, words = s, fmt.Sprintf("%s has used %s of 24 hours, %d %% or more.", t.Name, use.words, s)
-				}
-				break
-			}
-		}
-	}
-	return step, words
-}
-
-func share(used, most float64) float64 {
-	if most <= 0 {
-		return 0
-	}
-	return used / most
 }
 
 // FailsOver tells whether a call that ended so is tried on the next trunk: the carrier could not, or said nothing. What a

@@ -159,18 +159,50 @@ func TestCost(t *testing.T) {
 	}
 }
 
-func TestAlarm(t *testing.T) {
-	for _, c := range []struct {
-		used usage
-		step int
-		want string
+// TestAlarms: what somebody should look at.
+func TestAlarms(t *testing.T) {
+	for name, c := range map[string]struct {
+		used    usage
+		odd     pattern
+		refused bool
+		want    string // kinds and what they are about
 	}{
-		{usage{Day: 249, Money: 9.99}, 0, ""}, {usage{Day: 250}, 50, "250 of 500 calls"}, {usage{Money: 10}, 50, "10.00 of 20.00 money"},
-		{usage{Day: 250, Money: 16}, 80, "16.00 of 20.00 money"}, {usage{Day: 400}, 80, "400 of 500"}, {usage{Day: 500, Money: 1}, 100, "500 of 500"},
+		"nothing":              {usage{Day: 249, Money: 9.99}, pattern{Night: 4, Short: 9, Past: 50, Country: "44", Known: true}, false, ""},
+		"half of the calls":    {usage{Day: 250}, pattern{}, false, "used calls 50"},
+		"half of the money":    {usage{Money: 10}, pattern{}, false, "used money 50"},
+		"both":                 {usage{Day: 250, Money: 16}, pattern{}, false, "used calls 50, used money 80"},
+		"all":                  {usage{Day: 500, Money: 1}, pattern{}, false, "used calls 100"},
+		"one too much":         {usage{Day: 500}, pattern{Night: 9}, true, "used calls 100, spent "},
+		"a night's fifth":      {usage{}, pattern{Night: 5}, false, "night "},
+		"a new country":        {usage{}, pattern{Past: 50, Country: "252"}, false, "country 252"},
+		"of a new house":       {usage{}, pattern{Past: 49, Country: "252"}, false, ""},
+		"at home":              {usage{}, pattern{Past: 50}, false, ""},
+		"a series of ten":      {usage{}, pattern{Short: 10}, false, "short 7"},
+		"a stolen login":       {usage{Money: 20}, pattern{Night: 30, Short: 30, Past: 50, Country: "252"}, false, "used money 100, night , country 252, short 7"},
+		"no limits, no shares": {usage{}, pattern{}, false, ""},
 	} {
-		step, words := alarmOf(carrier(nil), c.used)
-		if step != c.step || !strings.Contains(words, c.want) {
-			t.Errorf("%+v: %d %q, want %d %q", c.used, step, words, c.step, c.want)
+		var got []string
+		for _, a := range alarmsOf(carrier(nil), 7, c.used, c.odd, c.refused) {
+			got = append(got, a.Kind+" "+a.About)
+			if !strings.HasSuffix(a.Words, ".") || strings.Contains(a.Words, "%!") {
+				t.Errorf("%s: %q", name, a.Words)
+			}
+		}
+		if s := strings.Join(got, ", "); s != c.want {
+			t.Errorf("%s: %q, want %q", name, s, c.want)
+		}
+	}
+	for clock, want := range map[string]string{"21:59": "", "22:00": "9 22:00", "03:10": "8 22:00", "06:00": ""} {
+		now, err := time.ParseInLocation("2006-01-02 15:04", "2026-03-09 "+clock, time.Local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if at, night := nightOf(now); night {
+			got = at.Format("2 15:04")
+		}
+		if got != want {
+			t.Errorf("at %s the night began at %q, want %q", clock, got, want)
 		}
 	}
 }

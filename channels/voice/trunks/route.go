@@ -116,6 +116,7 @@ func (sh *Shelf) Reserve(ctx context.Context, r *Route, callID, agentID int64) e
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	var used usage
+	var alarms []channels.TrunkAlarm
 	err := pgx.BeginFunc(ctx, sh.cfg.Pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `select from trunks where id = $1 for update`, r.Trunk.ID); err != nil {
 			return fmt.Errorf("lock trunk: %w", err)
@@ -132,19 +133,27 @@ func (sh *Shelf) Reserve(ctx context.Context, r *Route, callID, agentID int64) e
 		}
 		v := judge(row, r.typed, used)
 		if v.Refused != nil {
+			if v.spent {
+				alarms = alarmsOf(row, agentID, used, pattern{}, true)
+			}
 			return v.Refused
 		}
 		r.Verdict = v
+		odd, err := patternOf(ctx, tx, row, callID, agentID, v.Number, sh.now())
+		if err != nil {
+			return err
+		}
+		used.Day, used.Money = used.Day+1, used.Money+v.PerMinute
+		alarms = alarmsOf(row, agentID, used, odd, false)
 		_, err = tx.Exec(ctx, reserveCall, callID, row.ID, agentID, v.PerMinute)
 		if err != nil {
 			return fmt.Errorf("reserve call: %w", err)
 		}
 		return nil
 	})
+	sh.raise(ctx, alarms)
 	switch {
 	case err == nil:
-		used.Day, used.Money = used.Day+1, used.Money+r.PerMinute
-		sh.alarm(r.Trunk, used)
 		return nil
 	case channels.CodeOf(err) != "":
 		return err
@@ -154,22 +163,6 @@ func (sh *Shelf) Reserve(ctx context.Context, r *Route, callID, agentID int64) e
 	}
 	sh.log.Warn("dial policy not asked", "trunk", r.Trunk.Name, "err", err)
 	return channels.Fail(channels.Unavailable, "Whether this call is allowed cannot be looked up at the moment. Try again soon.")
-}
-
-// alarm tells once of each step that a trunk's use climbs.
-func (sh *Shelf) alarm(t *Trunk, used usage) {
-	step, words := alarmOf(&t.Trunk, used)
-	t.mu.Lock()
-	told := t.alarmed
-	t.alarmed = step
-	t.mu.Unlock()
-	if step <= told {
-		return
-	}
-	sh.log.Warn("trunk alarm", "trunk", t.Name, "words", words)
-	if sh.cfg.Alarm != nil {
-		sh.cfg.Alarm(t.ID, words)
-	}
 }
 
 // Settle stores what a call out has cost: minutes that have begun since it was answered.

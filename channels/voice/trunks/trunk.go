@@ -33,7 +33,6 @@ type Trunk struct {
 	registered bool
 	registrar  string // the server that holds the registration
 	refused    string // why it does not
-	alarmed    int    // the last step of alarmSteps that was told
 	stop       func() // ends the keepers; nil: none run
 }
 

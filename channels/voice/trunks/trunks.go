@@ -49,9 +49,7 @@ type Config struct {
 	Here func(h edge.Hop, announce string) netip.AddrPort
 	// Hear is told whom we must hear: sources, and the servers' addresses.
 	// toSource are those whose answers go where they sent from, whatever their Via says.
-	Hear func(list, toSource []netip.Prefix)
-	// Alarm is told when much of what is allowed has been used; may be nil.
-	Alarm func(trunkID int64, words string)
+	Hear  func(list, toSource []netip.Prefix)
 	Log   *slog.Logger
 	Times Times
 }
@@ -85,6 +83,7 @@ type Shelf struct {
 	cfg   Config
 	times Times
 	log   *slog.Logger
+	now   func() time.Time // what is night
 	book  atomic.Pointer[book]
 
 	keepers sync.WaitGroup
@@ -101,7 +100,7 @@ func New(cfg Config) *Shelf {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	sh := &Shelf{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log}
+	sh := &Shelf{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, now: time.Now}
 	b := &book{}
 	sh.builtIn(b, nil)
 	sh.book.Store(b)

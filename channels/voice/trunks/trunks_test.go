@@ -2,9 +2,11 @@ package trunks
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/edge"
+	"patchbay/server/bus"
 	"patchbay/server/db/dbtest"
 )
 
@@ -242,6 +245,11 @@ func newBank(t *testing.T, change func(*channels.Trunk)) *bank {
 	b.conversation = b.one(`insert into conversations (contact_id, queue_id, channel, state) values ($1, $2, 'voice', 'agent') returning id`, contact, queue)
 	b.Shelf = shelf(t, []channels.Trunk{*x})
 	b.Shelf.cfg.Pool = b.pool
+	b.Shelf.now = func() time.Time { return time.Date(2026, 3, 9, 12, 0, 0, 0, time.Local) } // no night
+	if b.Shelf.cfg.Bus, err = bus.Open(ctx, "", slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Shelf.cfg.Bus.Close() })
 	return b
 }
 
@@ -271,17 +279,70 @@ func (b *bank) dial(number string, agent int64) (call int64, r Route, err error)
 	return call, list[0], err
 }
 
+// TestOddCalls: the first call to a country, and a series of short ones, are told once, by row and on the bus; the calls
+// themselves go out.
+func TestOddCalls(t *testing.T) {
+	t.Parallel()
+	b := newBank(t, func(x *channels.Trunk) { x.International = true })
+	b.log = slog.New(slog.DiscardHandler)
+	told := make(chan channels.TrunkAlarm, 10)
+	cancel, err := b.cfg.Bus.Subscribe(channels.TrunkAlarmSubject, func(_ string, data []byte) {
+		var a channels.TrunkAlarm
+		if err := json.Unmarshal(data, &a); err != nil {
+			t.Error(err)
+		}
+		told <- a
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cancel()
+	past := func(n int, to string, ago, length time.Duration) {
+		b.one(`with made as (insert into calls (conversation_id, direction, from_address, to_address, state, dialled_by, started_at, answered_at, ended_at)
+			select $1, 'out', '', $2, 'ended', $3, now() - $4::interval, now() - $4::interval, now() - $4::interval + $5::interval from generate_series(1, $6) returning 1) select count(*) from made`,
+			b.conversation, to, b.agents[0], ago, length, n)
+	}
+	dial := func(number string) {
+		t.Helper()
+		if _, _, err := b.dial(number, b.agents[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dial("+33 1 23456789") // of a house without a past nothing is odd
+	past(50, "+493012345", 40*24*time.Hour, time.Minute)
+	dial("+44 20 79460000")
+	if a := waitChan(t, testCtx(t), told, "alarm"); a.Kind != channels.AlarmCountry || a.AgentID == nil || *a.AgentID != b.agents[0] || !strings.Contains(a.Words, "+44") {
+		t.Errorf("%+v", a)
+	}
+	past(1, "+442079460001", 2*time.Hour, time.Minute)
+	dial("+44 20 79460000") // known now
+	past(10, "+493012345", 10*time.Minute, 3*time.Second)
+	dial("030 12345")
+	short := waitChan(t, testCtx(t), told, "alarm")
+	if short.Kind != channels.AlarmShort || !strings.HasPrefix(short.Words, "10 calls") {
+		t.Errorf("%+v", short)
+	}
+	dial("030 12345") // told already
+	if list, err := channels.TrunkAlarms(testCtx(t), b.pool); err != nil || len(list) != 2 || list[0].ID != short.ID {
+		t.Errorf("on the desk: %+v, %v", list, err)
+	}
+	if err := channels.SeeAlarm(testCtx(t), b.pool, short.ID, b.agents[1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := channels.SeeAlarm(testCtx(t), b.pool, short.ID, b.agents[0]); channels.CodeOf(err) != channels.NotFound {
+		t.Errorf("seen twice: %v", err)
+	}
+	dial("030 12345") // within a day of the last
+	if list, err := channels.TrunkAlarms(testCtx(t), b.pool); err != nil || len(list) != 1 || len(told) != 0 {
+		t.Errorf("on the desk: %+v, %v; %d more were told", list, err, len(told))
+	}
+}
+
 // TestReserve: the policy with what was really dialled; two that want the last line do not both get it.
 func TestReserve(t *testing.T) {
 	t.Parallel()
 	b := newBank(t, func(x *channels.Trunk) { x.MaxCallsOut, x.MaxCallsHour, x.MaxCallsDay, x.MaxMoneyDay = 5, 4, 8, 2 })
-	var alarms []string
 	var mu sync.Mutex
-	b.cfg.Alarm = func(_ int64, words string) {
-		mu.Lock()
-		defer mu.Unlock()
-		alarms = append(alarms, words)
-	}
 	b.log = slog.New(slog.DiscardHandler)
 	refused := func(err error, words string) {
 		t.Helper()
@@ -335,8 +396,14 @@ func TestReserve(t *testing.T) {
 	} else {
 		refused(err, "8 calls within 24 hours")
 	}
-	if len(alarms) != 3 || !strings.Contains(alarms[0], "50 %") || !strings.Contains(alarms[2], "100 %") {
-		t.Errorf("alarms %q", alarms)
+	raised, err := channels.TrunkAlarms(testCtx(t), b.cfg.Pool)
+	var kinds []string
+	for _, a := range raised {
+		kinds = append(kinds, strings.TrimSpace(a.Kind+" "+a.About))
+	}
+	slices.Sort(kinds)
+	if want := "spent, used calls 100, used calls 50, used calls 80, used money 50, used money 80"; err != nil || strings.Join(kinds, ", ") != want {
+		t.Errorf("alarms %q, %v, want %q", kinds, err, want)
 	}
 	b.one(`with gone as (update calls set state = 'ended', started_at = now() - interval '2 days' where trunk_id is not null returning 1) select count(*) from gone`)
 	for range 4 {

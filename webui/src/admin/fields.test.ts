@@ -34,3 +34,13 @@ it.each([
     expect((err as Wrong).field).toBe(name)
   }
 })
+
+it('names every field that is wrong, not only the first', () => {
+  const draft = { ...draftOf(newTrunk()), priority: 'first', max_calls: 'many', rates: '+49' }
+  try {
+    trunkOf(newTrunk(), draft)
+    expect.unreachable()
+  } catch (err) {
+    expect((err as Wrong).fields.map((f) => f.field)).toEqual(['priority', 'rates', 'max_calls'])
+  }
+})

@@ -1,5 +1,5 @@
 // What a form asks, as a table: the words, and how a setting becomes text in a field and back.
-import type { Rate, Trunk } from '../shared/api'
+import type { Fault, Rate, Trunk } from '../shared/api'
 
 export type Kind = 'text' | 'password' | 'number' | 'lines' | 'rates' | 'check' | 'choice'
 
@@ -93,9 +93,9 @@ export const trunkSections: Section[] = [
 
 export type Draft = Record<string, string | boolean>
 
-// Wrong is a field that cannot be sent as it is.
+// Wrong is a field that cannot be sent as it is; fields are all of them.
 export class Wrong extends Error {
-  constructor(readonly field: string, message: string) {
+  constructor(readonly field: string, message: string, readonly fields: readonly Fault[] = [{ field, message }]) {
     super(message)
   }
 }
@@ -139,5 +139,18 @@ const trunkFields = trunkSections.flatMap((s) => s.fields)
 export const draftOf = (trunk: Trunk): Draft => Object.fromEntries(trunkFields.map((f) => [f.name, textOf(f.kind, trunk[f.name])]))
 
 // trunkOf is what is sent: trunk with what was typed. An empty password leaves the one that is stored.
-export const trunkOf = (trunk: Trunk, draft: Draft): Trunk =>
-  ({ ...trunk, ...Object.fromEntries(trunkFields.map((f) => [f.name, valueOf(f, draft[f.name] ?? '')])) })
+export function trunkOf(trunk: Trunk, draft: Draft): Trunk {
+  const wrong: Wrong[] = []
+  const values = trunkFields.map((f) => {
+    try {
+      return [f.name, valueOf(f, draft[f.name] ?? '')]
+    } catch (err) {
+      if (!(err instanceof Wrong)) throw err
+      wrong.push(err)
+      return [f.name, undefined]
+    }
+  })
+  const [first] = wrong
+  if (first) throw new Wrong(first.field, first.message, wrong.flatMap((w) => w.fields))
+  return { ...trunk, ...Object.fromEntries(values) }
+}

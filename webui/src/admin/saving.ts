@@ -1,6 +1,6 @@
-// One act of a form: busy while it runs, and afterwards the field that was wrong, with the focus in it.
+// One act of a form: busy while it runs, and afterwards the fields that were wrong, with the focus in the first of them.
 import { nextTick, ref, type Ref } from 'vue'
-import { ApiError, said } from '../shared/api'
+import { ApiError, said, type Fault } from '../shared/api'
 import { Wrong } from './fields'
 
 export interface Saving {
@@ -10,22 +10,27 @@ export interface Saving {
   run: (act: () => Promise<unknown>) => Promise<boolean>
 }
 
+function faultsOf(err: unknown): readonly Fault[] {
+  if (err instanceof Wrong) return err.fields
+  if (err instanceof ApiError && err.fields.length) return err.fields
+  return [{ field: err instanceof ApiError ? err.field : '', message: said(err) }]
+}
+
 // useSaving: fields are the form's, prefix begins their ids. An error elsewhere is the form's own.
 export function useSaving(prefix: string, fields: readonly string[]): Saving {
   const busy = ref(false)
-  const wrong = ref({ field: '', text: '' })
+  const wrong = ref<Fault[]>([])
 
   async function run(act: () => Promise<unknown>): Promise<boolean> {
     busy.value = true
-    wrong.value = { field: '', text: '' }
+    wrong.value = []
     try {
       await act()
       return true
     } catch (err) {
-      if (err instanceof Wrong) wrong.value = { field: err.field, text: err.message }
-      else wrong.value = { field: err instanceof ApiError ? (err.field.split('.')[0] ?? '') : '', text: said(err) }
+      wrong.value = faultsOf(err).map((f) => ({ field: f.field.split('.')[0] ?? '', message: f.message }))
       await nextTick()
-      document.getElementById(`${prefix}-${wrong.value.field}`)?.focus()
+      document.getElementById(`${prefix}-${wrong.value[0]?.field}`)?.focus()
       return false
     } finally {
       busy.value = false
@@ -34,8 +39,12 @@ export function useSaving(prefix: string, fields: readonly string[]): Saving {
 
   return {
     busy,
-    at: (field) => (wrong.value.field === field ? wrong.value.text : ''),
-    general: () => (fields.includes(wrong.value.field) ? '' : wrong.value.text),
+    at: (field) => wrong.value.find((f) => f.field === field)?.message ?? '',
+    general: () => {
+      const other = wrong.value.find((f) => !fields.includes(f.field))
+      if (other) return other.message
+      return wrong.value.length > 1 ? `${wrong.value.length} fields are not right yet.` : ''
+    },
     run,
   }
 }

@@ -1,7 +1,8 @@
 import { createPinia, setActivePinia } from 'pinia'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { api, ApiError, type TrunkState } from '../shared/api'
+import { api, ApiError, type TrunkAlarm, type TrunkState } from '../shared/api'
 import { clockTime } from '../desk/time'
+import { useTrunkAlarms } from './alarms'
 import { useSaving } from './saving'
 import { useTelephone } from './telephone'
 import { newTrunk } from './trunk.fixture'
@@ -77,8 +78,29 @@ it('puts an error at its field, and elsewhere at the form', async () => {
   const saving = useSaving('x', ['rates'])
   expect(await saving.run(() => Promise.reject(new ApiError('invalid', 'An amount was expected.', 'rates.per_minute')))).toBe(false)
   expect([saving.at('rates'), saving.general()]).toEqual(['An amount was expected.', ''])
+  const two = [{ field: 'rates', message: 'An amount was expected.' }, { field: 'name', message: 'A name was expected.' }]
+  const form = useSaving('x', ['name', 'rates'])
+  await form.run(() => Promise.reject(new ApiError('invalid', two[0]!.message, 'rates', two)))
+  expect([form.at('rates'), form.at('name'), form.general()]).toEqual(['An amount was expected.', 'A name was expected.', '2 fields are not right yet.'])
   await saving.run(() => Promise.reject(new ApiError('conflict', 'Somebody was faster.')))
   expect([saving.at('rates'), saving.general()]).toEqual(['', 'Somebody was faster.'])
   expect(await saving.run(async () => {})).toBe(true)
   expect(saving.general()).toBe('')
+})
+
+it('alarms come as they are raised and go when somebody has seen them', async () => {
+  const alarm = (id: number): TrunkAlarm => ({ id, trunk_id: 1, agent_id: null, kind: 'night', words: '5 calls out over Fjordtel this night.', at })
+  const asked = vi.spyOn(api, 'alarms').mockResolvedValue([alarm(2)])
+  const see = vi.spyOn(api, 'seeAlarm').mockResolvedValue(undefined)
+  const alarms = useTrunkAlarms()
+  alarms.receive(alarm(1))
+  alarms.receive(alarm(2))
+  alarms.receive(alarm(2))
+  expect(alarms.list.map((a) => a.id)).toEqual([2, 1])
+  await alarms.seen(1)
+  expect(see).toHaveBeenCalledWith(1)
+  expect(alarms.list.map((a) => a.id)).toEqual([2])
+  asked.mockResolvedValue([])
+  alarms.receive() // a colleague has seen it
+  await vi.waitFor(() => expect(alarms.list).toEqual([]))
 })

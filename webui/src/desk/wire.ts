@@ -9,6 +9,7 @@ import { useSession } from './stores/session'
 import { useTeam } from './stores/team'
 import { usePhone } from '../softphone/phone'
 import { useTelephone } from '../admin/telephone'
+import { useTrunkAlarms } from '../admin/alarms'
 import type { Me } from '../shared/api'
 
 // connect wires everything once; start and stop follow the signed-in agent.
@@ -22,6 +23,7 @@ export function connect(): void {
   const offer = useOffer()
   const phone = usePhone()
   const telephone = useTelephone()
+  const alarms = useTrunkAlarms()
 
   outbox.whenStored((m) => {
     if (m.conversation_id === conversation.id) conversation.add([m])
@@ -37,6 +39,7 @@ export function connect(): void {
     void team.load()
     void conversation.again()
     telephone.news()
+    if (session.me && session.me.role !== 'agent') void alarms.load()
   }
 
   live.on('hello', (frame) => {
@@ -63,6 +66,7 @@ export function connect(): void {
   live.on('phone', phone.receivePhone)
   live.on('call', (frame) => phone.receiveCall(frame.call))
   live.on('telephone', telephone.news)
+  live.on('alarm', (frame) => alarms.receive(frame.alarm))
   live.on('call_dtmf', phone.receiveKey)
 
   watch(

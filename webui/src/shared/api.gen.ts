@@ -606,6 +606,42 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Odd or expensive use of trunks that nobody has seen yet, the newest first, at most 100. */
+        get: operations["listAlarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/alarms/{id}/seen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Takes it off everybody's desk. */
+        post: operations["seeAlarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/numbers": {
         parameters: {
             query?: never;
@@ -886,6 +922,11 @@ export interface components {
             code: "invalid" | "not_found" | "conflict" | "unauthorized" | "forbidden" | "too_large" | "too_many" | "unavailable" | "internal";
             field?: string;
             message: string;
+            /** @description all wrong fields of a form, where there is more than one; the first is field and message */
+            fields?: {
+                field: string;
+                message: string;
+            }[];
         };
         SignIn: {
             login: string;
@@ -1947,6 +1988,22 @@ export interface components {
             /** Format: date-time */
             seen_at: string;
         };
+        TrunkAlarm: {
+            /** Format: int64 */
+            id: number;
+            /** Format: int64 */
+            trunk_id: number;
+            /**
+             * Format: int64
+             * @description who called, where it is about one person
+             */
+            agent_id: number | null;
+            /** @enum {string} */
+            kind: "used" | "spent" | "night" | "country" | "short";
+            words: string;
+            /** Format: date-time */
+            at: string;
+        };
         Number: {
             /** @description E.164, or a short number as it is dialled */
             number: string;
@@ -2191,10 +2248,10 @@ export interface components {
             /** @enum {string} */
             mode?: "listen" | "whisper" | "barge";
         };
-        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. resync: read everything again. pong, done, error {error} answer a ref. */
+        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. resync: read everything again. pong, done, error {error} answer a ref. */
         LiveOut: {
             /** @enum {string} */
-            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "telephone" | "resync" | "pong" | "done" | "error";
+            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "telephone" | "alarm" | "resync" | "pong" | "done" | "error";
             ref?: string;
             me?: components["schemas"]["Me"];
             build?: string;
@@ -2224,6 +2281,7 @@ export interface components {
             sdp?: string;
             digit?: string;
             on?: boolean;
+            alarm?: components["schemas"]["TrunkAlarm"];
             error?: components["schemas"]["Error"];
         };
     };
@@ -3271,6 +3329,48 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["TrunkState"][];
                 };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listAlarms: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Alarms */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrunkAlarm"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    seeAlarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Seen */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Error"];
         };

@@ -43,6 +43,8 @@ export type LiveIn = Schemas['LiveIn']
 export type LiveOut = Schemas['LiveOut']
 export type Trunk = Schemas['Trunk']
 export type TrunkState = Schemas['TrunkState']
+export type TrunkAlarm = Schemas['TrunkAlarm']
+export type Fault = { field: string; message: string }
 export type Rate = Schemas['Rate']
 export type PhoneNumber = Schemas['Number']
 export type NumberSettings = Schemas['NumberSettings']
@@ -60,6 +62,7 @@ export class ApiError extends Error {
     readonly code: ErrorCode,
     message: string,
     readonly field = '',
+    readonly fields: readonly Fault[] = [], // all that is wrong with a form, where it is more than one field
   ) {
     super(message)
     this.name = 'ApiError'
@@ -96,7 +99,7 @@ async function ask<T>(answer: Promise<Answer<T>>): Promise<T> {
     throw new ApiError('unavailable', 'The server cannot be reached. Try again in a moment.')
   }
   if (got.response.ok) return got.data as T
-  if (isError(got.error)) throw new ApiError(got.error.code, got.error.message, got.error.field)
+  if (isError(got.error)) throw new ApiError(got.error.code, got.error.message, got.error.field, got.error.fields)
   const code = got.response.status === 401 ? 'unauthorized' : 'unavailable'
   throw new ApiError(code, `The server gave no usable answer (${got.response.status}). Try again in a moment.`)
 }
@@ -149,6 +152,8 @@ export const api = {
     trunk.id ? ask(client.PUT('/api/trunks/{id}', { ...path(trunk.id), body: trunk })) : ask(client.POST('/api/trunks', { body: trunk })),
   deleteTrunk: (id: number) => ask(client.DELETE('/api/trunks/{id}', path(id))),
   testTrunk: (id: number) => ask(client.POST('/api/trunks/{id}/test', path(id))),
+  alarms: () => ask(client.GET('/api/alarms')),
+  seeAlarm: (id: number) => ask(client.POST('/api/alarms/{id}/seen', path(id))),
   numbers: () => ask(client.GET('/api/numbers')),
   saveNumber: (number: string, body: NumberSettings) => ask(client.PUT('/api/numbers/{number}', { params: { path: { number } }, body })),
   deleteNumber: (number: string) => ask(client.DELETE('/api/numbers/{number}', { params: { path: { number } } })),
