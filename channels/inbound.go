@@ -52,6 +52,7 @@ type Inbound struct {
 	CallID    int64       // CallMoved, CallEnded, AgentLost, and Wish from a call
 	SIPCallID string      // CallStarted
 	Media     string      // CallStarted: sip or web
+	Talks     bool        // CallStarted: the caller could talk with the responder, if it has a place
 	QueueID   int64       // CallStarted: the queue of the number that was called; 0: the house's
 	AgentID   int64       // Spoke, HandedOn, PassFailed, OfferTaken, OfferDeclined, DialOut, PassOn
 	OfferID   int64       // OfferTaken, OfferDeclined
@@ -90,6 +91,7 @@ type Receipt struct {
 	ConversationID int64
 	CallID         int64 // CallStarted
 	QueueID        int64 // CallStarted: whose music, recording and hours apply
+	Busy           bool  // CallStarted: the responder has no place for the call; it is in line for a person
 	State          State
 	Message        *Message // the stored message, nil when the Inbound stores none
 	Duplicate      bool     // ClientID was stored before; Message is the first one

@@ -130,7 +130,7 @@ func (c *call) begin() {
 	if c.leg != nil {
 		c.leg.Ring()
 	}
-	c.tell(c.about(channels.Inbound{Type: channels.CallStarted, Name: c.name, To: c.ours, QueueID: c.queueID}))
+	c.tell(c.about(channels.Inbound{Type: channels.CallStarted, Name: c.name, To: c.ours, QueueID: c.queueID, Talks: c.speaks()}))
 }
 
 // handle takes one piece of mail.

@@ -18,6 +18,7 @@ type menu struct {
 	then       func() // when it was spoken to its end
 	greeted    bool
 	inLine     bool // the conversation waits for a person already: no menu
+	busy       bool // because the responder had no place
 	withPerson bool // it is with one, in writing
 	misses     int  // prompts without an answer
 	wrong      int  // keys without a meaning
@@ -77,7 +78,11 @@ func (c *call) greet() {
 		if c.dia != nil {
 			c.dia.Line(true)
 		}
-		c.announce(dialogue.Phrase(c.language(), "waiting"), promptWaiting, c.thenMusic)
+		phrase := "waiting"
+		if c.busy {
+			phrase = "busy"
+		}
+		c.announce(dialogue.Phrase(c.language(), phrase), promptWaiting, c.thenMusic)
 		c.moved()
 		return
 	}

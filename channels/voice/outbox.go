@@ -78,6 +78,7 @@ func (c *call) onTold(m told) {
 		c.queue = c.queue[1:]
 		c.id, c.conversation, c.sound = m.receipt.CallID, m.receipt.ConversationID, m.sound
 		c.inLine = m.receipt.State == channels.Waiting || m.receipt.State == channels.Offered
+		c.busy = m.receipt.Busy
 		c.withPerson = c.fromPage() && m.receipt.State == channels.Agent
 		switch {
 		case m.err == nil:

@@ -129,6 +129,8 @@ func (ch *change) give(ctx context.Context, agentID int64) error {
 		return channels.Fail(channels.Conflict, "The customer has left meanwhile.")
 	}
 	ch.c.AgentID = &agentID
+	id := ch.c.ID
+	ch.after(func() { ch.s.places.release(0, id) })
 	return ch.exec(ctx, "agent", `update conversations set agent_id = $2 where id = $1`, ch.c.ID, agentID)
 }
 

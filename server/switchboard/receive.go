@@ -454,7 +454,13 @@ func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.I
 		// nothing to send: voice speaks its own greeting, and the line is stored together with the one before
 		ch.lines = append(ch.lines, &channels.Message{ConversationID: ch.c.ID, Channel: channels.Voice, Author: channels.BySystem, Kind: channels.Happened,
 			Body: wordsHelloCall, Data: channels.MessageData{Code: channels.CodeHello, CallID: call.ID}})
-		_, err = s.peopleFirst(ctx, ch)
+		gone, err := s.peopleFirst(ctx, ch)
+		if err != nil || gone || !in.Talks {
+			return err
+		}
+		ok, err := s.admit(ctx, ch, call.ID)
+		r.Busy = !ok
+		return err
 	}
 	return err
 }
@@ -489,6 +495,7 @@ func (s *Switchboard) callMoved(ctx context.Context, ch *change, in channels.Inb
 }
 
 func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inbound) error {
+	ch.after(func() { s.places.release(in.CallID, 0) })
 	call, err := channels.EndCall(ctx, ch.tx, in.CallID, in.Result, in.Reason, in.Stats)
 	if err != nil || call == nil {
 		return err

@@ -59,6 +59,7 @@ type Config struct {
 type Switchboard struct {
 	Config
 	loops  loops
+	places places
 	steady time.Time // since when this node's heartbeats reach the database; of Run alone
 }
 
@@ -83,6 +84,7 @@ type change struct {
 	fresh bool                // c was begun here
 	lines []*channels.Message // private lines, stored together before the next message or the commit
 	news  []func()
+	undo  []func() // what is to be given back when there is no commit
 
 	carded bool // the conversation is on its way to a person: its hand-over card is made at the end (card.go)
 }
@@ -104,6 +106,9 @@ func (s *Switchboard) change(ctx context.Context, id int64, do func(ch *change) 
 		return ch.finish(ctx)
 	})
 	if err != nil {
+		for _, give := range ch.undo {
+			give()
+		}
 		return err
 	}
 	for _, tell := range ch.news {

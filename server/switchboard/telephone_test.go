@@ -10,6 +10,7 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/llm"
 )
 
 // atDesk brings an agent to the desk: available, with a tab open.
@@ -213,4 +214,54 @@ func TestDialsWhileTheLastCallEnds(t *testing.T) {
 		f.ok(ended)
 		last = next
 	}
+}
+
+// TestCallsHoldPlaces: as many calls talk with the responder as it has places for; the next caller is told and gets a
+// person. A place is given back when a person has the call, when it ends, and when it was never stored.
+func TestCallsHoldPlaces(t *testing.T) {
+	f := newFlow(t)
+	r, err := llm.New(llm.Config{Pool: f.Pool, Hosts: []llm.Host{{URL: "http://127.0.0.1:1", Model: "m"}}, Places: 1})
+	f.ok(err)
+	f.Responder = func() *llm.Responder { return r }
+	callers := 0
+	ring := func(talks bool) channels.Receipt {
+		callers++
+		return f.receive(channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice, From: channels.Address{Kind: channels.Phone, Value: fmt.Sprintf("+4930%d", callers)},
+			To: "100", SIPCallID: fmt.Sprintf("place-%d", callers), Talks: talks})
+	}
+	held := func(want int) {
+		t.Helper()
+		if n := r.State().Calls; n != want {
+			t.Fatalf("%d places are held, want %d", n, want)
+		}
+	}
+	first, second, third := ring(true), ring(true), ring(true)
+	if first.Busy || second.Busy || !third.Busy || third.State != channels.Waiting {
+		t.Fatalf("%+v %+v %+v", first, second, third)
+	}
+	held(2)
+	if keys := ring(false); keys.Busy || keys.State != channels.Bot { // a call without engines takes none
+		t.Errorf("%+v", keys)
+	}
+	var n int
+	f.ok(f.Pool.QueryRow(t.Context(), `select count(*) from promises where source = 'busy' and conversation_id = $1`, third.ConversationID).Scan(&n))
+	if n != 1 {
+		t.Error("no promise")
+	}
+	f.receive(channels.Inbound{Type: channels.CallEndedIn, Channel: channels.Voice, CallID: first.CallID, ConversationID: first.ConversationID, Result: "completed"})
+	held(1)
+	fourth := ring(true)
+	if fourth.Busy {
+		t.Error("the place of a call that has ended is not given on")
+	}
+	f.receive(channels.Inbound{Type: channels.Wish, Channel: channels.Voice, ConversationID: fourth.ConversationID, CallID: fourth.CallID, Source: "key"})
+	held(2) // in line it goes on
+	f.ok(f.Take(t.Context(), f.bo, fourth.ConversationID))
+	held(1)
+	// what is not stored holds nothing
+	if _, err := f.Receive(t.Context(), channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice, From: channels.Address{Kind: channels.Phone, Value: "+49309"},
+		To: "100", SIPCallID: "place-9", Media: "carrier pigeon", Talks: true}); err == nil {
+		t.Error("a call by pigeon was stored")
+	}
+	held(1)
 }
