@@ -46,7 +46,11 @@ func (r *Router) book(ctx context.Context, ends bool) error {
 		if err != nil || !mine {
 			return err
 		}
-		if err := bookBegun(ctx, tx); err != nil {
+		paces, err := bookPaces(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := bookBegun(ctx, tx, paces); err != nil {
 			return err
 		}
 		if err := bookReasons(ctx, tx); err != nil {
@@ -59,8 +63,30 @@ func (r *Router) book(ctx context.Context, ends bool) error {
 	})
 }
 
+// bookPaces stores the pace of each queue with a line, for everybody who is told what to expect.
+func bookPaces(ctx context.Context, tx pgx.Tx) (map[int64]pace, error) {
+	queues, err := all[struct{ ID int64 }](ctx, tx, "queues with a line", `select id from queues q
+		where exists (select from conversations c where c.queue_id = q.id and c.state = 'waiting')`)
+	if err != nil {
+		return nil, err
+	}
+	paces := make(map[int64]pace, len(queues))
+	for _, q := range queues {
+		f, err := readForecast(ctx, tx, q.ID)
+		if err != nil {
+			return nil, err
+		}
+		paces[q.ID] = f.pace()
+		if _, err := tx.Exec(ctx, `insert into paces (queue_id, at, pace) values ($1, clock_timestamp(), $2)
+			on conflict (queue_id) do update set at = excluded.at, pace = excluded.pace`, q.ID, paces[q.ID]); err != nil {
+			return nil, fmt.Errorf("note pace: %w", err)
+		}
+	}
+	return paces, nil
+}
+
 // bookBegun notes what is expected of each wait that has begun since.
-func bookBegun(ctx context.Context, tx pgx.Tx) error {
+func bookBegun(ctx context.Context, tx pgx.Tx, paces map[int64]pace) error {
 	begun, err := all[struct {
 		ID, QueueID int64
 		Place       int
@@ -70,19 +96,12 @@ func bookBegun(ctx context.Context, tx pgx.Tx) error {
 	if err != nil || len(begun) == 0 {
 		return err
 	}
-	forecasts := map[int64]forecast{}
 	ids, places, people := make([]int64, len(begun)), make([]int, len(begun)), make([]int, len(begun))
 	lows, highs := make([]*int, len(begun)), make([]*int, len(begun))
 	for i, w := range begun {
-		f, ok := forecasts[w.QueueID]
-		if !ok {
-			if f, err = readForecast(ctx, tx, w.QueueID); err != nil {
-				return err
-			}
-			forecasts[w.QueueID] = f
-		}
-		ids[i], places[i], people[i] = w.ID, w.Place, f.People
-		if low, high, ok := f.wait(w.Place); ok {
+		p := paces[w.QueueID]
+		ids[i], places[i], people[i] = w.ID, w.Place, p.People
+		if low, high, ok := p.wait(w.Place); ok {
 			l, h := int(low.Seconds()), int(high.Seconds())
 			lows[i], highs[i] = &l, &h
 		}

@@ -32,18 +32,24 @@ func Expect(ctx context.Context, q channels.Querier, conversationID int64) (plac
 	at, err := one[struct {
 		QueueID int64
 		Place   int
+		Pace    *pace
 	}](ctx, q, "place in line", `select c.queue_id, 1 + case when c.state = 'offered' then 0 else (select count(*) from conversations o
 			where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
-			and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as place
+			and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as place,
+			(select p.pace from paces p where p.queue_id = c.queue_id and p.at > clock_timestamp() - interval '5 seconds') as pace
 		from conversations c where c.id = $1 and c.state in ('waiting', 'offered')`, conversationID)
 	if err != nil || at == nil {
 		return 0, 0, 0, false
 	}
-	f, err := readForecast(ctx, q, at.QueueID)
-	if err != nil {
-		return at.Place, 0, 0, false
+	if at.Pace == nil { // the books keep it fresh while somebody waits
+		f, err := readForecast(ctx, q, at.QueueID)
+		if err != nil {
+			return at.Place, 0, 0, false
+		}
+		p := f.pace()
+		at.Pace = &p
 	}
-	low, high, ok = f.wait(at.Place)
+	low, high, ok = at.Pace.wait(at.Place)
 	return at.Place, low, high, ok
 }
 
@@ -56,32 +62,45 @@ type forecast struct {
 	OfferTime time.Duration   // an agent may let it ring for so long
 }
 
-// wait is the middle half of the waits from place in line.
-func (f forecast) wait(place int) (low, high time.Duration, ok bool) {
-	switch {
-	case f.People == 0 || place < 1:
-		return 0, 0, false
-	case place <= f.Free:
-		return 0, f.OfferTime, true
-	}
-	ahead := float64(place - f.Free)
-	var mean, spread float64 // of one gap, in seconds
+// pace is what a forecast comes to.
+type pace struct {
+	People    int           `json:"people"`
+	Free      int           `json:"free"`
+	Mean      float64       `json:"mean"`   // of one gap, in seconds
+	Spread    float64       `json:"spread"` // standard deviation, in seconds; 0: the pace is not known
+	OfferTime time.Duration `json:"offer_time"`
+}
+
+func (f forecast) pace() pace {
+	p := pace{People: f.People, Free: f.Free, OfferTime: f.OfferTime}
 	switch {
 	case len(f.Gaps) >= gapsNeeded:
-		mean, spread = meanAndSpread(f.Gaps)
+		p.Mean, p.Spread = meanAndSpread(f.Gaps)
 	case len(f.Handled) >= gapsNeeded:
-		mean, _ = meanAndSpread(f.Handled)
-		mean /= float64(f.People)
-		spread = mean // people end their conversations independently of each other
+		p.Mean, _ = meanAndSpread(f.Handled)
+		p.Mean /= float64(max(1, f.People))
+		p.Spread = p.Mean // people end their conversations independently of each other
 	default:
+		return p
+	}
+	p.Mean = max(p.Mean, 0.001)
+	p.Spread = max(p.Spread, p.Mean/2) // a few even gaps are no proof of an even pace
+	return p
+}
+
+// wait is the middle half of the waits from place in line.
+func (p pace) wait(place int) (low, high time.Duration, ok bool) {
+	switch {
+	case p.People == 0 || place < 1:
+		return 0, 0, false
+	case place <= p.Free:
+		return 0, p.OfferTime, true
+	case p.Spread == 0:
 		return 0, 0, false
 	}
-	if mean <= 0 {
-		return 0, f.OfferTime, true
-	}
-	spread = max(spread, mean/2) // a few even gaps are no proof of an even pace
-	shape := ahead * mean * mean / (spread * spread)
-	low, high = gamma(ahead*mean, shape, -quartile), gamma(ahead*mean, shape, quartile)
+	ahead := float64(place - p.Free)
+	shape := ahead * p.Mean * p.Mean / (p.Spread * p.Spread)
+	low, high = gamma(ahead*p.Mean, shape, -quartile), gamma(ahead*p.Mean, shape, quartile)
 	return low, max(high, low+time.Second), true
 }
 

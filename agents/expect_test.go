@@ -31,7 +31,7 @@ func TestForecast(t *testing.T) {
 		{"two gaps are no pace", forecast{People: 1, Gaps: every(time.Minute, 2)}, 1, 0, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			low, high, ok := c.f.wait(c.place)
+			low, high, ok := c.f.pace().wait(c.place)
 			if low != c.low || high != c.high || ok != c.ok {
 				t.Errorf("%s to %s, %v; want %s to %s, %v", low, high, ok, c.low, c.high, c.ok)
 			}

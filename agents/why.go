@@ -47,16 +47,18 @@ func Waits(ctx context.Context, q channels.Querier, ids []int64) ([]Wait, error)
 	if err != nil {
 		return nil, err
 	}
-	forecasts := map[int64]forecast{}
+	paces := map[int64]pace{}
 	list := make([]Wait, 0, len(s.Line))
 	for i := range s.Line {
 		w := &s.Line[i]
-		f, ok := forecasts[w.QueueID]
+		p, ok := paces[w.QueueID]
 		if !ok {
-			if f, err = readForecast(ctx, q, w.QueueID); err != nil {
+			f, err := readForecast(ctx, q, w.QueueID)
+			if err != nil {
 				return nil, err
 			}
-			forecasts[w.QueueID] = f
+			p = f.pace()
+			paces[w.QueueID] = p
 		}
 		out := Wait{ConversationID: w.ID, Place: places[w.ID]}
 		out.Code, out.Why = s.stillWaits(w, out.Place-1)
@@ -64,7 +66,7 @@ func Waits(ctx context.Context, q channels.Querier, ids []int64) ([]Wait, error)
 			if !r.next.IsZero() {
 				out.HeldUntil = &r.next
 			}
-		} else if low, high, ok := f.wait(out.Place); ok {
+		} else if low, high, ok := p.wait(out.Place); ok {
 			l, h := int(low.Seconds()), int(high.Seconds())
 			out.LowSeconds, out.HighSeconds = &l, &h
 		}

@@ -50,6 +50,10 @@ type Config struct {
 	NodeID string                                 // whose telephone takes them
 	ICE    func(user string) []channels.ICEServer // nil: none
 
+	// Expect says where a waiting conversation stands (1: next) and when a person will take it: in half of all cases
+	// between low and high from now; ok is false when nothing honest can be said. nil: no time is ever told.
+	Expect func(ctx context.Context, conversationID int64) (place int, low, high time.Duration, ok bool)
+
 	Limits   Limits        // zero values get the defaults
 	Refresh  time.Duration // how often a waiting visitor hears a new place in line; default 10 s
 	HelloIn  time.Duration // a socket without a hello ends after this; default 10 s
@@ -71,6 +75,7 @@ type Chat struct {
 	calls    bool
 	node     string
 	ice      func(string) []channels.ICEServer
+	expect   func(context.Context, int64) (int, time.Duration, time.Duration, bool)
 
 	stop chan struct{} // closed by Close
 
@@ -102,6 +107,7 @@ func New(cfg Config) (*Chat, error) {
 		calls:    cfg.Calls,
 		node:     cfg.NodeID,
 		ice:      cfg.ICE,
+		expect:   cfg.Expect,
 		stop:     make(chan struct{}),
 	}
 	if c.log == nil {

@@ -54,7 +54,7 @@ type (
 //	message  message; every visible one after the hello's After, in order, then live
 //	ack      client_id, seq and message of what is stored now (a person's wish may store none), conversation_id
 //	draft    text (all of it so far), done; a stored message follows and replaces it
-//	state    state, agent_name, conversation_id and, while waiting, position, ahead, since, due_at
+//	state    state, agent_name, conversation_id and, while waiting, position, ahead, since, due_at, and low, high when an expected wait can be told
 //	typing   the agent types
 //	phone    ice_servers: what a call's connection is built with
 //	call_answer  sdp, client_id of the offer
@@ -91,6 +91,8 @@ type place struct {
 	Ahead    int        `json:"ahead"`
 	Since    *time.Time `json:"since,omitempty"`
 	DueAt    *time.Time `json:"due_at,omitempty"`
+	Low      int        `json:"low,omitempty"`  // minutes from now: half of all waits like this one end
+	High     int        `json:"high,omitempty"` // between low and high; 0: nothing honest can be said
 }
 
 // message is what a visitor may know of a channels.Message.

@@ -108,6 +108,8 @@ type standing struct {
 	Since     *time.Time     `db:"waiting_since"`
 	DueAt     *time.Time     `db:"due_at"`
 	Ahead     int            `db:"ahead"`
+	Low       int            `db:"-"` // minutes, see place
+	High      int            `db:"-"`
 	callStanding
 }
 
@@ -118,7 +120,7 @@ func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error)
 			c.waiting_since, p.due_at,
 			case when c.state <> 'waiting' then 0 else (select count(*) from conversations o
 				where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
-				and (not o.front, o.waiting_since, o.id) < (not c.front, c.waiting_since, c.id)) end as ahead,
+				and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as ahead,
 			coalesce(k.id, 0) as call_id, coalesce(k.state, '') as call_state, k.bridged_at as call_since, coalesce(k.reason, '') as call_reason
 		from conversations c
 		left join agents a on a.id = c.agent_id and c.state in ('agent', 'wrapup')
@@ -137,6 +139,11 @@ func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error)
 		return nil, fmt.Errorf("read standing: %w", err)
 	}
 	s.AgentName, _, _ = strings.Cut(s.AgentName, " ") // the visitor sees the first name
+	if s.State == channels.Waiting && c.expect != nil {
+		if _, low, high, ok := c.expect(ctx, conversation); ok { // in whole minutes, outwards: it is no railway
+			s.Low, s.High = int(low/time.Minute), int((high+time.Minute-1)/time.Minute)
+		}
+	}
 	return s, nil
 }
 
@@ -145,7 +152,7 @@ func (s *standing) place() *place {
 	if s.State != channels.Waiting && s.State != channels.Offered {
 		return nil
 	}
-	return &place{Position: s.Ahead + 1, Ahead: s.Ahead, Since: s.Since, DueAt: s.DueAt}
+	return &place{Position: s.Ahead + 1, Ahead: s.Ahead, Since: s.Since, DueAt: s.DueAt, Low: s.Low, High: s.High}
 }
 
 // same tells whether a visitor would see a difference.
@@ -156,7 +163,7 @@ func (s *standing) same(o *standing) bool {
 		}
 		return t.UnixMicro()
 	}
-	return o != nil && s.State == o.State && s.AgentName == o.AgentName && s.Ahead == o.Ahead &&
+	return o != nil && s.State == o.State && s.AgentName == o.AgentName && s.Ahead == o.Ahead && s.Low == o.Low && s.High == o.High &&
 		at(s.Since) == at(o.Since) && at(s.DueAt) == at(o.DueAt)
 }
 

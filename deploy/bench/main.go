@@ -9,6 +9,7 @@
 //	relay.go    what a bare relay does on this machine   arrival.go when the kernel had them
 //	hostile.go  an attack beside good calls              soak.go    the same again and again: does anything grow?
 //	window.go   one measurement of many calls            figures.go times, CPU and the table
+//	line.go     1,000 agents, 10,000 who wait
 //
 // Timings are printed, never judged. The exit code is 1 only when something was lost or wrong: a message that was
 // acknowledged and is not in the database, a call without its row, a voice heard by the wrong person.
@@ -42,6 +43,7 @@ type bench struct {
 	area    int64    // of our telephone numbers
 	callers int      // telephone numbers used
 	run     string   // marks this run's messages
+	model   string   // address of the scripted model
 }
 
 func main() {
@@ -60,7 +62,7 @@ func main() {
 	flag.IntVar(&b.pid, "pid", 0, "its process `id`, for CPU and memory")
 	flag.BoolVar(&b.quick, "quick", false, "a minute instead of five")
 	flag.DurationVar(&b.soakFor, "soak", 2*time.Minute, "how `long` the soak is")
-	flag.StringVar(&b.parts, "parts", "start chat load setups calls hostile soak", "what to measure")
+	flag.StringVar(&b.parts, "parts", "start chat load setups calls hostile soak line", "what to measure")
 	flag.StringVar(&b.profile, "profile", "", "`directory` for CPU profiles of a server that was built with profile.go.txt")
 	flag.Parse()
 	exit(b.all(ctx))
@@ -92,7 +94,7 @@ func (b *bench) all(ctx context.Context) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"chat", b.chat}, {"load", b.load}, {"setups", b.setups}, {"calls", b.calls}, {"hostile", b.hostile}, {"soak", b.soak}} {
+	}{{"chat", b.chat}, {"load", b.load}, {"setups", b.setups}, {"calls", b.calls}, {"hostile", b.hostile}, {"soak", b.soak}, {"line", b.line}} {
 		if !b.wants(part.name) {
 			continue
 		}
@@ -133,6 +135,7 @@ func (b *bench) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		b.model = model
 		cold, err := b.start(ctx, b.server, b.dir, model)
 		if err != nil {
 			return err

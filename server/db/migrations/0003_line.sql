@@ -108,3 +108,10 @@ create table wait_reasons (
   why             text not null
 );
 create index on wait_reasons (conversation_id, id desc);
+
+-- What is known of a queue's pace, fresh each second while somebody waits (agents/expect.go).
+create table paces (
+  queue_id bigint primary key references queues on delete cascade,
+  at       timestamptz not null,
+  pace     jsonb not null
+);

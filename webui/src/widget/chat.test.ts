@@ -3,7 +3,7 @@ import { Chat } from './chat'
 import { Keep } from './keep'
 import { safeAddress } from './log'
 import type { FromServer, Message, ToServer } from './wire'
-import { ordinal, place, shortPlace } from './words'
+import { ordinal, place, usually, shortPlace } from './words'
 
 /** A scripted server: each connection is a Wire, whose other end the test holds. */
 class Wire {
@@ -356,6 +356,10 @@ describe('token', () => {
 describe('words', () => {
   it('count places', () => {
     expect([1, 2, 3, 4, 11, 12, 13, 21, 102, 111].map(ordinal)).toEqual(['1st', '2nd', '3rd', '4th', '11th', '12th', '13th', '21st', '102nd', '111th'])
+    expect(usually('waiting', { position: 2, ahead: 1, low: 1, high: 3 })).toBe('Usually 1 to 3 minutes from now.')
+    expect(usually('waiting', { position: 1, ahead: 0, low: 0, high: 1 })).toBe('Usually within 1 minute.')
+    expect(usually('waiting', { position: 2, ahead: 1 })).toBe('')
+    expect(usually('offered', { position: 1, ahead: 0, low: 0, high: 1 })).toBe('')
     expect(place('waiting', { position: 2, ahead: 1 })).toBe('You are 2nd in line')
     expect(place('waiting', { position: 1, ahead: 0 })).toBe('You are next in line')
     expect(shortPlace('offered', { position: 1, ahead: 0 })).toBe('Next in line')

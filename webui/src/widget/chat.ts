@@ -156,7 +156,7 @@ export class Chat {
         this.draft.value = f.done ? null : f.text
         return
       case 'state':
-        this.standing.value = { state: f.state, agent: f.agent_name ?? '', place: f.position ? { position: f.position, ahead: f.ahead ?? 0, since: f.since, due_at: f.due_at } : null }
+        this.standing.value = { state: f.state, agent: f.agent_name ?? '', place: f.position ? { position: f.position, ahead: f.ahead ?? 0, since: f.since, due_at: f.due_at, low: f.low, high: f.high } : null }
         if (f.state === 'agent') this.draft.value = null
         return
       case 'typing':

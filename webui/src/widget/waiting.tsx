@@ -1,9 +1,9 @@
 import type { ViewProps } from './view'
 import { Icon } from './icons'
 import type { Place, State } from './wire'
-import { clock, place as inWords, words } from './words'
+import { clock, place as inWords, usually, words } from './words'
 
-/** In line: the place, since when, and what was promised. No time is guessed; the promise is the one on record. */
+/** In line: the place, how long that usually takes, since when, and what was promised, which is the one on record. */
 export function Waiting({ chat, now, state, place }: ViewProps & { state: State | null; place: Place }) {
   const up = chat.link.value === 'up'
   return (
@@ -17,6 +17,7 @@ export function Waiting({ chat, now, state, place }: ViewProps & { state: State 
         <span>a person</span>
       </div>
       <p class="place">{inWords(state, place)}</p>
+      {usually(state, place) && <p class="range">{usually(state, place)}</p>}
       {place.since && <p class="range">You asked at {clock(place.since, now.value)}.</p>}
       {place.due_at && <Promise due={place.due_at} now={now.value} />}
       <button class="fin" type="button" aria-disabled={!up} onClick={() => { if (up) chat.noPerson() }}>{words.noPerson}</button>

@@ -19,7 +19,8 @@ export interface Message {
   due_at?: string
 }
 
-export interface Place { position: number; ahead: number; since?: string; due_at?: string }
+/** low and high are minutes from now; without high no time can be told. */
+export interface Place { position: number; ahead: number; since?: string; due_at?: string; low?: number; high?: number }
 
 /** The visitor's newest call as the server sees it. */
 export interface WebCall { call_id: number; state: 'answered' | 'waiting' | 'connecting' | 'bridged' | 'ended'; since?: string; reason?: string }

@@ -41,6 +41,13 @@ export function place(state: State | null, p: Place): string {
   return p.ahead > 0 ? `You are ${ordinal(p.position)} in line` : 'You are next in line'
 }
 
+/** What half of all waits like this one take. Nothing where nothing honest can be said. */
+export function usually(state: State | null, p: Place): string {
+  if (state === 'offered' || !p.high) return ''
+  const minutes = p.high === 1 ? '1 minute' : `${p.high} minutes`
+  return p.low && p.low < p.high ? `Usually ${p.low} to ${minutes} from now.` : `Usually within ${minutes}.`
+}
+
 export function shortPlace(state: State | null, p: Place | null): string {
   if (!p) return 'In line'
   return state === 'offered' || p.ahead < 1 ? 'Next in line' : `${ordinal(p.position)} in line`
