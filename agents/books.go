@@ -13,9 +13,10 @@ import (
 // expected when a wait began, how it ended, and why those in front still wait.
 
 const (
-	booksLock  int64 = 0x6c696e65 // "line": one router at a time
-	endsEvery        = 10         // sweeps
-	explainTop       = 20         // of each queue and channel
+	booksLock   int64 = 0x6c696e65  // "line": one router at a time
+	endsEvery         = 10          // sweeps
+	explainTop        = 3           // of each queue and channel
+	bookOverlap       = time.Minute // a wait may be committed late, and another machine's clock differ
 )
 
 func (r *Router) keepBooks(ctx context.Context) {
@@ -26,19 +27,24 @@ func (r *Router) keepBooks(ctx context.Context) {
 	}()
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	var booked time.Time // everything before it is in the books
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := r.book(ctx, n%endsEvery == 0); err != nil && ctx.Err() == nil {
+		began := time.Now()
+		switch err := r.book(ctx, booked, n%endsEvery == 0); {
+		case err == nil:
+			booked = began
+		case ctx.Err() == nil:
 			r.cfg.Log.Error("books of the line", "err", err)
 		}
 	}
 }
 
-func (r *Router) book(ctx context.Context, ends bool) error {
+func (r *Router) book(ctx context.Context, booked time.Time, ends bool) error {
 	ctx, cancel := context.WithTimeout(ctx, passLimit)
 	defer cancel()
 	return pgx.BeginFunc(ctx, r.cfg.Pool, func(tx pgx.Tx) error {
@@ -50,7 +56,7 @@ func (r *Router) book(ctx context.Context, ends bool) error {
 		if err != nil {
 			return err
 		}
-		if err := bookBegun(ctx, tx, paces); err != nil {
+		if err := bookBegun(ctx, tx, paces, booked.Add(-bookOverlap)); err != nil {
 			return err
 		}
 		if err := bookReasons(ctx, tx); err != nil {
@@ -67,33 +73,44 @@ func (r *Router) book(ctx context.Context, ends bool) error {
 func bookPaces(ctx context.Context, tx pgx.Tx) (map[int64]pace, error) {
 	queues, err := all[struct{ ID int64 }](ctx, tx, "queues with a line", `select id from queues q
 		where exists (select from conversations c where c.queue_id = q.id and c.state = 'waiting')`)
+	if err != nil || len(queues) == 0 {
+		return nil, err
+	}
+	ids := make([]int64, len(queues))
+	for i, q := range queues {
+		ids[i] = q.ID
+	}
+	paces, err := readPaces(ctx, tx, ids)
 	if err != nil {
 		return nil, err
 	}
-	paces := make(map[int64]pace, len(queues))
-	for _, q := range queues {
-		f, err := readForecast(ctx, tx, q.ID)
-		if err != nil {
-			return nil, err
-		}
-		paces[q.ID] = f.pace()
+	for id, p := range paces {
 		if _, err := tx.Exec(ctx, `insert into paces (queue_id, at, pace) values ($1, clock_timestamp(), $2)
-			on conflict (queue_id) do update set at = excluded.at, pace = excluded.pace`, q.ID, paces[q.ID]); err != nil {
+			on conflict (queue_id) do update set at = excluded.at, pace = excluded.pace`, id, p); err != nil {
 			return nil, fmt.Errorf("note pace: %w", err)
 		}
 	}
 	return paces, nil
 }
 
-// bookBegun notes what is expected of each wait that has begun since.
-func bookBegun(ctx context.Context, tx pgx.Tx, paces map[int64]pace) error {
+// bookBegun notes what is expected of each wait that has begun after that time; zero: of all. Only the new ones are looked
+// for, as the planner may take the whole table for a small one.
+func bookBegun(ctx context.Context, tx pgx.Tx, paces map[int64]pace, after time.Time) error {
+	fresh, err := all[struct{ ID int64 }](ctx, tx, "new waits", `select id from conversations c where state = 'waiting' and waiting_since > $1
+		and not exists (select from waits w where w.conversation_id = c.id and w.since = c.waiting_since)`, after)
+	if err != nil || len(fresh) == 0 {
+		return err
+	}
+	look := make([]int64, len(fresh))
+	for i, w := range fresh {
+		look[i] = w.ID
+	}
 	begun, err := all[struct {
 		ID, QueueID int64
 		Place       int
 	}](ctx, tx, "waits begun", `select id, queue_id, place::int from (select id, queue_id, waiting_since, row_number() over (partition by queue_id
-			order by front desc, return_call desc, waiting_since, id) as place from conversations where state = 'waiting') l
-		where not exists (select from waits w where w.conversation_id = l.id and w.since = l.waiting_since)`)
-	if err != nil || len(begun) == 0 {
+			order by front desc, return_call desc, waiting_since, id) as place from conversations where state = 'waiting') l where id = any($1)`, look)
+	if err != nil {
 		return err
 	}
 	ids, places, people := make([]int64, len(begun)), make([]int, len(begun)), make([]int, len(begun))

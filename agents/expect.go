@@ -42,11 +42,11 @@ func Expect(ctx context.Context, q channels.Querier, conversationID int64) (plac
 		return 0, 0, 0, false
 	}
 	if at.Pace == nil { // the books keep it fresh while somebody waits
-		f, err := readForecast(ctx, q, at.QueueID)
+		paces, err := readPaces(ctx, q, []int64{at.QueueID})
 		if err != nil {
 			return at.Place, 0, 0, false
 		}
-		p := f.pace()
+		p := paces[at.QueueID]
 		at.Pace = &p
 	}
 	low, high, ok = at.Pace.wait(at.Place)
@@ -124,28 +124,32 @@ func meanAndSpread(list []time.Duration) (mean, spread float64) {
 	return mean, math.Sqrt(spread / float64(len(list)))
 }
 
-func readForecast(ctx context.Context, q channels.Querier, queueID int64) (forecast, error) {
-	row, err := one[struct {
-		People, Free, OfferSeconds int
-		Gaps, Handled              []float64
-	}](ctx, q, "forecast", `with desk as (
-			select a.id, `+mayBeAsked+` as free from agents a join agent_queues aq on aq.agent_id = a.id
-			where aq.queue_id = $1 and a.presence = 'available' and `+atDesk+`),
-		people as (select count(*)::int as n, (count(*) filter (where free))::int as free from desk),
-		taken as (select since, ended_at, people, lag(ended_at) over (order by ended_at) as before from waits
-			where queue_id = $1 and outcome = 'agent' and ended_at > clock_timestamp() - $2::interval order by ended_at desc limit $3)
-		select people.n as people, people.free, (select offer_seconds from queues where id = $1) as offer_seconds,
-			array(select extract(epoch from ended_at - before)::float8 * coalesce(taken.people, people.n) / greatest(people.n, 1)
-				from taken where since < before) as gaps,
-			array(select extract(epoch from done_at - ended_at)::float8 from waits
-				where queue_id = $1 and outcome = 'agent' and done_at is not null and ended_at > clock_timestamp() - $4::interval
+// readPaces reads how fast these queues' lines move now.
+func readPaces(ctx context.Context, q channels.Querier, queues []int64) (map[int64]pace, error) {
+	rows, err := all[struct {
+		QueueID, OfferSeconds int64
+		People, Free          int
+		Gaps, Handled         []float64
+	}](ctx, q, "forecast", `with desk as materialized (select a.id, `+mayBeAsked+` as free from agents a where a.presence = 'available'
+			and a.id in (select m.agent_id from agent_queues m where m.queue_id = any($1))
+			and a.id in (select s.agent_id from agent_sockets s join nodes n on n.id = s.node_id where `+living+`)),
+		people as (select m.queue_id, count(*)::int as n, (count(*) filter (where d.free))::int as free
+			from agent_queues m join desk d on d.id = m.agent_id where m.queue_id = any($1) group by m.queue_id)
+		select q.id as queue_id, q.offer_seconds::bigint as offer_seconds, coalesce(p.n, 0) as people, coalesce(p.free, 0) as free,
+			array(select extract(epoch from ended_at - before)::float8 * coalesce(t.people, p.n) / greatest(p.n, 1)
+				from (select since, ended_at, w.people, lag(ended_at) over (order by ended_at) as before from waits w
+					where w.queue_id = q.id and outcome = 'agent' and ended_at > clock_timestamp() - $2::interval order by ended_at desc limit $3) t
+				where since < before) as gaps,
+			array(select extract(epoch from done_at - ended_at)::float8 from waits w
+				where w.queue_id = q.id and outcome = 'agent' and done_at is not null and ended_at > clock_timestamp() - $4::interval
 				order by ended_at desc limit $5) as handled
-		from people`, queueID, paceFor, gapsUsed, historyFor, handledUsed)
-	if err != nil || row == nil {
-		return forecast{}, err
+		from queues q left join people p on p.queue_id = q.id where q.id = any($1)`, queues, paceFor, gapsUsed, historyFor, handledUsed)
+	paces := make(map[int64]pace, len(rows))
+	for _, row := range rows {
+		paces[row.QueueID] = forecast{People: row.People, Free: row.Free, Gaps: durations(row.Gaps), Handled: durations(row.Handled),
+			OfferTime: time.Duration(row.OfferSeconds) * time.Second}.pace()
 	}
-	return forecast{People: row.People, Free: row.Free, Gaps: durations(row.Gaps), Handled: durations(row.Handled),
-		OfferTime: time.Duration(row.OfferSeconds) * time.Second}, nil
+	return paces, err
 }
 
 // mayBeAsked tells in SQL, near enough for a forecast, whether an agents row a at the desk could take a conversation.

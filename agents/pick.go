@@ -111,7 +111,8 @@ const (
 type standing struct {
 	Rules map[int64]*rule
 	Line  []waiting
-	Desk  []candidate
+	Desk  []candidate   // who is left out of it cannot be asked
+	Serve map[int64]int // people at the desk of each queue, busy or not; needed where somebody has refused
 	Now   time.Time
 }
 
@@ -295,13 +296,7 @@ func (s standing) refused(r *rule, w *waiting, agentID int64) bool {
 
 // only tells whether no more than one person at the desk serves w, busy or not.
 func (s standing) only(r *rule, w *waiting) bool {
-	serving := 0
-	for i := range s.Desk {
-		if c := &s.Desk[i]; c.in(r.ID).QueueID == r.ID || w.favour(c.ID) > 0 {
-			serving++
-		}
-	}
-	return serving <= 1
+	return s.Serve[r.ID] <= 1 && w.Wanted == 0 && w.PassedBy == 0
 }
 
 // before compares two agents who fit.
@@ -413,7 +408,7 @@ func (s standing) why(r *rule, w *waiting, c *candidate, fitting int) string {
 
 func (s standing) longestIdle(r *rule, c *candidate) bool {
 	for _, o := range s.Desk {
-		if o.ID != c.ID && o.in(r.ID).QueueID == r.ID && o.IdleSince.Before(c.IdleSince) {
+		if o.ID != c.ID && o.Busy == "" && o.in(r.ID).QueueID == r.ID && o.IdleSince.Before(c.IdleSince) {
 			return false
 		}
 	}

@@ -168,7 +168,7 @@ func TestPick(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got []give
-			for _, a := range pick(standing{Rules: c.rules, Line: c.line, Desk: c.desk, Now: pickNow}) {
+			for _, a := range pick(standing{Rules: c.rules, Line: c.line, Desk: c.desk, Serve: map[int64]int{1: len(c.desk)}, Now: pickNow}) {
 				got = append(got, give{a.ConversationID, a.AgentID, a.Why})
 			}
 			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(give{})); diff != "" {
@@ -226,7 +226,7 @@ func TestPickProperties(t *testing.T) {
 
 func newWorld(t *rapid.T) *world {
 	w := &world{open: map[int64][]int64{}, held: map[int64]int64{}, of: map[int64]waiting{}, calls: map[int64]bool{}}
-	w.s = standing{Now: pickNow, Rules: map[int64]*rule{}}
+	w.s = standing{Now: pickNow, Rules: map[int64]*rule{}, Serve: map[int64]int{}}
 	for q := range int64(3) {
 		r := &rule{ID: q + 1, Name: fmt.Sprint("queue ", q+1), Strategy: rapid.SampledFrom(Strategies).Draw(t, "strategy"),
 			Priority: rapid.IntRange(0, 2).Draw(t, "priority"), AgeBonus: rapid.IntRange(0, 2).Draw(t, "bonus"), Weight: rapid.IntRange(1, 3).Draw(t, "weight"),
@@ -243,6 +243,7 @@ func newWorld(t *rapid.T) *world {
 		c := candidate{ID: id + 1, Capacity: rapid.IntRange(1, 3).Draw(t, "capacity"), IdleSince: pickNow, Skills: map[int64]int{5: rapid.IntRange(0, 3).Draw(t, "skill")}}
 		for _, q := range rapid.SliceOfNDistinct(rapid.Int64Range(1, 3), 0, 3, rapid.ID).Draw(t, "queues") {
 			c.Queues = append(c.Queues, member{QueueID: q, Position: int(id), Weight: 1 + int(id)})
+			w.s.Serve[q]++
 		}
 		w.s.Desk = append(w.s.Desk, c)
 	}

@@ -2,7 +2,6 @@ package agents
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -78,55 +77,78 @@ type deskRow struct {
 	Leaving        bool
 	Capacity       int
 	IdleSince      time.Time
-	Queues         json.RawMessage
-	Skills         json.RawMessage
 	Load           int
 	Rings          bool
 	OnCall         bool
 	WrapsUp        bool
+	Queues         []int64 // with the three after it: a place in each
+	Positions      []int32
+	Weights        []int32
+	OfferedAt      []time.Time
+	Skills         []int64
+	Levels         []int32
 }
 
-// whom says which agents readDesk is to read.
+// whom says which agents atTheDesk is to read.
 type whom struct {
 	Only   []int64 // nil: all
 	Absent bool    // also who is not at the desk
+	Free   bool    // only who can be asked
 }
 
-// atTheDesk reads who is present, with what each has in hand.
+// atTheDesk reads who is present, with what each has in hand. Queues and skills come last: of a thousand agents few are free.
 func atTheDesk(ctx context.Context, q channels.Querier, of whom) ([]candidate, error) {
-	rows, err := all[deskRow](ctx, q, "who is at the desk", `with there as (
-			select a.id, a.name, a.presence, a.presence_reason, a.capacity, a.idle_since, a.next_presence is not null as leaving, `+atDesk+` as online
-			from agents a where ($1::bigint[] is null or a.id = any($1)) and ($2 or a.presence = 'available' and `+atDesk+`)),
+	rows, err := all[deskRow](ctx, q, "who is at the desk", `with online as materialized (
+			select distinct s.agent_id as id from agent_sockets s join nodes n on n.id = s.node_id where `+living+`),
 		work as (
 			select c.agent_id, sum(case c.channel when 'chat' then q.chat_load when 'email' then q.email_load else 1 end)::int as load,
-				bool_or(c.state = 'wrapup' and c.channel = 'voice') as wraps_up,
-				bool_or(exists (select from calls l where l.conversation_id = c.id and l.state <> 'ended')) as on_call
-			from there t join conversations c on c.agent_id = t.id and c.state in ('agent', 'wrapup') join queues q on q.id = c.queue_id
-			group by c.agent_id),
-		parties as (select distinct p.agent_id from call_parties p join calls l on l.id = p.call_id where l.state <> 'ended'),
-		ringing as (select agent_id from offers where outcome is null),
-		queues as (select m.agent_id, json_agg(json_build_object('QueueID', m.queue_id, 'Position', m.position, 'Weight', m.weight,
-				'OfferedAt', coalesce(m.offered_at, 'epoch'::timestamptz))) as list
-			from there t join agent_queues m on m.agent_id = t.id group by m.agent_id),
-		skilled as (select k.agent_id, json_object_agg(k.skill_id, k.level) as list from there t join agent_skills k on k.agent_id = t.id group by k.agent_id)
-		select t.id, t.name, t.presence, t.presence_reason, t.online, t.leaving, t.capacity, t.idle_since,
-			coalesce(queues.list, '[]') as queues, coalesce(skilled.list, '{}') as skills, coalesce(work.load, 0) as load,
-			ringing.agent_id is not null as rings, coalesce(work.on_call, false) or parties.agent_id is not null as on_call,
-			coalesce(work.wraps_up, false) as wraps_up
-		from there t left join work on work.agent_id = t.id left join parties on parties.agent_id = t.id left join ringing on ringing.agent_id = t.id
-		left join queues on queues.agent_id = t.id left join skilled on skilled.agent_id = t.id order by t.id`, of.Only, of.Absent)
+				bool_or(c.state = 'wrapup' and c.channel = 'voice') as wraps_up
+			from conversations c join queues q on q.id = c.queue_id
+			where c.agent_id is not null and c.state in ('agent', 'wrapup') and ($1::bigint[] is null or c.agent_id = any($1)) group by c.agent_id),
+		talking as (
+			select c.agent_id as id from calls l join conversations c on c.id = l.conversation_id where l.state <> 'ended' and c.state in ('agent', 'wrapup')
+			union select p.agent_id from call_parties p join calls l on l.id = p.call_id where l.state <> 'ended'),
+		ringing as (select agent_id as id from offers where outcome is null),
+		there as (
+			select a.id, a.name, a.presence, a.presence_reason, a.capacity, a.idle_since, a.next_presence is not null as leaving,
+				a.id in (select id from online) as online, coalesce(w.load, 0) as load, coalesce(w.wraps_up, false) as wraps_up,
+				a.id in (select id from ringing) as rings, a.id in (select id from talking) as on_call
+			from agents a left join work w on w.agent_id = a.id where ($1::bigint[] is null or a.id = any($1)))
+		select t.*, m.queues, m.positions, m.weights, m.offered_at, k.skills, k.levels from there t
+		cross join lateral (select array_agg(queue_id) as queues, array_agg(position) as positions, array_agg(weight) as weights,
+			array_agg(coalesce(offered_at, 'epoch')) as offered_at from agent_queues where agent_id = t.id) m
+		cross join lateral (select array_agg(skill_id) as skills, array_agg(level) as levels from agent_skills where agent_id = t.id) k
+		where ($2 or t.presence = 'available' and t.online)
+			and (not $3 or not t.rings and not t.on_call and not t.wraps_up and not t.leaving and t.load < t.capacity)
+		order by t.id`, of.Only, of.Absent, of.Free)
 	desk := make([]candidate, len(rows))
 	for i, row := range rows {
 		desk[i] = candidate{ID: row.ID, Name: row.Name, Capacity: row.Capacity, Load: row.Load, IdleSince: row.IdleSince}
 		desk[i].Busy, desk[i].Absent = row.busy()
-		if err := json.Unmarshal(row.Queues, &desk[i].Queues); err != nil {
-			return nil, fmt.Errorf("agent's queues: %w", err)
+		for n, id := range row.Queues {
+			desk[i].Queues = append(desk[i].Queues, member{QueueID: id, Position: int(row.Positions[n]), Weight: int(row.Weights[n]), OfferedAt: row.OfferedAt[n]})
 		}
-		if err := json.Unmarshal(row.Skills, &desk[i].Skills); err != nil {
-			return nil, fmt.Errorf("agent's skills: %w", err)
+		desk[i].Skills = make(map[int64]int, len(row.Skills))
+		for n, id := range row.Skills {
+			desk[i].Skills[id] = int(row.Levels[n])
 		}
 	}
 	return desk, err
+}
+
+// servingNow counts who is at the desk of each of these queues, busy or not.
+func servingNow(ctx context.Context, q channels.Querier, queues []int64) (map[int64]int, error) {
+	rows, err := all[struct {
+		QueueID int64
+		People  int
+	}](ctx, q, "who serves", `select m.queue_id, count(*)::int as people from agent_queues m join agents a on a.id = m.agent_id
+		where m.queue_id = any($1) and a.presence = 'available'
+		and a.id in (select s.agent_id from agent_sockets s join nodes n on n.id = s.node_id where `+living+`) group by m.queue_id`, queues)
+	serving := make(map[int64]int, len(rows))
+	for _, row := range rows {
+		serving[row.QueueID] = row.People
+	}
+	return serving, err
 }
 
 // busy says in words why the agent cannot be asked.
@@ -216,23 +238,30 @@ const lineColumns = `c.id, c.queue_id, c.channel, c.front, c.return_call, coales
 	case when q.sticky then coalesce((select o.agent_id from conversations k join offers o on o.conversation_id = k.id
 		where k.contact_id = c.contact_id and o.outcome = 'accepted' order by o.id desc limit 1), 0) else 0 end as last_agent`
 
-// head reads the first conversations in line of each queue, limit by each channel, since a mail may not fit where a call
+// head reads the first conversations in line of each queue, so many by each channel, since a mail may not fit where a call
 // does, and those that a transfer has for one of the free agents. more tells that a queue has others behind these.
-func head(ctx context.Context, q channels.Querier, queues, free []int64, limit int) (line []waiting, more bool, err error) {
+func head(ctx context.Context, q channels.Querier, queues []int64, limits []int, free []int64) (line []waiting, more bool, err error) {
 	rows, err := all[lineRow](ctx, q, "waiting line", `select `+lineColumns+`
-		from (select w.* from unnest($1::bigint[]) f (queue_id) cross join unnest(array['voice', 'chat', 'email']) k (channel)
-				cross join lateral (select * from conversations w where w.queue_id = f.queue_id and w.channel = k.channel and w.state = 'waiting'
-					order by w.front desc, w.return_call desc, w.waiting_since, w.id limit $2) w
-			union select w.* from conversations w where w.state = 'waiting' and (w.wanted_agent_id = any($3) or w.passed_by_id = any($3))) c
-		join queues q on q.id = c.queue_id`, queues, limit, free)
+		from (select w.id from unnest($1::bigint[], $2::int[]) f (queue_id, most) cross join unnest(array['voice', 'chat', 'email']) k (channel)
+				cross join lateral (select id from conversations w where w.queue_id = f.queue_id and w.channel = k.channel and w.state = 'waiting'
+					order by w.front desc, w.return_call desc, w.waiting_since, w.id limit f.most) w
+			union select id from conversations where state = 'waiting' and wanted_agent_id = any($3)
+			union select id from conversations where state = 'waiting' and passed_by_id = any($3)) l
+		join conversations c on c.id = l.id join queues q on q.id = c.queue_id`, queues, limits, free)
 	if err != nil || len(rows) == 0 {
 		return nil, false, err
 	}
-	count := map[string]int{}
+	type part struct {
+		queue   int64
+		channel channels.Kind
+	}
+	seen := map[part]int{}
 	for _, row := range rows {
-		key := fmt.Sprint(row.QueueID, row.Channel)
-		if count[key]++; count[key] >= limit {
-			more = true
+		seen[part{row.QueueID, row.Channel}]++
+	}
+	for i, id := range queues {
+		for _, k := range []channels.Kind{channels.Voice, channels.Chat, channels.Email} {
+			more = more || seen[part{id, k}] >= limits[i]
 		}
 	}
 	line, err = withRefusals(ctx, q, rows)
@@ -262,18 +291,25 @@ func withRefusals(ctx context.Context, q channels.Querier, rows []lineRow) ([]wa
 	return line, err
 }
 
-// freeQueues lists the queues in which somebody is free, and who is.
-func freeQueues(desk []candidate) (queues, free []int64) {
+// freeQueues lists the queues in which somebody is free, how many are, and who.
+func freeQueues(desk []candidate) (queues []int64, people []int, free []int64) {
+	in := map[int64]int{}
 	for _, c := range desk {
 		if c.Busy == "" {
 			free = append(free, c.ID)
 			for _, m := range c.Queues {
-				queues = append(queues, m.QueueID)
+				in[m.QueueID]++
 			}
 		}
 	}
+	for id := range in {
+		queues = append(queues, id)
+	}
 	slices.Sort(queues)
-	return slices.Compact(queues), free
+	for _, id := range queues {
+		people = append(people, in[id])
+	}
+	return queues, people, free
 }
 
 // claim takes those of the picked conversations and agents that are still to be had, for this transaction; what is in

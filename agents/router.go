@@ -20,8 +20,8 @@ const (
 	sweepEvery  = time.Second           // heals a lost wake-up
 	retryAfter  = 50 * time.Millisecond // another router held a row that we wanted
 	passLimit   = 10 * time.Second
-	lineAtLeast = 50  // how deep a pass looks into each queue, beyond the number of free agents
-	deeper      = 8   // and so many times deeper when that leaves somebody free
+	lineAtLeast = 5   // how deep a pass looks into each queue and channel, beyond the number of its free agents
+	deeper      = 100 // and so much deeper when that leaves somebody free
 	atOnce      = 100 // offers in one transaction
 )
 
@@ -213,23 +213,22 @@ func (r *Router) takeNextPresence(ctx context.Context) error {
 // offerAll offers what waits to who is free; skipped says that something was in other hands for a moment.
 func (r *Router) offerAll(ctx context.Context) (skipped bool, err error) {
 	began := time.Now()
-	desk, err := atTheDesk(ctx, r.cfg.Pool, whom{})
-	if err != nil {
+	s := standing{}
+	if s.Desk, err = atTheDesk(ctx, r.cfg.Pool, whom{Free: true}); err != nil {
 		return false, err
 	}
-	queues, free := freeQueues(desk)
+	queues, people, free := freeQueues(s.Desk)
 	if len(free) == 0 {
 		return false, nil
 	}
-	s := standing{Desk: desk}
-	var more bool
-	if s.Line, more, err = head(ctx, r.cfg.Pool, queues, free, lineAtLeast+len(free)); err != nil || len(s.Line) == 0 {
+	more, err := r.look(ctx, &s, queues, people, free, lineAtLeast)
+	if err != nil || len(s.Line) == 0 {
 		return false, err
 	}
 	if s.Rules, err = readRules(ctx, r.cfg.Pool); err != nil {
 		return false, err
 	}
-	if err := tally(ctx, r.cfg.Pool, s.Rules, desk); err != nil {
+	if err := tally(ctx, r.cfg.Pool, s.Rules, s.Desk); err != nil {
 		return false, err
 	}
 	if s.Now, err = scalar[time.Time](ctx, r.cfg.Pool, "clock", `select clock_timestamp()`); err != nil {
@@ -237,7 +236,7 @@ func (r *Router) offerAll(ctx context.Context) (skipped bool, err error) {
 	}
 	picked := pick(s)
 	if more && len(picked) < len(free) { // who declined the first may take one from behind
-		if s.Line, _, err = head(ctx, r.cfg.Pool, queues, free, deeper*(lineAtLeast+len(free))); err != nil {
+		if _, err := r.look(ctx, &s, queues, people, free, deeper); err != nil {
 			return false, err
 		}
 		picked = pick(s)
@@ -256,8 +255,23 @@ func (r *Router) offerAll(ctx context.Context) (skipped bool, err error) {
 		skipped = skipped || done < n
 		picked, offered = picked[n:], offered+done
 	}
-	r.cfg.Log.Debug("routed", "offers", offered, "line", len(s.Line), "desk", len(desk), "took", time.Since(began))
+	r.cfg.Log.Debug("routed", "offers", offered, "line", len(s.Line), "free", len(free), "took", time.Since(began))
 	return skipped, nil
+}
+
+// look reads the line of these queues, so much deeper than people are free in each.
+func (r *Router) look(ctx context.Context, s *standing, queues []int64, people []int, free []int64, depth int) (more bool, err error) {
+	limits := make([]int, len(people))
+	for i, n := range people {
+		limits[i] = n + depth
+	}
+	if s.Line, more, err = head(ctx, r.cfg.Pool, queues, limits, free); err != nil {
+		return false, err
+	}
+	if slices.ContainsFunc(s.Line, func(w waiting) bool { return len(w.Refused) > 0 }) {
+		s.Serve, err = servingNow(ctx, r.cfg.Pool, queuesOf(s.Line))
+	}
+	return more, err
 }
 
 // offer makes these offers in one transaction and tells them; done is how many were still to be had.

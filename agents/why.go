@@ -47,32 +47,34 @@ func Waits(ctx context.Context, q channels.Querier, ids []int64) ([]Wait, error)
 	if err != nil {
 		return nil, err
 	}
-	paces := map[int64]pace{}
+	paces, err := readPaces(ctx, q, queuesOf(s.Line))
+	if err != nil {
+		return nil, err
+	}
 	list := make([]Wait, 0, len(s.Line))
 	for i := range s.Line {
 		w := &s.Line[i]
-		p, ok := paces[w.QueueID]
-		if !ok {
-			f, err := readForecast(ctx, q, w.QueueID)
-			if err != nil {
-				return nil, err
-			}
-			p = f.pace()
-			paces[w.QueueID] = p
-		}
 		out := Wait{ConversationID: w.ID, Place: places[w.ID]}
 		out.Code, out.Why = s.stillWaits(w, out.Place-1)
 		if r := s.Rules[w.QueueID]; out.Code == whyClosed {
 			if !r.next.IsZero() {
 				out.HeldUntil = &r.next
 			}
-		} else if low, high, ok := p.wait(out.Place); ok {
+		} else if low, high, ok := paces[w.QueueID].wait(out.Place); ok {
 			l, h := int(low.Seconds()), int(high.Seconds())
 			out.LowSeconds, out.HighSeconds = &l, &h
 		}
 		list = append(list, out)
 	}
 	return list, nil
+}
+
+func queuesOf(line []waiting) (ids []int64) {
+	for _, w := range line {
+		ids = append(ids, w.QueueID)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // WaitReason is what was true from At on.
@@ -103,6 +105,14 @@ func readStanding(ctx context.Context, q channels.Querier, ids []int64) (standin
 	}
 	if s.Desk, err = atTheDesk(ctx, q, whom{Absent: true}); err != nil {
 		return s, err
+	}
+	s.Serve = map[int64]int{}
+	for _, c := range s.Desk {
+		for _, m := range c.Queues {
+			if !c.Absent {
+				s.Serve[m.QueueID]++
+			}
+		}
 	}
 	s.Now, err = scalar[time.Time](ctx, q, "clock", `select clock_timestamp()`)
 	return s, err
