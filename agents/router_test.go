@@ -444,7 +444,7 @@ func TestBooksWaitForNobody(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(h.ctx, 5*time.Second)
 		defer cancel()
-		if err := NewRouter(RouterConfig{Pool: h.pool, Bus: h.bus, NodeID: "n1", Log: slog.New(slog.DiscardHandler)}).book(ctx, true); err != nil {
+		if err := NewRouter(RouterConfig{Pool: h.pool, Bus: h.bus, NodeID: "n1", Log: slog.New(slog.DiscardHandler)}).book(ctx, time.Time{}, true); err != nil {
 			t.Errorf("books: %v", err)
 		}
 		return waitEnds(h.ctx, tx, held)
