@@ -112,6 +112,7 @@ type KnowledgeConfig struct {
 
 // SpeechConfig is the engines: our own are off while Models is "", the remote one while RemoteURL is.
 type SpeechConfig struct {
+	Language        string   `koanf:"language" rule:"word" help:"What callers are spoken to in, and expected to speak: en, de ..."`
 	Models          string   `koanf:"models" help:"The folder that \"bash deploy/models.sh speech\" has filled and printed. Empty: no engines of our own."`
 	Threads         int      `koanf:"threads" rule:"0..1024" help:"CPU threads for hearing, and as many for speaking. 0: one less than the machine has."`
 	Prefer          string   `koanf:"prefer" rule:"local|remote" help:"Which is tried first, where a queue does not name one: local (our own) or remote."`
@@ -216,7 +217,7 @@ func defaultConfig() Config {
 		HTTP:       HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
 		Chat:       ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
 		Ollama:     OllamaConfig{Hosts: []string{}, FirstTokenSeconds: 8, TotalSeconds: 30},
-		Speech:     SpeechConfig{Prefer: speech.Local, RemoteRate: 24000, RemoteLanguages: []string{}},
+		Speech:     SpeechConfig{Language: "en", Prefer: speech.Local, RemoteRate: 24000, RemoteLanguages: []string{}},
 		SIP:        SIPConfig{Listen: "127.0.0.1:5060", ListenAlso: []string{}, Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
 		Calls:      CallsConfig{TraceDays: 30},
 		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},

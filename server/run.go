@@ -32,6 +32,7 @@ import (
 	"patchbay/channels/voice"
 	"patchbay/channels/voice/archive"
 	"patchbay/channels/voice/edge"
+	"patchbay/channels/voice/speech"
 	"patchbay/channels/voice/webleg"
 	"patchbay/llm"
 	"patchbay/server/api"
@@ -55,6 +56,7 @@ type house struct {
 	db        *db.DB
 	bus       *bus.Bus
 	responder *llm.Standby
+	speech    *speech.Engines // nil: none is set
 	flow      *switchboard.Switchboard
 	archive   *archive.Archive
 	voice     *voice.Voice
@@ -126,6 +128,11 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	}
 	if h.archive, err = archive.Open(h.archiveConfig()); err != nil {
 		return err
+	}
+	if c := h.cfg.Speech; c.Models != "" || c.RemoteURL != "" {
+		if h.speech, err = speech.Open(c.engines(h.log)); err != nil { // it makes itself ready beside the start
+			return fmt.Errorf("speech: %w", err)
+		}
 	}
 	ways := map[channels.Kind]switchboard.Channel{}
 	if h.cfg.SIP.Listen != "" {
@@ -200,6 +207,9 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 			return agents.HasRead(ctx, h.db.Pool, agent, conversation)
 		},
 		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays}
+	if cfg.Language, cfg.Company = h.cfg.Speech.Language, h.cfg.Company.Name; h.speech != nil {
+		cfg.Speech = h.speech
+	}
 	if cfg.TURN, err = h.turnConfig(); err != nil {
 		return cfg, err
 	}
@@ -458,6 +468,9 @@ func (h *house) close() error {
 	var all error
 	if h.voice != nil {
 		all = errors.Join(all, h.voice.Close())
+	}
+	if h.speech != nil {
+		all = errors.Join(all, h.speech.Close())
 	}
 	if h.db != nil && h.node != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -292,28 +292,9 @@ func hearPrompt(t testing.TB, ctx context.Context, r *voicetest.RTP, d time.Dura
 
 // said is everything heard, without such pauses.
 func said(t testing.TB, r *voicetest.RTP) []int16 {
-	pcm, pauses := joined(r)
+	pcm, pauses := r.Joined()
 	if pauses > 0 {
 		t.Logf("%d pauses in a prompt: the machine is too busy", pauses)
 	}
 	return pcm
-}
-
-// joined is what was heard without pauses between packets, and how many there were.
-func joined(r *voicetest.RTP) (pcm []int16, pauses int) {
-	sound, headers := r.Heard(), r.Headers()
-	var out []byte
-	for i, h := range headers {
-		if h.PayloadType != media.TypePCMU && h.PayloadType != media.TypePCMA {
-			continue
-		}
-		if i > 0 && h.TS-headers[i-1].TS != media.FrameSamples {
-			pauses++
-		}
-		at := int(int32(h.TS - headers[0].TS))
-		if at >= 0 && at+h.Size <= len(sound) {
-			out = append(out, sound[at:at+h.Size]...)
-		}
-	}
-	return voicetest.FromULaw(out), pauses
 }

@@ -104,7 +104,8 @@ func (c *call) said(words string) {
 // onSaid: the house has the caller's words.
 func (c *call) onSaid(r channels.Receipt, err error) {
 	seq := int64(0)
-	if err == nil && r.Message != nil && r.State == channels.Bot {
+	waits := r.State == channels.Waiting || r.State == channels.Offered
+	if err == nil && r.Message != nil && (r.State == channels.Bot || waits && c.state == channels.CallWaiting) {
 		seq = r.Message.Seq
 	}
 	if c.dia != nil {
@@ -117,8 +118,8 @@ func (c *call) onSaid(r channels.Receipt, err error) {
 	case err != nil:
 	case r.State == channels.Bot && c.state == channels.CallWaiting:
 		c.outOfLine()
-	case r.State == channels.Waiting || r.State == channels.Offered:
-		c.intoLine("waiting")
+	case waits:
+		c.intoLine(dialogue.Phrase(c.language(), "waiting"))
 	}
 }
 
@@ -137,14 +138,14 @@ func (c *call) announce(text, prompt string, then func()) {
 	c.dia.Notice(text, prompt, then)
 }
 
-// intoLine: the house has put the caller in line; phrase says why.
-func (c *call) intoLine(phrase string) {
+// intoLine: the house has put the caller in line; the words say so.
+func (c *call) intoLine(words string) {
 	if c.state != channels.CallAnswered {
 		return
 	}
 	c.state, c.inputAt = channels.CallWaiting, time.Time{}
 	c.dia.Line(true)
-	c.announce(dialogue.Phrase(c.language(), phrase), promptWaiting, c.thenMusic)
+	c.announce(words, promptWaiting, c.thenMusic)
 	c.moved()
 }
 
@@ -167,7 +168,9 @@ var linePhrases = map[string]string{channels.CodeWaiting: "waiting", channels.Co
 func (c *call) toSay(code, text string) {
 	switch phrase := linePhrases[code]; {
 	case phrase != "":
-		c.intoLine(phrase)
+		c.intoLine(dialogue.Phrase(c.language(), phrase))
+	case code == channels.CodeNobodyHere:
+		c.intoLine(text)
 	case code == "" && c.dia != nil && !c.talks():
 		c.dia.Say(text)
 	}

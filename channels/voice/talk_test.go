@@ -54,59 +54,12 @@ func newTalkHouse(t *testing.T, change func(*Config)) *talkHouse {
 	return h
 }
 
-// caller is a telephone whose owner speaks and listens.
-type caller struct {
-	t   *testing.T
-	ctx context.Context
-	*voicetest.Call
-	at    int // samples understood
-	words []string
-}
-
 // call dials and hears the first word of the greeting.
-func (h *talkHouse) call(t *testing.T, ctx context.Context) *caller {
+func (h *talkHouse) call(t *testing.T, ctx context.Context) *voicetest.Talker {
 	t.Helper()
-	c := &caller{t: t, ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
-	c.hears("Hello,")
+	c := &voicetest.Talker{T: t, Ctx: ctx, Call: h.dial(ctx, voicetest.Invite{}), Voice: speechtest.Voice, Understand: speechtest.Understand}
+	c.Hears("Hello,")
 	return c
-}
-
-// says speaks words, in the time that they take.
-func (c *caller) says(text string) {
-	c.RTP.Play(c.ctx, voicetest.ULaw(append(speechtest.Voice(text, voicetest.Rate), speechtest.Silence(0.3, voicetest.Rate)...)))
-}
-
-// heard is what the caller has heard since forget, in words: what is behind the last gap is not understood yet.
-func (c *caller) heard() string {
-	sound, _ := joined(c.RTP)
-	end := len(sound)
-	const gap = voicetest.Rate / 100
-	for end -= end % gap; end > c.at && voicetest.RMS(sound[end-gap:end]) > 50; end -= gap {
-	}
-	if end > c.at {
-		c.words = append(c.words, strings.Fields(speechtest.Understand(sound[c.at:end], voicetest.Rate))...)
-		c.at = end
-	}
-	return strings.Join(c.words, " ")
-}
-
-func (c *caller) forget() {
-	c.RTP.Forget()
-	c.at, c.words = 0, nil
-}
-
-// hears waits until the caller has heard these words.
-func (c *caller) hears(text string) {
-	c.t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !strings.Contains(c.heard(), text) {
-		select {
-		case <-tick.C:
-		case <-c.ctx.Done():
-			c.t.Fatalf("the caller heard %q, want %q", c.heard(), text)
-		}
-	}
 }
 
 // answers streams an answer as the loop does: sentence by sentence, then the ending.
@@ -120,7 +73,9 @@ func (h *talkHouse) answers(sentences ...string) {
 
 func (h *talkHouse) draft(d channels.Draft) {
 	h.t.Helper()
-	id := int64(1001)
+	h.mu.Lock()
+	id := 1000 + h.lastCall
+	h.mu.Unlock()
 	if err := h.bus.Publish(channels.ConversationSubject(id), channels.Event{Type: channels.EventDraft, ConversationID: id, Draft: &d}); err != nil {
 		h.t.Fatal(err)
 	}
@@ -132,14 +87,14 @@ func TestTalk(t *testing.T) {
 	t.Parallel()
 	h := newTalkHouse(t, func(cfg *Config) { cfg.Company = "Acme" })
 	ctx := testCtx(t)
-	c := &caller{t: t, ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
-	c.hears(words.Text("en", dialogue.Greeting("en", "Acme")) + " " + dialogue.Phrase("en", "help"))
-	c.says("what are your opening hours")
+	c := h.call(t, ctx)
+	c.Hears(words.Text("en", dialogue.Greeting("en", "Acme")) + " " + dialogue.Phrase("en", "help"))
+	c.Says("what are your opening hours")
 	if in := h.expect(ctx, channels.Words); in.Body != "what are your opening hours" || in.Channel != channels.Voice || in.CallID != 1 {
 		t.Errorf("words: %+v", in)
 	}
 	h.answers("We are open from nine to five.", "On Sunday we are closed.")
-	c.hears("We are open from nine to five. On Sunday we are closed.")
+	c.Hears("We are open from nine to five. On Sunday we are closed.")
 	in := h.expect(ctx, channels.Said)
 	if in.Body != "We are open from nine to five. On Sunday we are closed." || in.Spoken.Cut || in.Spoken.To != 1 || in.Spoken.Ending.Mode != "model" {
 		t.Errorf("said: %+v %+v", in, in.Spoken)
@@ -165,27 +120,27 @@ func TestTalkInterrupted(t *testing.T) {
 	h := newTalkHouse(t, nil)
 	ctx := testCtx(t)
 	c := h.call(t, ctx)
-	c.says("tell me about tents")
+	c.Says("tell me about tents")
 	h.expect(ctx, channels.Words)
 	h.answers("We have many tents, small and large ones.", "The largest of them sleeps eight people and weighs twelve kilograms.")
-	c.hears("We have many tents, small and large ones. The largest")
-	c.says("stop i mean the small ones")
+	c.Hears("We have many tents, small and large ones. The largest")
+	c.Says("stop i mean the small ones")
 	in := h.expect(ctx, channels.Said)
 	if !in.Spoken.Cut || !strings.HasPrefix(in.Body, "We have many tents, small and large ones. The largest") || strings.Contains(in.Body, "kilograms") {
 		t.Errorf("said: %q %+v", in.Body, in.Spoken)
 	}
 	whole := in.Body[:strings.LastIndex(in.Body, " ")] // the last word may have been cut in the middle
-	if heard := c.heard(); !strings.Contains(heard, whole) {
+	if heard := c.Heard(); !strings.Contains(heard, whole) {
 		t.Errorf("the timeline says %q, the caller heard %q", in.Body, heard)
 	}
 	if in := h.expect(ctx, channels.Words); in.Body != "stop i mean the small ones" {
 		t.Errorf("words: %q", in.Body)
 	}
-	c.forget()
+	c.Forget()
 	h.draft(channels.Draft{Text: "The largest also has a window.", To: 1}) // of the loop before
 	h.answers("The small ones sleep two.")
-	c.hears("The small ones sleep two.")
-	if heard := c.heard(); strings.Contains(heard, "window") {
+	c.Hears("The small ones sleep two.")
+	if heard := c.Heard(); strings.Contains(heard, "window") {
 		t.Errorf("heard %q", heard)
 	}
 	h.expect(ctx, channels.Said)
@@ -197,16 +152,16 @@ func TestTalkBackChannel(t *testing.T) {
 	h := newTalkHouse(t, nil)
 	ctx := testCtx(t)
 	c := h.call(t, ctx)
-	c.says("tell me about tents")
+	c.Says("tell me about tents")
 	h.expect(ctx, channels.Words)
 	h.answers("We have many tents in all sizes and colours, small and large ones.")
-	c.hears("We have many")
-	c.says("okay")
+	c.Hears("We have many")
+	c.Says("okay")
 	in := h.expect(ctx, channels.Said)
 	if in.Spoken.Cut || in.Body != "We have many tents in all sizes and colours, small and large ones." {
 		t.Errorf("said: %q %+v", in.Body, in.Spoken)
 	}
-	if heard := c.heard(); !strings.HasSuffix(heard, "small and large ones.") {
+	if heard := c.Heard(); !strings.HasSuffix(heard, "small and large ones.") {
 		t.Errorf("heard %q", heard)
 	}
 }
@@ -222,12 +177,12 @@ func TestTalkWish(t *testing.T) {
 		r.State = channels.Waiting
 		return r, err
 	})
-	c.says("zero")
+	c.Says("zero")
 	if in := h.expect(ctx, channels.Words); in.Body != "0" {
 		t.Errorf("words: %q", in.Body)
 	}
 	h.moved(ctx, channels.CallWaiting)
-	c.hears(dialogue.Phrase("en", "waiting"))
+	c.Hears(dialogue.Phrase("en", "waiting"))
 	heard := hearPrompt(t, ctx, c.RTP, 10*time.Second)
 	voicetest.Check(t, "music", heard, promptSamples(t, promptMusic), promptSamples(t, promptGreeting))
 }
@@ -235,27 +190,27 @@ func TestTalkWish(t *testing.T) {
 // TestTalkKeyZero: the key gets a person in mid-sentence, while an answer is owed, and with the engines hanging.
 func TestTalkKeyZero(t *testing.T) {
 	t.Parallel()
-	for name, press := range map[string]func(h *talkHouse, c *caller){
-		"while we speak": func(h *talkHouse, c *caller) {
-			c.says("tell me about tents")
-			h.expect(c.ctx, channels.Words)
+	for name, press := range map[string]func(h *talkHouse, c *voicetest.Talker){
+		"while we speak": func(h *talkHouse, c *voicetest.Talker) {
+			c.Says("tell me about tents")
+			h.expect(c.Ctx, channels.Words)
 			h.answers("We have many tents in all sizes and colours, small and large ones.")
-			c.hears("We have many")
-			c.RTP.Press(c.ctx, '0')
-			if in := h.expect(c.ctx, channels.Said); !in.Spoken.Cut {
+			c.Hears("We have many")
+			c.RTP.Press(c.Ctx, '0')
+			if in := h.expect(c.Ctx, channels.Said); !in.Spoken.Cut {
 				t.Errorf("said: %+v", in)
 			}
 		},
-		"while an answer is owed": func(h *talkHouse, c *caller) {
-			c.says("what is it")
-			h.expect(c.ctx, channels.Words)
-			c.RTP.Press(c.ctx, '0')
+		"while an answer is owed": func(h *talkHouse, c *voicetest.Talker) {
+			c.Says("what is it")
+			h.expect(c.Ctx, channels.Words)
+			c.RTP.Press(c.Ctx, '0')
 		},
-		"with engines that hang": func(h *talkHouse, c *caller) {
+		"with engines that hang": func(h *talkHouse, c *voicetest.Talker) {
 			h.server.Says(speechtest.Hangs, 0)
 			h.server.Hears(speechtest.Hangs, 0)
-			c.says("what is it")
-			c.RTP.Press(c.ctx, '0')
+			c.Says("what is it")
+			c.RTP.Press(c.Ctx, '0')
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +233,7 @@ func TestTalkSilence(t *testing.T) {
 	h := newTalkHouse(t, func(cfg *Config) { cfg.Times.Turn = turn.Times{Silence: time.Second} })
 	ctx := testCtx(t)
 	c := h.call(t, ctx)
-	c.hears(words.Text("en", dialogue.Phrase("en", turn.Silence)))
+	c.Hears(words.Text("en", dialogue.Phrase("en", turn.Silence)))
 	if in := h.expect(ctx, channels.Wish); in.Source != turn.Silence {
 		t.Errorf("wish by %q", in.Source)
 	}
@@ -290,11 +245,11 @@ func TestTalkSlow(t *testing.T) {
 	h := newTalkHouse(t, func(cfg *Config) { cfg.Times.Turn = turn.Times{Person: 4 * time.Second} })
 	ctx := testCtx(t)
 	c := h.call(t, ctx)
-	c.says("what is it")
+	c.Says("what is it")
 	h.expect(ctx, channels.Words)
-	c.hears(dialogue.Phrase("en", "moment"))
+	c.Hears(dialogue.Phrase("en", "moment"))
 	if in := h.expect(ctx, channels.Wish); in.Source != turn.Failure {
 		t.Errorf("wish by %q", in.Source)
 	}
-	c.hears(dialogue.Phrase("en", "model_down"))
+	c.Hears(dialogue.Phrase("en", "model_down"))
 }

@@ -123,14 +123,17 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
+// answerable: the responder has the conversation, or passes the time with a caller who waits for a person.
+const answerable = `(state = 'bot' or state in ('waiting', 'offered') and channel = 'voice')`
+
 // claim makes this node the owner if the conversation needs an answer and no living node works on it.
-const claimSQL = `update conversations c set owner_id = $2 where id = $1 and state = 'bot' and customer_seq > answered_seq
+const claimSQL = `update conversations c set owner_id = $2 where id = $1 and ` + answerable + ` and customer_seq > answered_seq
 	and (owner_id is null or owner_id = $2 or not exists (
 		select from nodes n where n.id = c.owner_id and n.stopped_at is null and n.seen_at > now() - interval '10 s'))`
 
 // releaseSQL gives it back. A conversation that got new words meanwhile stays claimed: the loop goes on.
 const releaseSQL = `update conversations set owner_id = null where id = $1 and owner_id = $2
-	and (state <> 'bot' or customer_seq <= answered_seq)`
+	and (not ` + answerable + ` or customer_seq <= answered_seq)`
 
 // turn answers what is unanswered. It reports whether there was anything to do.
 func (l *loop) turn(ctx context.Context) (bool, error) {
@@ -156,7 +159,7 @@ func (l *loop) turn(ctx context.Context) (bool, error) {
 		_, err := l.s.Pool.Exec(ctx, `update conversations set answered_seq = $2 where id = $1 and owner_id = $3`, l.id, c.CustomerSeq, l.s.NodeID)
 		return true, err
 	}
-	answer, shown, err := l.ask(ctx, t, c.CustomerSeq)
+	answer, shown, err := l.ask(ctx, t, c.CustomerSeq, c.State != channels.Bot)
 	if t.Channel == channels.Voice && (err == nil || errors.Is(err, errSuperseded)) {
 		return true, nil // what was heard of it settles it (see said)
 	}
@@ -206,9 +209,14 @@ func unanswered(history []channels.Message, answered int64) (words string, way c
 // errSuperseded: the customer went on writing, asked for a person, left, or a person took over.
 var errSuperseded = errors.New("superseded")
 
+// errNothingToSay: to who waits for a person, and would only hear that we do not know.
+var errNothingToSay = errors.New("nothing to say")
+
 // ask lets the responder answer and shows its draft. It stops at once when the row says that the answer is not wanted
 // any more. On the telephone it returns only then: the answer is wanted until it was heard.
-func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answer, shown string, err error) {
+//
+// Who waits for a person already is answered with what is known, or not at all.
+func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64, waits bool) (answer llm.Answer, shown string, err error) {
 	running := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -230,9 +238,9 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 				return
 			}
 			switch {
-			case byVoice && !p.Bridging:
+			case byVoice && !p.Bridging && !waits:
 				l.speak(upTo, p, began, nil)
-			case byVoice: // the call says so by itself
+			case byVoice: // that it takes a moment, the call says by itself
 			case p.Bridging && p.Text == "":
 				l.draft(wordsMoment, false)
 			default:
@@ -251,6 +259,9 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 			if !byVoice || r.err != nil {
 				l.noteTimes(running, t, r.answer, r.err)
 				return r.answer, shown, r.err
+			}
+			if waits && (r.answer.Unknown || r.answer.HandOver) {
+				return r.answer, "", errNothingToSay
 			}
 			answered = nil // until it was heard
 			l.speak(upTo, llm.Progress{Text: r.answer.Text}, began, &channels.Ending{Sources: r.answer.Sources, Mode: r.answer.Mode,
@@ -276,7 +287,7 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64) (answer llm.Answ
 }
 
 func (l *loop) stillWanted(ctx context.Context, upTo int64) (wanted bool, err error) {
-	err = l.s.Pool.QueryRow(ctx, `select exists (select from conversations where id = $1 and state = 'bot' and owner_id = $2
+	err = l.s.Pool.QueryRow(ctx, `select exists (select from conversations where id = $1 and `+answerable+` and owner_id = $2
 		and customer_seq = $3 and answered_seq < $3)`, l.id, l.s.NodeID, upTo).Scan(&wanted)
 	return wanted || err != nil, err
 }
@@ -298,6 +309,9 @@ func (l *loop) settle(ctx context.Context, way channels.Kind, upTo int64, a llm.
 	defer cancel()
 	l.draft("", true)
 	return l.s.change(ctx, l.id, func(ch *change) error {
+		if (ch.c.State == channels.Waiting || ch.c.State == channels.Offered) && ch.c.CustomerSeq == upTo {
+			return ch.exec(ctx, "answered", `update conversations set answered_seq = $2 where id = $1`, ch.c.ID, upTo) // a person comes anyway
+		}
 		if ch.c.State != channels.Bot || ch.c.OwnerID == nil || *ch.c.OwnerID != l.s.NodeID {
 			return nil // a person has it, or will: the responder is silent, its draft is gone
 		}

@@ -72,7 +72,7 @@ func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channel
 	if err != nil {
 		return channels.Receipt{}, err
 	}
-	if r.State == channels.Bot && in.Type == channels.Words {
+	if in.Type == channels.Words && (r.State == channels.Bot || in.Channel == channels.Voice) {
 		s.wake(r.ConversationID)
 	}
 	return r, nil
@@ -275,9 +275,14 @@ func ownWords(in channels.Inbound) string {
 // toPeople puts the conversation in line and opens the promise, in this transaction. It is idempotent: a second wish
 // while waiting changes nothing.
 func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, words string) error {
-	switch ch.c.State {
-	case channels.Agent:
+	if ch.c.State == channels.Agent {
 		return nil // a person has it
+	}
+	// A caller may go on talking with the responder in line; what was said until now is the person's to answer.
+	if err := ch.exec(ctx, "answered", `update conversations set answered_seq = customer_seq where id = $1 and channel = 'voice'`, ch.c.ID); err != nil {
+		return err
+	}
+	switch ch.c.State {
 	case channels.Waiting, channels.Offered:
 		_, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 		return err

@@ -29,10 +29,11 @@ func (s *Switchboard) said(ctx context.Context, ch *change, in channels.Inbound)
 	ch.after(func() {
 		s.publish(channels.ConversationSubject(id), channels.Event{Type: channels.EventDraft, ConversationID: id, Draft: &channels.Draft{Done: true}})
 	})
-	if ch.c.State != channels.Bot || ch.c.CustomerSeq != spoken.To || ch.c.AnsweredSeq >= spoken.To {
+	if ch.c.State == channels.Agent || ch.c.CustomerSeq != spoken.To || ch.c.AnsweredSeq >= spoken.To {
 		return nil // a person has it, or the caller has gone on
 	}
-	if err := ch.exec(ctx, "answered", `update conversations set answered_seq = $2 where id = $1`, id, spoken.To); err != nil {
+	err := ch.exec(ctx, "answered", `update conversations set answered_seq = $2 where id = $1`, id, spoken.To)
+	if err != nil || ch.c.State != channels.Bot {
 		return err
 	}
 	return s.afterAnswer(ctx, ch, spoken.Ending)

@@ -61,6 +61,7 @@ type Dialogue struct {
 	stop   func() // the leg's listening
 	player *media.Player
 	paused bool // the caller has put us on hold
+	line   bool // the caller waits for a person
 
 	earFails, mouthFails int
 	then                 func() // when a notice was said
@@ -227,11 +228,14 @@ func (d *Dialogue) Speaks() bool { return !d.closed() && !d.mouth.Empty() }
 
 // Line: the caller waits for a person, or does no longer. In line nothing is asked or given up, but words are taken.
 func (d *Dialogue) Line(in bool) {
-	if d.closed() {
+	if d.closed() || d.line == in {
 		return
 	}
+	d.line = in
+	d.cutOff()
+	d.answer = answer{}
 	now := time.Now()
-	d.turn.Settled(now)
+	d.turn.Drop(now)
 	d.turn.Over(in, now)
 }
 
@@ -242,7 +246,7 @@ func (d *Dialogue) Hush(length time.Duration) {
 	}
 	d.then = nil
 	d.cutOff()
-	d.do(d.turn.Quiet(time.Now().Add(length)))
+	d.turn.Drop(time.Now().Add(length))
 }
 
 // Notice says something that no interruption drops; prompt is played where it cannot be spoken. then runs when it was

@@ -131,13 +131,15 @@ type Machine struct {
 	typed   string    // keys of a number
 	keyAt   time.Time // of the last one; zero: none
 	unsure  bool      // words were heard with too little confidence
+	known   bool      // all words of the turn are certain: nothing was heard since the last final
 	probing bool      // the last words were asked for while we spoke
 	capping bool      // and here in mid-speech
 
 	ours   bool // we speak
 	kind   Kind // what
 	held   bool // but keep still for the moment
-	deaf   bool // to sound without words, while we say this
+	holds  int  // by sound that had no words in it, while we say this
+	deaf   bool // to such sound: there was too much of it
 	ready  bool // there is something to say, when the caller is done
 	said   said
 	asks   bool      // what we say, or said last, is a question
@@ -181,7 +183,7 @@ func (m *Machine) overlap() bool { return m.ours && m.kind != Notice }
 
 // Began: a voice is heard.
 func (m *Machine) Began(at time.Time) []Act {
-	m.voice = true
+	m.voice, m.known = true, false
 	if m.began.IsZero() {
 		m.began = at
 	}
@@ -211,7 +213,7 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 	if final {
 		m.final, m.part = tail(m.final+" "+text), ""
 	} else {
-		m.part, m.cfg.Partial = tail(text), true
+		m.part, m.cfg.Partial, m.known = tail(text), true, false
 	}
 	if text != "" && m.words() != was && !m.voice && (m.caller == silent || m.caller == paused) { // words whose sound was not told
 		if m.began.IsZero() {
@@ -290,7 +292,10 @@ func (m *Machine) speak(kind Kind) {
 		m.kind = kind
 	}
 	speaks := m.ours && !m.held
-	m.ready, m.held, m.ours, m.deaf = false, false, true, false
+	if !m.ours {
+		m.holds, m.deaf = 0, false
+	}
+	m.ready, m.held, m.ours = false, false, true
 	if !speaks {
 		m.act(Speak, "", "")
 	}
@@ -315,6 +320,11 @@ func (m *Machine) Quiet(at time.Time) []Act {
 	m.ours, m.held, m.quiet = false, false, at
 	m.release(at)
 	return m.done()
+}
+
+// Drop: what was to be said is dropped, and the caller waits for nothing.
+func (m *Machine) Drop(at time.Time) {
+	m.ours, m.held, m.ready, m.owed, m.quiet = false, false, false, time.Time{}, at
 }
 
 // Settled: nothing more is owed; the answer is complete, or there will be none.
@@ -366,12 +376,17 @@ func (m *Machine) ended(at time.Time) {
 	switch {
 	case m.voice && !m.capping: // the caller has gone on meanwhile
 		m.to(sounding, at)
-	case probing && meant: // they have stopped us; their turn goes on
+	case m.words() != "" && (probing && meant || !probing && !m.capping && at.Before(later(m.pausing, m.keyAt).Add(m.patience()))):
+		m.known = true // they have stopped us, or there is more to come by what was said: their turn goes on
 		m.to(paused, at)
 	case meant, m.words() != "" && !probing && m.owed.IsZero() && !m.said.holds(m.words(), echoWords), m.typed != "":
 		m.take(at)
 	default:
-		lost := !probing && m.owed.IsZero() && !m.ours && (m.unsure || m.pausing.Sub(m.began) >= murmur)
+		long := m.capping || m.pausing.Sub(m.began) >= murmur
+		if probing && m.unsure && long { // there were words, and we have not understood them
+			m.cut(at)
+		}
+		lost := m.owed.IsZero() && !m.ours && (m.unsure || long && !probing)
 		m.forget(at)
 		if lost {
 			m.miss(at)
@@ -380,12 +395,15 @@ func (m *Machine) ended(at time.Time) {
 	}
 }
 
+// maxHolds is how often noise may hold us in one speech.
+const maxHolds = 3
+
 // murmur is a sound so long that somebody said something in it, and that no "mm-hm" has.
 const murmur = 900 * time.Millisecond
 
 // forget ends the caller's turn.
 func (m *Machine) forget(at time.Time) {
-	m.final, m.part, m.typed, m.unsure, m.probing = "", "", "", false, false
+	m.final, m.part, m.typed, m.unsure, m.probing, m.known = "", "", "", false, false, false
 	m.keyAt, m.began = time.Time{}, time.Time{}
 	m.to(silent, at)
 	if m.voice { // it goes on: so does a turn
@@ -401,6 +419,8 @@ func (m *Machine) release(time.Time) {
 	case !m.free():
 	case m.held:
 		m.held = false
+		m.holds++
+		m.deaf = m.holds >= maxHolds
 		m.act(Resume, "", "")
 	case m.ready:
 		m.speak(Answer)
@@ -496,7 +516,7 @@ func (m *Machine) due() []deadline {
 		}
 		add(m.began, m.t.Longest, m.tooLong)
 	case paused:
-		add(m.pausing, m.patience(), m.finish)
+		add(later(m.pausing, m.keyAt), m.patience(), m.finish)
 	case ending:
 		add(m.since, m.t.Final, m.ended)
 	case silent:
@@ -540,6 +560,10 @@ func (m *Machine) fill(time.Time) {
 }
 
 func (m *Machine) finish(at time.Time) {
+	if m.known {
+		m.take(at)
+		return
+	}
 	m.probing = m.overlap()
 	m.to(ending, at)
 	m.act(Finish, "", "")
@@ -559,9 +583,9 @@ func (m *Machine) noise(at time.Time) {
 func (m *Machine) tooLong(at time.Time) {
 	m.began = at
 	switch m.capped++; {
-	case m.words() == "" && !m.ours:
+	case m.words() == "" && m.ours:
+	case m.words() == "" && m.cfg.Partial:
 		m.miss(at)
-	case m.words() == "":
 	case m.capped >= 2:
 		m.take(at)
 		m.person(NoMatch)
