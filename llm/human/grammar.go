@@ -2,16 +2,14 @@ package human
 
 import (
 	"embed"
+	"slices"
 	"strings"
 	"sync"
-	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 //go:embed words/*.txt
-var humanFiles embed.FS
+var files embed.FS
 
 // class is a set of roles that a phrase may play; words/README.txt explains each.
 type class uint32
@@ -20,11 +18,15 @@ const (
 	want class = 1 << iota
 	talk
 	get
+	call
 	person
 	weak
+	title
+	to
 	fill
 	not
 	never
+	enough
 	machine
 	help
 	soft
@@ -32,48 +34,78 @@ const (
 	exist
 	after
 	before
+	tongue
+	but
 	alone
 	maybe
 	safety
 	yes
 	no
 	goOn
+	always
+	until
+	past
+	name
 
 	// inRow are the classes that a clause is read into; the others are looked up as phrases.
-	inRow = want | talk | get | person | weak | fill | not | never | machine | help | soft | ask | exist | after | before
+	inRow = want | talk | get | call | person | weak | title | to | fill | not | never | enough | machine | help | soft | ask | exist |
+		after | before | tongue | but | always | until | past
+	// content are the classes that make a language out and that English lends to others.
+	content = talk | get | call | person | weak | machine
 )
 
 var classNames = map[string]class{
-	"want": want, "talk": talk, "get": get, "person": person, "weak": weak, "fill": fill, "not": not, "never": never,
-	"machine": machine, "help": help, "soft": soft, "ask": ask, "exist": exist, "after": after, "before": before,
-	"alone": alone, "maybe": maybe, "safety": safety, "yes": yes, "no": no, "go on": goOn,
+	"want": want, "talk": talk, "get": get, "call": call, "person": person, "weak": weak, "title": title, "to": to | fill, "fill": fill,
+	"not": not, "never": never, "enough": enough, "machine": machine, "help": help, "soft": soft, "ask": ask, "exist": exist,
+	"after": after, "before": before, "tongue": tongue, "but": but, "alone": alone, "maybe": maybe, "safety": safety, "yes": yes, "no": no,
+	"go on": goOn, "always": always, "until": until, "past": past,
 }
 
-// grammar is one language's phrases, by first word, longest first.
+// grammar is one language's phrases by first word, longest first, and by the stem of the first word.
 type grammar struct {
-	lang    string
-	reverse bool
-	first   map[string][]phrase
-	persons []string // single words that may be misspelt
+	lang     string
+	index    int
+	right    class // the cues that may stand behind the person
+	prefixes []string
+	first    map[string][]phrase
+	stems    map[string][]phrase
+	near     map[string]typo // what is left of a word without one letter -> the word
+	long     []typo          // words long enough for two mistakes
+	skeleton map[string]bool // persons by their consonants
+}
+
+type typo struct {
+	word  string
+	class class
 }
 
 type phrase struct {
-	words []string
+	words []string // the last letter * stands for any ending
 	class class
 }
 
-// symbol is one phrase of a clause with its roles; class 0 is an unknown word.
-type symbol struct {
-	class class
-	text  string
+// library holds all grammars, and which languages know a word.
+type library struct {
+	all   []*grammar
+	en    *grammar
+	names map[string]bool
+	known map[string]langs
+	stem  map[string]langs
 }
 
-func (s symbol) is(c class) bool { return s.class&c != 0 }
+// langs is a set of languages by index.
+type langs [2]uint64
 
-// grammars are compiled in: a constant, read once.
-var grammars = sync.OnceValue(func() []*grammar {
-	var all []*grammar
-	entries, err := humanFiles.ReadDir("words")
+func (l *langs) set(i int)     { l[i/64] |= 1 << (i % 64) }
+func (l langs) has(i int) bool { return l[i/64]&(1<<(i%64)) != 0 }
+func (l langs) or(m langs) langs {
+	return langs{l[0] | m[0], l[1] | m[1]}
+}
+
+// books are compiled in: a constant, read once.
+var books = sync.OnceValue(func() *library {
+	lib := &library{known: map[string]langs{}, stem: map[string]langs{}, names: map[string]bool{}}
+	entries, err := files.ReadDir("words")
 	if err != nil {
 		panic(err)
 	}
@@ -82,101 +114,195 @@ var grammars = sync.OnceValue(func() []*grammar {
 		if !ok || lang == "README" {
 			continue
 		}
-		data, err := humanFiles.ReadFile("words/" + e.Name())
+		data, err := files.ReadFile("words/" + e.Name())
 		if err != nil {
 			panic(err)
 		}
-		all = append(all, parseGrammar(lang, string(data)))
+		if lang == "names" {
+			for n := range strings.FieldsSeq(string(data)) {
+				lib.names[strings.Join(fold(n), "")] = true
+			}
+			continue
+		}
+		g := parseGrammar(lang, string(data))
+		g.index = len(lib.all)
+		lib.all = append(lib.all, g)
+		if lang == "en" {
+			lib.en = g
+		}
+		g.announce(lib)
 	}
-	return all
+	return lib
 })
 
+func (g *grammar) announce(lib *library) {
+	note := func(m map[string]langs, w string) {
+		l := m[w]
+		l.set(g.index)
+		m[w] = l
+	}
+	for _, index := range []map[string][]phrase{g.first, g.stems} {
+		for _, list := range index {
+			for _, p := range list {
+				for _, w := range p.words {
+					if s, ok := strings.CutSuffix(w, "*"); ok {
+						note(lib.stem, s)
+					} else {
+						note(lib.known, w)
+					}
+				}
+			}
+		}
+	}
+}
+
+// speakers are the languages that know the word.
+func (lib *library) speakers(w string) langs {
+	l := lib.known[w]
+	for end := len(w); end > 0; {
+		if s, ok := lib.stem[w[:end]]; ok {
+			l = l.or(s)
+		}
+		_, n := utf8.DecodeLastRuneInString(w[:end])
+		end -= n
+	}
+	return l
+}
+
 func parseGrammar(lang, data string) *grammar {
-	g := &grammar{lang: lang, first: map[string][]phrase{}}
+	g := &grammar{lang: lang, first: map[string][]phrase{}, stems: map[string][]phrase{}, near: map[string]typo{}, skeleton: map[string]bool{}}
 	for line := range strings.Lines(data) {
-		name, items, ok := strings.Cut(strings.TrimSpace(line), ":")
-		if !ok {
+		key, items, ok := strings.Cut(strings.TrimSpace(line), ":")
+		if !ok || strings.HasPrefix(key, "#") {
 			continue
 		}
-		if name == "reverse" {
-			g.reverse = true
+		switch key {
+		case "reverse":
+			for n := range strings.FieldsSeq(items) {
+				g.right |= g.class(n)
+			}
+			continue
+		case "prefix":
+			for p := range strings.SplitSeq(items, "|") {
+				g.prefixes = append(g.prefixes, strings.Join(fold(p), ""))
+			}
 			continue
 		}
-		c, known := classNames[name]
-		if !known {
-			panic("human: words/" + lang + ".txt: no class " + name)
-		}
+		c := g.class(key)
 		for item := range strings.SplitSeq(items, "|") {
-			g.add(tokens(item), c)
+			g.add(item, c)
 		}
 	}
 	return g
 }
 
-func (g *grammar) add(words []string, c class) {
-	if len(words) == 0 {
+func (g *grammar) class(name string) class {
+	c, known := classNames[name]
+	if !known {
+		panic("human: words/" + g.lang + ".txt: no class " + name)
+	}
+	return c
+}
+
+// add files one phrase; a * behind a word stands for any ending.
+func (g *grammar) add(item string, c class) {
+	var all []string
+	for part := range strings.FieldsSeq(item) {
+		w := fold(strings.TrimSuffix(part, "*"))
+		if len(w) > 0 && strings.HasSuffix(part, "*") {
+			w[len(w)-1] += "*"
+		}
+		all = append(all, w...)
+	}
+	if len(all) == 0 {
 		return
 	}
-	list := g.first[words[0]]
+	key, index := all[0], g.first
+	if s, ok := strings.CutSuffix(key, "*"); ok {
+		key, index = s, g.stems
+	}
+	list := index[key]
 	for i := range list {
-		if equal(list[i].words, words) {
+		if slices.Equal(list[i].words, all) {
 			list[i].class |= c
 			return
 		}
 	}
-	if c == person && len(words) == 1 && len(words[0]) >= 5 {
-		g.persons = append(g.persons, words[0])
-	}
 	at := 0
-	for at < len(list) && len(list[at].words) >= len(words) {
+	for at < len(list) && len(list[at].words) >= len(all) {
 		at++
 	}
-	list = append(list, phrase{})
-	copy(list[at+1:], list[at:])
-	list[at] = phrase{words: words, class: c}
-	g.first[words[0]] = list
+	index[key] = slices.Insert(list, at, phrase{all, c})
+	if c&(person|talk|machine|get) != 0 && len(all) == 1 {
+		g.spell(key, c)
+	}
 }
 
-// read turns words into symbols, the longest phrase first.
-func (g *grammar) read(words []string) []symbol {
-	row := make([]symbol, 0, len(words))
-	for i := 0; i < len(words); {
-		s, n := symbol{text: words[i]}, 1
-		for _, p := range g.first[words[i]] {
-			if p.class&inRow != 0 && starts(words[i:], p.words) {
-				s, n = symbol{class: p.class & inRow, text: strings.Join(p.words, " ")}, len(p.words)
-				break
+// spell files a word so that it is known with mistakes in it.
+func (g *grammar) spell(w string, c class) {
+	runes := utf8.RuneCountInString(w)
+	if runes < 5 || w[0] > 0x7f && runes < 6 {
+		return
+	}
+	if c&person != 0 {
+		if runes >= 9 {
+			g.long = append(g.long, typo{w, c})
+		}
+		if s := skeleton(w); len(s) >= 3 {
+			g.skeleton[s] = true
+		}
+	}
+	for _, v := range shorter(w) {
+		if _, taken := g.near[v]; !taken {
+			g.near[v] = typo{w, c}
+		}
+	}
+	g.near[w] = typo{w, c}
+}
+
+// shorter lists w without one of its letters; the first stays, it is hardly ever wrong.
+func shorter(w string) []string {
+	var out []string
+	first := true
+	for i, r := range w {
+		if !first {
+			out = append(out, w[:i]+w[i+utf8.RuneLen(r):])
+		}
+		first = false
+	}
+	return out
+}
+
+// misspelt returns the class of the word that w was meant to be, at most one mistake away (two in long words).
+func (g *grammar) misspelt(w string) class {
+	if len(w) < 4 || len(w) > 40 {
+		return 0
+	}
+	if utf8.RuneCountInString(w) >= 5 {
+		if t, ok := g.near[w]; ok { // a letter too few
+			return t.class & (person | talk | machine | get)
+		}
+		for _, v := range shorter(w) {
+			if t, ok := g.near[v]; ok && withinOne(w, t.word) {
+				return t.class & (person | talk | machine | get)
 			}
 		}
-		if s.class == 0 && g.misspelt(words[i]) {
-			s.class = person
-		}
-		row = append(row, s)
-		i += n
 	}
-	return row
+	for _, t := range g.long {
+		if w[0] == t.word[0] && near(w, t.word, 2) {
+			return t.class & (person | talk | machine | get)
+		}
+	}
+	return 0
 }
 
-// misspelt finds "representitive" and "hunan"; the first letter is hardly ever wrong.
-func (g *grammar) misspelt(word string) bool {
-	if len(word) < 5 {
-		return false
-	}
-	for _, p := range g.persons {
-		allowed := 1
-		if len(p) >= 11 {
-			allowed = 2
-		}
-		if word[0] == p[0] && near(word, p, allowed) {
-			return true
-		}
-	}
-	return false
+func withinOne(a, b string) bool {
+	return utf8.RuneCountInString(a)-utf8.RuneCountInString(b) <= 1 && near(a, b, 2)
 }
 
-// near says whether a and b are at most max edits (insert, delete, replace, swap neighbours) apart.
+// near says whether a and b are at most max edits (insert, delete, replace, swap neighbours) apart, in bytes.
 func near(a, b string, max int) bool {
-	if d := len(a) - len(b); d > max || -d > max || len(a) > 40 {
+	if d := len(a) - len(b); d > max || -d > max || len(a) > 40 || len(b) > 40 {
 		return false
 	}
 	var rows [3][42]int
@@ -200,163 +326,105 @@ func near(a, b string, max int) bool {
 	return rows[len(a)%3][len(b)] <= max
 }
 
-// find returns the first phrase of class c that occurs anywhere in words.
-func (g *grammar) find(words []string, c class) string {
-	for i := range words {
-		for _, p := range g.first[words[i]] {
-			if p.class&c != 0 && starts(words[i:], p.words) {
-				return strings.Join(p.words, " ")
+// skeleton is a word's consonants as an ear, or a recogniser of speech, takes them: "pursin" is a person.
+func skeleton(w string) string {
+	var out []byte
+	for i := range len(w) {
+		c := w[i]
+		switch c {
+		case 'a', 'e', 'i', 'o', 'u', 'h', 'w', 'y':
+			continue
+		case 'z':
+			c = 's'
+		case 'c', 'q':
+			c = 'k'
+		}
+		if len(out) == 0 || out[len(out)-1] != c {
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
+
+// match returns the longest phrase with one of the classes that words begin with, and how many words it is.
+func (g *grammar) match(words clause, c class) (class, int) {
+	if cl, n := g.matchAs(words, words[0].text, c); n > 0 {
+		return cl, n
+	}
+	for _, p := range g.prefixes { // the article or preposition that is written together with the word
+		if rest, ok := strings.CutPrefix(words[0].text, p); ok && utf8.RuneCountInString(rest) >= 2 {
+			if cl, n := g.matchAs(words, rest, c); n > 0 {
+				return cl, n
 			}
 		}
 	}
-	return ""
+	return 0, 0
 }
 
-func (g *grammar) has(words []string, c class) bool { return g.find(words, c) != "" }
-
-// whole says whether words are exactly one phrase of class c.
-func (g *grammar) whole(words []string, c class) bool {
-	if len(words) == 0 {
-		return false
-	}
-	for _, p := range g.first[words[0]] {
-		if p.class&c != 0 && equal(p.words, words) {
-			return true
+func (g *grammar) matchAs(words clause, first string, c class) (class, int) {
+	var best class
+	n := 0
+	for _, p := range g.first[first] {
+		if p.class&c != 0 && rest(words, p.words) {
+			best, n = p.class&c, len(p.words)
+			break
 		}
 	}
-	return false
-}
-
-func (g *grammar) startsWith(words []string, c class) bool {
-	for _, p := range g.first[words[0]] {
-		if p.class&c != 0 && starts(words, p.words) {
-			return true
-		}
-	}
-	return false
-}
-
-// anyOther says whether words hold something beyond phrases of class c and filling words.
-func (g *grammar) anyOther(words []string, c class) bool {
-next:
-	for i := 0; i < len(words); {
-		for _, p := range g.first[words[i]] {
-			if p.class&(c|fill) != 0 && starts(words[i:], p.words) {
-				i += len(p.words)
-				continue next
+	for end := len(first); end > 0; {
+		for _, p := range g.stems[first[:end]] {
+			if len(p.words) > n && p.class&c != 0 && rest(words, p.words) {
+				best, n = p.class&c, len(p.words)
 			}
 		}
-		return true
+		_, size := utf8.DecodeLastRuneInString(first[:end])
+		end -= size
 	}
-	return false
+	return best, n
 }
 
-func starts(words, with []string) bool {
-	return len(words) >= len(with) && equal(words[:len(with)], with)
-}
-
-func equal(a, b []string) bool {
-	if len(a) != len(b) {
+// rest says whether words go on as the phrase does behind its first word.
+func rest(words clause, with []string) bool {
+	if len(words) < len(with) {
 		return false
 	}
-	for i := range a {
-		if a[i] != b[i] {
+	for i := 1; i < len(with); i++ {
+		if s, ok := strings.CutSuffix(with[i], "*"); ok {
+			if !strings.HasPrefix(words[i].text, s) {
+				return false
+			}
+		} else if words[i].text != with[i] {
 			return false
 		}
 	}
 	return true
 }
 
-// clauses cuts text at sentence ends, at "but" and, a second time, at commas; both readings are tried.
-func clauses(text string) [][]string {
-	var out [][]string
-	for _, sentence := range strings.FieldsFunc(text, func(r rune) bool {
-		return strings.ContainsRune(".!?;:\n\r…。！？()\"“”„«»", r)
-	}) {
-		whole := tokens(sentence)
-		if len(whole) == 0 {
-			continue
-		}
-		parts := cutAtBut(whole)
-		out = append(out, parts...)
-		if strings.ContainsAny(sentence, ",–—") {
-			for part := range strings.FieldsFuncSeq(sentence, func(r rune) bool { return r == ',' || r == '–' || r == '—' }) {
-				if t := tokens(part); len(t) > 0 {
-					out = append(out, cutAtBut(t)...)
-				}
-			}
+// find returns the first phrase of class c that occurs anywhere in words.
+func (g *grammar) find(words clause, c class) string {
+	for i := range words {
+		if _, n := g.matchAs(words[i:], words[i].text, c); n > 0 {
+			return words[i : i+n].String()
 		}
 	}
-	return out
+	return ""
 }
 
-func cutAtBut(words []string) [][]string {
-	var out [][]string
-	from := 0
-	for i, w := range words {
-		switch w {
-		case "but", "aber", "sondern", "mais", "pero", "sino", "maar", "ale", "tylko", "mas":
-			if i > from {
-				out = append(out, words[from:i])
-			}
-			from = i + 1
-		}
+// whole says whether words are exactly one phrase of class c.
+func (g *grammar) whole(words clause, c class) bool {
+	if len(words) == 0 {
+		return false
 	}
-	if from < len(words) {
-		out = append(out, words[from:])
-	}
-	return out
+	_, n := g.match(words, c)
+	return n == len(words)
 }
 
-// tokens lowers, removes accents, joins what apostrophes cut off (don't -> dont; l'agent -> l agent) and shortens
-// letters repeated three times or more.
-func tokens(text string) []string {
-	var out []string
-	var word []byte
-	var last rune
-	var run, letters int
-	flush := func() {
-		if len(word) > 0 {
-			out = append(out, string(word))
-			word = nil
+func (c clause) String() string {
+	var b strings.Builder
+	for i, w := range c {
+		if i > 0 && !(w.char && c[i-1].char) {
+			b.WriteByte(' ')
 		}
-		last, run, letters = 0, 0, 0
+		b.WriteString(w.text)
 	}
-	var raw [utf8.UTFMax]byte
-	for _, r := range norm.NFKD.String(text) {
-		r = unicode.ToLower(r)
-		switch {
-		case unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Cf, r):
-			continue
-		case r == '\'' || r == '’' || r == 'ʼ' || r == '`' || r == '´':
-			if letters <= 2 {
-				flush()
-			}
-			continue
-		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
-			flush()
-			continue
-		case r == 'ß':
-			word, letters, last = append(word, "ss"...), letters+2, 's'
-			continue
-		case r == 'ł':
-			r = 'l'
-		case r == 'ø':
-			r = 'o'
-		}
-		if r == last && unicode.IsLetter(r) {
-			run++
-		} else {
-			last, run = r, 1
-		}
-		if run == 3 { // take back the second one: huuuman -> human
-			word = word[:len(word)-utf8.RuneLen(r)]
-		}
-		if run < 3 {
-			word = append(word, raw[:utf8.EncodeRune(raw[:], r)]...)
-		}
-		letters++
-	}
-	flush()
-	return out
+	return b.String()
 }

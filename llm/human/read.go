@@ -1,0 +1,317 @@
+package human
+
+// verdict of one clause in one language.
+type verdict struct {
+	wish Wish
+	veto bool // it speaks of a person, and says clearly that none is wanted
+}
+
+// read judges one clause. A wish is a person of ours with a cue near by: wanting, talking, being put through, asking
+// whether one is there. Words that tell, ask about or forbid stand between them and keep them apart.
+func (g *grammar) read(c clause, row []symbol) verdict {
+	if len(row) == 0 {
+		return verdict{}
+	}
+	if g.aloneIn(c, row) {
+		return yesBecause("alone", c.String())
+	}
+	var out verdict
+	take := func(v verdict) bool {
+		out.veto = out.veto || v.veto
+		if v.wish.Yes || v.wish.Unsure && !out.wish.Unsure {
+			out.wish = v.wish
+		}
+		return v.wish.Yes
+	}
+	for i, s := range row {
+		switch {
+		case s.is(machine) && take(machineAt(row, i)), s.is(call) && take(callAt(row, i)):
+			return out
+		case s.is(person|weak|name) && isPerson(row, i) && take(g.personAt(row, i)):
+			return out
+		}
+	}
+	if out.veto {
+		out.wish = Wish{}
+	}
+	return out
+}
+
+func yesBecause(rule, why string) verdict {
+	return verdict{wish: Wish{Yes: true, Rule: rule, Why: why}}
+}
+
+// walk is what stands on one side of a symbol, as far as it belongs to it.
+type walk struct {
+	cues    class
+	want    float32 // the distance, in unknown words, at which the cue was met
+	talk    float32
+	exist   float32
+	end     int // the last symbol that belongs to it
+	negated bool
+	blocked bool // by a telling or asking word right beside it
+	open    bool // it goes on with words that belong to something else
+	to      bool // "to", "with" stands between
+}
+
+// bridge is how many unknown words a cue may be away.
+const bridge = 2.5
+
+func (g *grammar) walk(row []symbol, at, step int) walk {
+	w := walk{end: at, want: 99, talk: 99, exist: 99}
+	var cost float32
+	for j := at + step; j >= 0 && j < len(row); j += step {
+		s := row[j]
+		switch {
+		case s.is(not):
+			if absorbed(row, j, at) {
+				return w
+			}
+			w.negated = true
+			w.end = j
+			return w
+		case s.is(never):
+			w.blocked = cost == 0 && w.cues == 0
+			w.open = true
+			return w
+		case s.is(machine | call):
+			w.open = true
+			return w
+		case s.is(want | talk | get | help | exist | ask):
+			if s.is(want) {
+				w.want = min(w.want, cost)
+			}
+			if s.is(talk | get) {
+				w.talk = min(w.talk, cost)
+			}
+			if s.is(exist | ask) {
+				w.exist = min(w.exist, cost)
+			}
+			w.cues |= s.class
+		case s.is(fill | title | person | weak | name):
+		default:
+			w.open = true
+			if cost += max(s.cost, 0.4); cost > bridge {
+				return w
+			}
+			continue
+		}
+		w.to = w.to || s.is(to)
+		w.end = j
+	}
+	return w
+}
+
+// absorbed says whether a negation is about a machine that stands nearer to it than the person: "not a bot, a human".
+func absorbed(row []symbol, at, from int) bool {
+	for _, step := range []int{1, -1} {
+		for j := at + step; j >= 0 && j < len(row) && j != from; j += step {
+			if row[j].is(machine) {
+				return true
+			}
+			if !row[j].is(fill|want|talk|get|to) || row[j].is(person|not) {
+				break
+			}
+		}
+	}
+	return false
+}
+
+// personAt judges one mention of a person.
+func (g *grammar) personAt(row []symbol, at int) verdict {
+	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
+	s := row[at]
+	if s.is(person) && conditional(row, at) {
+		return yesBecause("condition", text(row, 0, len(row)-1))
+	}
+	if l.negated || r.negated && (l.cues&(want|talk|get) == 0 || g.right&talk != 0 || r.cues == 0) {
+		return verdict{veto: s.is(person | weak)}
+	}
+	// behind the person only what the language puts there; a relative clause ("that I can talk to") in all
+	allowed := g.right | help
+	if l.cues&(exist|want|ask) != 0 {
+		allowed |= talk
+	}
+	if allowed&talk != 0 {
+		allowed |= get & g.right
+	}
+	rc := r.cues & allowed
+	if l.blocked {
+		rc &^= exist | ask | want | help
+	}
+	cues := l.cues | rc
+	talkAt, wantAt, existAt := l.talk, l.want, l.exist
+	if rc&(talk|get) != 0 {
+		talkAt = min(talkAt, r.talk)
+	}
+	if rc&want != 0 && r.want == 0 {
+		wantAt = 0
+	}
+	if rc&(exist|ask) != 0 {
+		existAt = min(existAt, r.exist)
+	}
+	if cues&want == 0 && anyOf(row, past) { // "yesterday I talked to an agent"
+		return verdict{}
+	}
+	strong := s.is(person)
+	// "do your agents speak Spanish" is no talk with them
+	tongued := hasTongue(row) && cues&(want|get) == 0
+	why := text(row, min(at, l.end), max(at, r.end))
+	yes := func(rule string) verdict { return yesBecause(rule, why) }
+	unsure := verdict{wish: Wish{Unsure: true, Rule: "near", Why: why}}
+	if s.is(name) && !s.is(person|weak) {
+		if row[at].titled && cues&(exist|want|ask) != 0 && (existAt == 0 || wantAt == 0) && !r.open {
+			return yes("name")
+		}
+		if cues&(talk|get) != 0 && talkAt == 0 && !tongued && (l.to || r.to || cues&get != 0) {
+			return yes("name")
+		}
+		return verdict{}
+	}
+	limit := float32(1.2)
+	if strong {
+		limit = 2
+	}
+	switch {
+	case cues&(talk|get) != 0 && talkAt <= limit && !tongued:
+		return yes("words")
+	case strong && cues&want != 0 && wantAt <= 1 && (wantAt == 0 || !r.open):
+		return yes("words")
+	case strong && cues&exist != 0 && existAt == 0 && (!r.open || rc&help != 0):
+		return yes("presence")
+	case strong && cues&help != 0 && cues&(want|ask|exist) != 0:
+		return yes("presence")
+	case s.is(weak) && cues&help != 0 && helps(row, at) && (cues&(want|ask|exist) != 0 || g.right&help != 0 || at == 0 || row[at-1].is(fill)):
+		return yes("presence")
+	case s.is(weak) && cues&help != 0 && cues&want != 0 && wantAt == 0:
+		return yes("presence")
+	case s.is(weak) && cues&(exist|ask) != 0 && existAt == 0 && (!r.open || cues&help != 0) || strong && cues&(talk|get|want) != 0 && !tongued:
+		return unsure
+	}
+	return verdict{}
+}
+
+// conditional says whether the person is what the customer waits for: "until a human answers", "unless a person comes".
+func conditional(row []symbol, at int) bool {
+	var cost float32
+	for _, step := range []int{-1, 1} {
+		for j := at + step; j >= 0 && j < len(row); j += step {
+			if row[j].is(until) {
+				return true
+			}
+			if cost += row[j].cost; row[j].is(never|machine) || cost > bridge {
+				break
+			}
+		}
+	}
+	return false
+}
+
+// helps says whether beside the weak person stands something that only a person would do: "call me", "take over".
+func helps(row []symbol, at int) bool {
+	for _, step := range []int{1, -1} {
+		for j := at + step; j >= 0 && j < len(row); j += step {
+			if row[j].is(help) && !row[j].is(soft) {
+				return true
+			}
+			if !row[j].is(fill | ask | want | to | help | exist) {
+				break
+			}
+		}
+	}
+	return false
+}
+
+func hasTongue(row []symbol) bool {
+	for _, s := range row {
+		if s.is(tongue) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPerson looks at the neighbours: a "2 person tent", an "agent fee" and "my insurance agent" are no person of ours.
+func isPerson(row []symbol, at int) bool {
+	if at > 0 && row[at-1].is(before) && !row[at-1].is(fill) {
+		return false
+	}
+	next := at + 1
+	for next < len(row) && row[next].is(person) && !row[next].is(after) {
+		next++
+	}
+	return next >= len(row) || !row[next].is(after)
+}
+
+// machineAt is the refusal of a machine: "no bots", "I don't want to talk to a robot", "enough of this computer".
+func machineAt(row []symbol, at int) verdict {
+	for _, step := range []int{-1, 1} {
+		for j := at + step; j >= 0 && j < len(row); j += step {
+			if row[j].is(not | enough) {
+				return yesBecause("machine", text(row, min(at, j), max(at, j)))
+			}
+			if row[j].is(never|before|after) || !row[j].is(fill|want|talk|get|to|person|weak|machine) {
+				break
+			}
+		}
+	}
+	return verdict{}
+}
+
+// callAt is "call me back": a person is asked for without being named.
+func callAt(row []symbol, at int) verdict {
+	for j := at - 1; j >= 0; j-- {
+		if row[j].is(not | never | enough) {
+			return verdict{veto: row[j].is(not)}
+		}
+		if !row[j].is(fill|want|ask|weak|person|get|help|talk|name|exist) && row[j].cost > 0.5 {
+			break
+		}
+	}
+	if at+1 < len(row) {
+		if next := row[at+1]; next.is(not|after|name) && !next.is(fill) || next.is(never) {
+			return verdict{veto: next.is(not)}
+		}
+	}
+	return yesBecause("call", row[at].text)
+}
+
+// aloneIn is a clause that is nothing but a person ("AGENT!!", "a real person please") or a phrase listed as such.
+func (g *grammar) aloneIn(c clause, row []symbol) bool {
+	if len(row) > 9 {
+		return false
+	}
+	persons, others := 0, false
+	for i, s := range row {
+		switch {
+		case s.is(not|never|before|after|tongue|machine|exist|enough) && !s.is(fill), s.class == 0, s.is(name) && !s.is(person|fill):
+			others = true
+		case s.is(person) && isPerson(row, i):
+			persons++
+		case !s.is(fill | want | get | weak | to | title | talk | help):
+			others = true
+		}
+	}
+	if persons > 0 && !others {
+		return true
+	}
+	from, to := 0, len(c)
+	for {
+		for end := to; end > from; end-- {
+			if g.whole(c[from:end], alone) {
+				return true
+			}
+			if cl, n := g.match(c[end-1:end], inRow); n == 0 || cl&fill == 0 {
+				break
+			}
+		}
+		if from >= to {
+			return false
+		}
+		cl, n := g.match(c[from:to], inRow)
+		if n == 0 || cl&fill == 0 {
+			return false
+		}
+		from += n
+	}
+}
