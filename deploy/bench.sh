@@ -2,9 +2,10 @@
 # Measures Patchbay on this machine and prints a table: bash deploy/bench.sh. It starts a server of its own on free
 # ports of this machine, with its own Postgres (fsync on) and a scripted model that answers at once, and stops it all.
 #   QUICK=1                    two minutes instead of ten
-#   PARTS="chat load"          only some of: start chat load mix setups calls hostile soak line
+#   PARTS="chat load"          only some of: start chat load mix setups calls talk hostile soak line
 #   SOAK=30m                   how long the soak is, by default 2m
 #   BENCH_DIR=directory        the disk to measure on, by default /var/tmp
+#   MODELS=folder              talk: the server's own engines hear and speak (deploy/models.sh speech prints the folder)
 #   PROFILE=directory          also CPU profiles of the server, for go tool pprof
 #   URL=http://host:8080 LINK=token [SIP=100@host:5060] [DATABASE_URL=...] [PID=...]   a running server instead; token is
 #                              the end of the desk's sign-in address. Without DATABASE_URL only what one agent can show.
@@ -15,7 +16,7 @@ work=$(mktemp -d "${BENCH_DIR:-/var/tmp}/patchbay-bench.XXXXXX")
 chmod 711 "$work" # as root, Postgres runs as somebody else and must get through
 trap 'rm -rf "$work"' EXIT
 
-parts=${PARTS:-start chat load mix setups calls hostile soak line}
+parts=${PARTS:-start chat load mix setups calls talk hostile soak line}
 options=(-parts "$parts")
 soak=2m
 if [ "${QUICK:-}" = 1 ]; then options+=(-quick); soak=40s; fi

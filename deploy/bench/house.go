@@ -29,6 +29,7 @@ type house struct {
 	rows           *pgxpool.Pool
 	log            string // file with the server's complaints
 
+	env   []string // more settings of the server
 	child *exec.Cmd
 	ended chan error
 }
@@ -56,6 +57,7 @@ func (h *house) start(ctx context.Context, program, dir, model string) (took tim
 			cmd.Env = append(cmd.Env, more+"="+v)
 		}
 	}
+	cmd.Env = append(cmd.Env, h.env...)
 	h.log = filepath.Join(dir, "server.log")
 	stderr, err := os.OpenFile(h.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -5,6 +5,7 @@
 //	chat.go     answers, replies, offers                 people.go  a visitor and an agent
 //	load.go     500 messages a second                    ollama.go  a model that answers at once
 //	setups.go   500 calls a second                       trunk.go   a carrier: many calls from one SIP address
+//	talk.go     callers who speak with the responder
 //	calls.go    telephone and browser, joined            sound.go   packets that say who sent them, and when
 //	relay.go    what a bare relay does on this machine   arrival.go when the kernel had them
 //	hostile.go  an attack beside good calls              soak.go    the same again and again: does anything grow?
@@ -37,6 +38,7 @@ type bench struct {
 	soakFor     time.Duration
 	profile     string // directory for CPU profiles
 
+	pace    pace // of the scripted model
 	table   table
 	desk    []*agent // signed-in agents
 	people  int      // visitors so far: each comes from its own address
@@ -94,7 +96,7 @@ func (b *bench) all(ctx context.Context) (err error) {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"chat", b.chat}, {"load", b.load}, {"setups", b.setups}, {"calls", b.calls}, {"hostile", b.hostile}, {"soak", b.soak}, {"line", b.line}} {
+	}{{"chat", b.chat}, {"load", b.load}, {"setups", b.setups}, {"calls", b.calls}, {"talk", b.responder}, {"hostile", b.hostile}, {"soak", b.soak}, {"line", b.line}} {
 		if !b.wants(part.name) {
 			continue
 		}
@@ -131,11 +133,16 @@ func quickly[T any](b *bench, whole, quick T) T {
 // begin starts the server, twice when the starts themselves are wanted, or meets the running one.
 func (b *bench) begin(ctx context.Context) error {
 	if b.url == "" {
-		model, err := serveOllama(ctx)
+		model, err := serveOllama(ctx, &b.pace)
 		if err != nil {
 			return err
 		}
 		b.model = model
+		if b.wants("talk") {
+			if err := b.engines(ctx); err != nil {
+				return err
+			}
+		}
 		cold, err := b.start(ctx, b.server, b.dir, model)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,9 +18,17 @@ const modelName = "bench:latest"
 // passage finds the first passage that the responder hands to the model.
 var passage = regexp.MustCompile(`(?s)\[1\][^\n]*\n(.*?)(?:\n\n|$)`)
 
+// pace is how long the scripted model takes; zero is at once.
+type pace struct{ first, token atomic.Int64 }
+
+func (p *pace) set(first, token time.Duration) {
+	p.first.Store(int64(first))
+	p.token.Store(int64(token))
+}
+
 // serveOllama runs a scripted Ollama that answers at once with the beginning of the best passage, so that what is
 // measured is the house's share of the time. It serves until ctx ends.
-func serveOllama(ctx context.Context) (url string, err error) {
+func serveOllama(ctx context.Context, slow *pace) (url string, err error) {
 	mux := http.NewServeMux()
 	reply := func(v any) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(v) }
@@ -44,8 +53,10 @@ func serveOllama(ctx context.Context) (url string, err error) {
 				"message": map[string]string{"role": "assistant", "content": text}})
 			_ = http.NewResponseController(w).Flush()
 		}
+		wait(r.Context(), time.Duration(slow.first.Load()))
 		for word := range strings.FieldsSeq(answer) {
 			say(word+" ", false)
+			wait(r.Context(), time.Duration(slow.token.Load()))
 		}
 		say("", true)
 	})

@@ -2,6 +2,7 @@ package report
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"patchbay/channels"
@@ -107,6 +108,8 @@ func Stages(ctx context.Context, q channels.Querier, since time.Time) ([]Channel
 		c := of(o.Channel)
 		c.Outcomes = append(c.Outcomes, o.StageOutcome)
 	}
+	order := []channels.Kind{channels.Voice, channels.Chat, channels.Email}
+	slices.SortFunc(out, func(a, b ChannelStages) int { return slices.Index(order, a.Channel) - slices.Index(order, b.Channel) })
 	return out, nil
 }
 

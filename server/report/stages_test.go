@@ -42,7 +42,7 @@ func TestStages(t *testing.T) {
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%+v %v", list, err)
 	}
-	chat, voice := list[0], list[1]
+	voice, chat := list[0], list[1]
 	want := map[string][2]int{"turn_end": {10, 10}, "final_text": {10, 10}, "stored": {5, 5}, "first_token": {15, 15}, "first_sentence": {20, 20}, "first_audio": {990, 1845},
 		"whole": {1050, 1905}, "own": {15, 15}}
 	if voice.Channel != channels.Voice || voice.Turns != 20 || len(voice.Stages) != len(want) || voice.Stages[0].Stage != "turn_end" || voice.Stages[7].Stage != "own" {
