@@ -44,7 +44,15 @@ type Config struct {
 	TURN       TURNConfig       `koanf:"turn" help:"A relay for browsers whose network lets almost nothing through. It leads to our own calls and nowhere else."`
 	Recordings RecordingsConfig `koanf:"recordings" help:"Recorded calls. Which queues record is set in the desk, under Telephone."`
 	Mail       MailConfig       `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
+	Alarm      AlarmConfig      `koanf:"alarm" help:"Who is told of a broken promise, beside the supervisors' desks."`
 	Log        LogConfig        `koanf:"log" help:"What the server tells about itself."`
+}
+
+// AlarmConfig is a web hook.
+type AlarmConfig struct {
+	WebhookURL    string   `koanf:"webhook_url" rule:"weburl" help:"Gets a POST with JSON for every alarm, again until it answers 2xx. Empty: none."`
+	WebhookSecret string   `koanf:"webhook_secret" secret:"all" help:"Signs it: the header Patchbay-Signature is t=TIME,v1=HEX, the HMAC-SHA256 of TIME, a full stop and the body."`
+	WebhookAllow  []string `koanf:"webhook_allow" rule:"networks" help:"Addresses inside that it may lie at: IPs or networks. All others must be public."`
 }
 
 // NodeConfig names this process.
@@ -225,6 +233,7 @@ func defaultConfig() Config {
 		TURN:       TURNConfig{Listen: "off", TLSListen: "off", Media: []string{}},
 		Recordings: RecordingsConfig{KeepDays: 90},
 		Mail:       MailConfig{IMAPPort: 993, IMAPTLS: "tls", SMTPPort: 587, SMTPTLS: "starttls", Mailbox: "INBOX"},
+		Alarm:      AlarmConfig{WebhookAllow: []string{}},
 		Log:        LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -245,6 +254,10 @@ type commandLine struct {
 			File string `arg:"" optional:"" help:"The lines; without it, or with -, standard input."`
 		} `cmd:"" help:"Say for each line whether it asks for a person. A line is language<TAB>channel<TAB>text, or JSON {lang,channel,dialog:[{author,text}],text}; the answer 1 or 0<TAB>rule<TAB>why."`
 	} `cmd:"" help:"Say why the server would decide so."`
+	Verify struct {
+		File string `arg:"" help:"A month's signed report. - is standard input."`
+		Key  string `help:"The public key that it must be signed with, as the desk shows it. Empty: the one that it names." placeholder:"BASE64"`
+	} `cmd:"" help:"Check a signed report: that nothing in it was changed, and by which key it was signed."`
 	kong.Plugins // one flag for each setting
 }
 
@@ -252,7 +265,8 @@ type commandLine struct {
 // printed.
 type order struct {
 	name string
-	file string // explain human: what to read; "" or -: standard input
+	file string // explain human, verify: what to read; "" or -: standard input
+	key  string // verify: what it must be signed with; "": what it names
 }
 
 // loadConfig reads flags, environment and file. The error is a *configError that lists every mistake, or kong's about
@@ -277,6 +291,10 @@ func loadConfig(args, environ []string) (o order, cfg Config, err error) {
 		return o, cfg, err
 	}
 	o = order{name: strings.TrimSuffix(line.Command(), " <file>"), file: cli.Explain.Human.File}
+	if o.name == "verify" {
+		o.file, o.key = cli.Verify.File, cli.Verify.Key
+		return o, cfg, nil
+	}
 	if o.name == "version" || o.name == "sample" || o.name == "explain human" {
 		return o, cfg, nil
 	}

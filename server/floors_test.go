@@ -17,6 +17,7 @@ var floors = map[string]int{
 	"server/api":         30, // HTTP
 	"server/switchboard": 20, // the flow
 	"server/report":      10,
+	"server/alarms":      10, // alarms to a web hook
 	"llm":                10,
 	"llm/human":          5,
 	"agents":             10,

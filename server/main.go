@@ -49,6 +49,11 @@ func command(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 			fmt.Fprintln(stderr, "patchbay:", err)
 			return 1
 		}
+	case "verify":
+		if err := verify(order.file, order.key, stdin, stdout); err != nil {
+			fmt.Fprintln(stderr, "patchbay:", err)
+			return 1
+		}
 	case "serve":
 		say := func(format string, args ...any) { fmt.Fprintf(stdout, format+"\n", args...) }
 		if err := run(ctx, cfg, newLog(cfg.Log, stderr), say); err != nil {

@@ -35,9 +35,11 @@ import (
 	"patchbay/channels/voice/speech"
 	"patchbay/channels/voice/webleg"
 	"patchbay/llm"
+	"patchbay/server/alarms"
 	"patchbay/server/api"
 	"patchbay/server/bus"
 	"patchbay/server/db"
+	"patchbay/server/report"
 	"patchbay/server/switchboard"
 	"patchbay/webui"
 )
@@ -63,6 +65,7 @@ type house struct {
 	mail      *email.Channel
 	chat      *chat.Chat
 	router    *agents.Router
+	alarms    *alarms.Hook
 	api       *api.Server
 	metrics   *prometheus.Registry
 	queue     int64
@@ -167,11 +170,17 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	h.flow = switchboard.New(switchboard.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log, Responder: h.responder.Responder,
 		Channels: ways, QueueID: h.queue})
 	h.router = agents.NewRouter(agents.RouterConfig{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Log: h.log, Metrics: h.metrics})
+	h.alarms = alarms.New(alarms.Config{Pool: h.db.Pool, Bus: h.bus, Log: h.log, URL: h.cfg.Alarm.WebhookURL, Secret: string(h.cfg.Alarm.WebhookSecret),
+		Allow: prefixes(h.cfg.Alarm.WebhookAllow)})
+	key, err := report.OpenKey(h.cfg.DataDir)
+	if err != nil {
+		return err
+	}
 	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(), TrustedProxies: h.cfg.HTTP.TrustedProxies,
 		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer, TransferCall: h.flow.TransferCall, Dial: h.flow.Dial,
 			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress, RemoveQueue: h.flow.RemoveQueue, RemoveAgent: h.flow.RemoveAgent},
 		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Version: version(), Facts: h.facts(), Model: func() channels.ModelState { return h.responder.Responder().State() },
-		Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
+		Reports: api.Reports{Key: key, Company: h.cfg.Company.Name}, Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
 	return err
 }
 
@@ -397,6 +406,7 @@ func (h *house) live(ctx context.Context, greet func()) error {
 	})
 	parts.Go(func() error { return h.flow.Run(running) })
 	parts.Go(func() error { return h.router.Run(running) })
+	parts.Go(func() error { return h.alarms.Run(running) })
 	archiving, stopArchive := context.WithCancel(context.WithoutCancel(ctx)) // the last calls bring their recordings
 	parts.Go(func() error { return h.archive.Run(archiving) })
 	parts.Go(func() error {

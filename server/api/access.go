@@ -88,6 +88,12 @@ var access = map[string]permission{
 	"GetRecording":         anAgent, // who had it: report
 	"GetRecordingSound":    anAgent, // as GetRecording
 	"DeleteRecording":      supervisor,
+	"GetProof":             supervisor,
+	"ListLatePromises":     supervisor,
+	"ListPromiseAlarms":    supervisor,
+	"GetProofKey":          supervisor,
+	"GetProofCSV":          supervisor,
+	"GetProofSigned":       supervisor,
 	"ListQueueSounds":      supervisor,
 	"SaveQueueSound":       admin,
 }

@@ -330,6 +330,7 @@ const (
 	LiveOutTypePhone         LiveOutType = "phone"
 	LiveOutTypePong          LiveOutType = "pong"
 	LiveOutTypePresence      LiveOutType = "presence"
+	LiveOutTypePromises      LiveOutType = "promises"
 	LiveOutTypeResync        LiveOutType = "resync"
 	LiveOutTypeState         LiveOutType = "state"
 	LiveOutTypeTelephone     LiveOutType = "telephone"
@@ -370,6 +371,8 @@ func (e LiveOutType) Valid() bool {
 	case LiveOutTypePong:
 		return true
 	case LiveOutTypePresence:
+		return true
+	case LiveOutTypePromises:
 		return true
 	case LiveOutTypeResync:
 		return true
@@ -589,6 +592,12 @@ type AgentSettings = agents.AgentSettings
 // AgentSkill defines model for AgentSkill.
 type AgentSkill = agents.Level
 
+// AlarmRow defines model for AlarmRow.
+type AlarmRow = report.AlarmRow
+
+// BudgetRow defines model for BudgetRow.
+type BudgetRow = report.BudgetRow
+
 // Call defines model for Call.
 type Call = channels.Call
 
@@ -706,6 +715,9 @@ type Holiday = agents.Holiday
 // Hours defines model for Hours.
 type Hours = agents.Hours
 
+// LatePromise defines model for LatePromise.
+type LatePromise = report.LatePromise
+
 // LineQueue defines model for LineQueue.
 type LineQueue = agents.QueueSettings
 
@@ -800,7 +812,7 @@ type LiveInMode string
 // LiveInType defines model for LiveIn.Type.
 type LiveInType string
 
-// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. resync: read everything again. pong, done, error {error} answer a ref.
+// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. promises (supervisors, admins): a promise is broken, or people come first, or no longer: read /api/proof/late again. resync: read everything again. pong, done, error {error} answer a ref.
 type LiveOut struct {
 	Alarm *TrunkAlarm `json:"alarm,omitempty"`
 	Build *string     `json:"build,omitempty"`
@@ -873,6 +885,9 @@ type MessageData = channels.MessageData
 // ModelHost defines model for ModelHost.
 type ModelHost = channels.ModelHost
 
+// ModelRow Conversations that the responder dealt with alone. Read it beside the promises, never by itself.
+type ModelRow = report.ModelRow
+
 // ModelState defines model for ModelState.
 type ModelState = channels.ModelState
 
@@ -923,6 +938,20 @@ type PresenceChange struct {
 
 // Prompt defines model for Prompt.
 type Prompt = channels.Prompt
+
+// Proof defines model for Proof.
+type Proof = report.Proof
+
+// ProofKey defines model for ProofKey.
+type ProofKey struct {
+	PublicKey string `json:"public_key"`
+}
+
+// ProofRow defines model for ProofRow.
+type ProofRow = report.ProofRow
+
+// ProofTimes Seconds from the wish, in hours; null where nothing was measured.
+type ProofTimes = report.Times
 
 // Queue defines model for Queue.
 type Queue = report.Queue
@@ -1152,6 +1181,15 @@ type AddPromptParams struct {
 
 // AddPromptParamsKind defines parameters for AddPrompt.
 type AddPromptParamsKind string
+
+// GetProofParams defines parameters for GetProof.
+type GetProofParams struct {
+	// Days the last so many days, until now; not with month
+	Days *int `form:"days,omitempty" json:"days,omitempty"`
+
+	// Month a whole month, such as 2026-11
+	Month *string `form:"month,omitempty" json:"month,omitempty"`
+}
 
 // GetRecordingSoundParams defines parameters for GetRecordingSound.
 type GetRecordingSoundParams struct {
@@ -1385,6 +1423,24 @@ type ServerInterface interface {
 
 	// (GET /api/prompts/{id}/sound)
 	GetPromptSound(c *fiber.Ctx, id ID) error
+
+	// (GET /api/proof)
+	GetProof(c *fiber.Ctx, params GetProofParams) error
+
+	// (GET /api/proof/alarms)
+	ListPromiseAlarms(c *fiber.Ctx) error
+
+	// (GET /api/proof/key)
+	GetProofKey(c *fiber.Ctx) error
+
+	// (GET /api/proof/late)
+	ListLatePromises(c *fiber.Ctx) error
+
+	// (GET /api/proof/{month}/csv)
+	GetProofCSV(c *fiber.Ctx, month string) error
+
+	// (GET /api/proof/{month}/signed)
+	GetProofSigned(c *fiber.Ctx, month string) error
 
 	// (GET /api/queue-sounds)
 	ListQueueSounds(c *fiber.Ctx) error
@@ -2790,6 +2846,162 @@ func (siw *ServerInterfaceWrapper) GetPromptSound(c *fiber.Ctx) error {
 	return handler(c)
 }
 
+// GetProof operation middleware
+func (siw *ServerInterfaceWrapper) GetProof(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetProofParams
+
+	var query url.Values
+	query, err = url.ParseQuery(string(c.Request().URI().QueryString()))
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for query string: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "days" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "days", query, &params.Days, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter days: %w", err).Error())
+	}
+
+	// ------------- Optional query parameter "month" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "month", query, &params.Month, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter month: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetProof(c, params)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ListPromiseAlarms operation middleware
+func (siw *ServerInterfaceWrapper) ListPromiseAlarms(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListPromiseAlarms(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetProofKey operation middleware
+func (siw *ServerInterfaceWrapper) GetProofKey(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetProofKey(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// ListLatePromises operation middleware
+func (siw *ServerInterfaceWrapper) ListLatePromises(c *fiber.Ctx) error {
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.ListLatePromises(c)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetProofCSV operation middleware
+func (siw *ServerInterfaceWrapper) GetProofCSV(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "month" -------------
+	var month string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "month", c.Params("month"), &month, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter month: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetProofCSV(c, month)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetProofSigned operation middleware
+func (siw *ServerInterfaceWrapper) GetProofSigned(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "month" -------------
+	var month string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "month", c.Params("month"), &month, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: ""})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter month: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetProofSigned(c, month)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
 // ListQueueSounds operation middleware
 func (siw *ServerInterfaceWrapper) ListQueueSounds(c *fiber.Ctx) error {
 
@@ -3262,6 +3474,18 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 	router.Post(options.BaseURL+"/api/conversations/:id/end", wrapper.EndConversation)
 
 	router.Post(options.BaseURL+"/api/conversations/:id/close", wrapper.CloseConversation)
+
+	router.Get(options.BaseURL+"/api/proof", wrapper.GetProof)
+
+	router.Get(options.BaseURL+"/api/proof/late", wrapper.ListLatePromises)
+
+	router.Get(options.BaseURL+"/api/proof/alarms", wrapper.ListPromiseAlarms)
+
+	router.Get(options.BaseURL+"/api/proof/key", wrapper.GetProofKey)
+
+	router.Get(options.BaseURL+"/api/proof/:month/csv", wrapper.GetProofCSV)
+
+	router.Get(options.BaseURL+"/api/proof/:month/signed", wrapper.GetProofSigned)
 
 	router.Get(options.BaseURL+"/api/calls", wrapper.ListCalls)
 
@@ -4804,6 +5028,213 @@ func (response GetPromptSounddefaultJSONResponse) VisitGetPromptSoundResponse(ct
 	return ctx.JSON(&response.Body)
 }
 
+type GetProofRequestObject struct {
+	Params GetProofParams
+}
+
+type GetProofResponseObject interface {
+	VisitGetProofResponse(ctx *fiber.Ctx) error
+}
+
+type GetProof200JSONResponse Proof
+
+func (response GetProof200JSONResponse) VisitGetProofResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetProofdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetProofdefaultJSONResponse) VisitGetProofResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ListPromiseAlarmsRequestObject struct {
+}
+
+type ListPromiseAlarmsResponseObject interface {
+	VisitListPromiseAlarmsResponse(ctx *fiber.Ctx) error
+}
+
+type ListPromiseAlarms200JSONResponse []AlarmRow
+
+func (response ListPromiseAlarms200JSONResponse) VisitListPromiseAlarmsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListPromiseAlarmsdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListPromiseAlarmsdefaultJSONResponse) VisitListPromiseAlarmsResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetProofKeyRequestObject struct {
+}
+
+type GetProofKeyResponseObject interface {
+	VisitGetProofKeyResponse(ctx *fiber.Ctx) error
+}
+
+type GetProofKey200JSONResponse ProofKey
+
+func (response GetProofKey200JSONResponse) VisitGetProofKeyResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetProofKeydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetProofKeydefaultJSONResponse) VisitGetProofKeyResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type ListLatePromisesRequestObject struct {
+}
+
+type ListLatePromisesResponseObject interface {
+	VisitListLatePromisesResponse(ctx *fiber.Ctx) error
+}
+
+type ListLatePromises200JSONResponse []LatePromise
+
+func (response ListLatePromises200JSONResponse) VisitListLatePromisesResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type ListLatePromisesdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response ListLatePromisesdefaultJSONResponse) VisitListLatePromisesResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetProofCSVRequestObject struct {
+	Month string `json:"month"`
+}
+
+type GetProofCSVResponseObject interface {
+	VisitGetProofCSVResponse(ctx *fiber.Ctx) error
+}
+
+type GetProofCSV200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type GetProofCSV200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       GetProofCSV200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetProofCSV200TextCsvResponse) VisitGetProofCSVResponse(ctx *fiber.Ctx) error {
+	if response.Headers.ContentDisposition != nil {
+		ctx.Response().Header.Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	ctx.Response().Header.Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		ctx.Response().Header.Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	ctx.Status(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(ctx.Response().BodyWriter(), response.Body)
+	return err
+}
+
+type GetProofCSVdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetProofCSVdefaultJSONResponse) VisitGetProofCSVResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetProofSignedRequestObject struct {
+	Month string `json:"month"`
+}
+
+type GetProofSignedResponseObject interface {
+	VisitGetProofSignedResponse(ctx *fiber.Ctx) error
+}
+
+type GetProofSigned200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type GetProofSigned200ApplicationOctetStreamResponse struct {
+	Body          io.Reader
+	Headers       GetProofSigned200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetProofSigned200ApplicationOctetStreamResponse) VisitGetProofSignedResponse(ctx *fiber.Ctx) error {
+	if response.Headers.ContentDisposition != nil {
+		ctx.Response().Header.Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	ctx.Response().Header.Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		ctx.Response().Header.Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	ctx.Status(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(ctx.Response().BodyWriter(), response.Body)
+	return err
+}
+
+type GetProofSigneddefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetProofSigneddefaultJSONResponse) VisitGetProofSignedResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
 type ListQueueSoundsRequestObject struct {
 }
 
@@ -5424,6 +5855,24 @@ type StrictServerInterface interface {
 
 	// (GET /api/prompts/{id}/sound)
 	GetPromptSound(ctx context.Context, request GetPromptSoundRequestObject) (GetPromptSoundResponseObject, error)
+
+	// (GET /api/proof)
+	GetProof(ctx context.Context, request GetProofRequestObject) (GetProofResponseObject, error)
+
+	// (GET /api/proof/alarms)
+	ListPromiseAlarms(ctx context.Context, request ListPromiseAlarmsRequestObject) (ListPromiseAlarmsResponseObject, error)
+
+	// (GET /api/proof/key)
+	GetProofKey(ctx context.Context, request GetProofKeyRequestObject) (GetProofKeyResponseObject, error)
+
+	// (GET /api/proof/late)
+	ListLatePromises(ctx context.Context, request ListLatePromisesRequestObject) (ListLatePromisesResponseObject, error)
+
+	// (GET /api/proof/{month}/csv)
+	GetProofCSV(ctx context.Context, request GetProofCSVRequestObject) (GetProofCSVResponseObject, error)
+
+	// (GET /api/proof/{month}/signed)
+	GetProofSigned(ctx context.Context, request GetProofSignedRequestObject) (GetProofSignedResponseObject, error)
 
 	// (GET /api/queue-sounds)
 	ListQueueSounds(ctx context.Context, request ListQueueSoundsRequestObject) (ListQueueSoundsResponseObject, error)
@@ -7047,6 +7496,162 @@ func (sh *strictHandler) GetPromptSound(ctx *fiber.Ctx, id ID) error {
 		return err
 	} else if validResponse, ok := response.(GetPromptSoundResponseObject); ok {
 		if err := validResponse.VisitGetPromptSoundResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetProof operation middleware
+func (sh *strictHandler) GetProof(ctx *fiber.Ctx, params GetProofParams) error {
+	var request GetProofRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProof(ctx.UserContext(), request.(GetProofRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProof")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetProofResponseObject); ok {
+		if err := validResponse.VisitGetProofResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListPromiseAlarms operation middleware
+func (sh *strictHandler) ListPromiseAlarms(ctx *fiber.Ctx) error {
+	var request ListPromiseAlarmsRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListPromiseAlarms(ctx.UserContext(), request.(ListPromiseAlarmsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListPromiseAlarms")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListPromiseAlarmsResponseObject); ok {
+		if err := validResponse.VisitListPromiseAlarmsResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetProofKey operation middleware
+func (sh *strictHandler) GetProofKey(ctx *fiber.Ctx) error {
+	var request GetProofKeyRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProofKey(ctx.UserContext(), request.(GetProofKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProofKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetProofKeyResponseObject); ok {
+		if err := validResponse.VisitGetProofKeyResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListLatePromises operation middleware
+func (sh *strictHandler) ListLatePromises(ctx *fiber.Ctx) error {
+	var request ListLatePromisesRequestObject
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.ListLatePromises(ctx.UserContext(), request.(ListLatePromisesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListLatePromises")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListLatePromisesResponseObject); ok {
+		if err := validResponse.VisitListLatePromisesResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetProofCSV operation middleware
+func (sh *strictHandler) GetProofCSV(ctx *fiber.Ctx, month string) error {
+	var request GetProofCSVRequestObject
+
+	request.Month = month
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProofCSV(ctx.UserContext(), request.(GetProofCSVRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProofCSV")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetProofCSVResponseObject); ok {
+		if err := validResponse.VisitGetProofCSVResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetProofSigned operation middleware
+func (sh *strictHandler) GetProofSigned(ctx *fiber.Ctx, month string) error {
+	var request GetProofSignedRequestObject
+
+	request.Month = month
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetProofSigned(ctx.UserContext(), request.(GetProofSignedRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetProofSigned")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetProofSignedResponseObject); ok {
+		if err := validResponse.VisitGetProofSignedResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

@@ -52,6 +52,7 @@ type Config struct {
 	Flow   Flow
 	Web    fs.FS // the built pages, webui.Dist()
 
+	Reports    Reports
 	Recordings Recordings // without verbs: there are none to be played
 
 	Build          string   // names the pages' build; an open desk of another build offers to reload

@@ -86,6 +86,11 @@ func (h *hub) run(ctx context.Context) error {
 		return err
 	}
 	defer unalarm()
+	noAlarms, err := h.s.cfg.Bus.Subscribe(channels.AlarmSubject, func(string, []byte) { h.tellSupervisors(LiveOut{Type: LiveOutTypePromises}) })
+	if err != nil {
+		return err
+	}
+	defer noAlarms()
 	h.mu.Lock()
 	h.open = true
 	h.mu.Unlock()

@@ -459,6 +459,112 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What became of every wish for a person, for each queue and channel: times from the wish to being told, to the first offer, and to a person's first word (seconds; percentiles are times that really were), promises open, kept and broken, the error budget, and the responder's share beside it. Synthetic customers stand apart. The period is in UTC. */
+        get: operations["getProof"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/proof/late": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Broken promises that are still owed, the longest overdue first, at most 100. They go away by a person's first word, or by the customer. */
+        get: operations["listLatePromises"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/proof/alarms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The newest 50 alarms and whether the web hook has taken them. */
+        get: operations["listPromiseAlarms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/proof/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The Ed25519 key that signs reports, in base64. */
+        get: operations["getProofKey"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/proof/{month}/csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                month: string;
+            };
+            cookie?: never;
+        };
+        /** @description A month as CSV with a header line; times in seconds. No cell is a formula. */
+        get: operations["getProofCSV"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/proof/{month}/signed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                month: string;
+            };
+            cookie?: never;
+        };
+        /** @description A month as JSON with an Ed25519 signature over the report's compact form. `server verify FILE` checks it. */
+        get: operations["getProofSigned"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/calls": {
         parameters: {
             query?: never;
@@ -2248,10 +2354,112 @@ export interface components {
             /** @enum {string} */
             mode?: "listen" | "whisper" | "barge";
         };
-        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. resync: read everything again. pong, done, error {error} answer a ref. */
+        /** @description Seconds from the wish, in hours; null where nothing was measured. */
+        ProofTimes: {
+            p50: number | null;
+            p95: number | null;
+            p99: number | null;
+        };
+        ProofRow: {
+            queue_name: string;
+            /** @enum {string} */
+            channel: "voice" | "chat" | "email";
+            /** @description from the wish to a person's first word */
+            target_seconds: number;
+            wishes: number;
+            /** @description of the wishes; times and share are theirs */
+            in_hours: number;
+            open: number;
+            kept: number;
+            /** @description late, or ended without a word; those still owed too */
+            broken: number;
+            /** @description the customer went on without a person */
+            left: number;
+            /** @description per cent kept of those decided, in hours */
+            share: number | null;
+            acknowledged: components["schemas"]["ProofTimes"];
+            offered: components["schemas"]["ProofTimes"];
+            first_word: components["schemas"]["ProofTimes"];
+        };
+        /** @description Conversations that the responder dealt with alone. Read it beside the promises, never by itself. */
+        ModelRow: {
+            queue_name: string;
+            channel: string;
+            conversations: number;
+            alone: number;
+            /** @description per cent */
+            share: number | null;
+        };
+        BudgetRow: {
+            queue_name: string;
+            /** @description per cent that must be kept in hours */
+            share: number;
+            /** @description decided in the period */
+            promises: number;
+            /** @description how many of them may be broken */
+            allowed: number;
+            broken: number;
+            /** @description per cent of the budget */
+            used: number | null;
+            /** @description how fast it burns: 1 uses all of it when it goes on; of the promises due in the last hour */
+            hour_burn: number;
+            /**
+             * Format: date-time
+             * @description the responder steps back since then
+             */
+            people_first: string | null;
+            why: string;
+        };
+        Proof: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            rows: components["schemas"]["ProofRow"][];
+            synthetic: components["schemas"]["ProofRow"][];
+            model: components["schemas"]["ModelRow"][];
+            budgets: components["schemas"]["BudgetRow"][];
+        };
+        LatePromise: {
+            /** Format: int64 */
+            conversation_id: number;
+            contact_name: string;
+            queue_name: string;
+            channel: string;
+            state: string;
+            /** Format: date-time */
+            opened_at: string;
+            /** Format: date-time */
+            due_at: string;
+            synthetic: boolean;
+        };
+        AlarmRow: {
+            /** Format: int64 */
+            id: number;
+            /** Format: date-time */
+            at: string;
+            /** @enum {string} */
+            kind: "promise_broken" | "people_first" | "people_first_over";
+            /** Format: int64 */
+            conversation_id: number | null;
+            queue_name: string;
+            channel: string;
+            words: string;
+            /**
+             * Format: date-time
+             * @description the web hook has taken it
+             */
+            delivered_at: string | null;
+            /** @description of the web hook's last try */
+            error: string;
+        };
+        ProofKey: {
+            public_key: string;
+        };
+        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. promises (supervisors, admins): a promise is broken, or people come first, or no longer: read /api/proof/late again. resync: read everything again. pong, done, error {error} answer a ref. */
         LiveOut: {
             /** @enum {string} */
-            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "telephone" | "alarm" | "resync" | "pong" | "done" | "error";
+            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "telephone" | "alarm" | "promises" | "resync" | "pong" | "done" | "error";
             ref?: string;
             me?: components["schemas"]["Me"];
             build?: string;
@@ -3036,6 +3244,143 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getProof: {
+        parameters: {
+            query?: {
+                /** @description the last so many days, until now; not with month */
+                days?: number;
+                /** @description a whole month, such as 2026-11 */
+                month?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The proof */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Proof"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listLatePromises: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Promises */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LatePromise"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    listPromiseAlarms: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Alarms */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmRow"][];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getProofKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The key */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProofKey"];
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getProofCSV: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                month: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description CSV */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    getProofSigned: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                month: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
             };
             default: components["responses"]["Error"];
         };
