@@ -10,6 +10,7 @@ import { useTeam } from './stores/team'
 import { usePhone } from '../softphone/phone'
 import { useTelephone } from '../admin/telephone'
 import { useTrunkAlarms } from '../admin/alarms'
+import { usePromises } from '../reports/promises'
 import type { Me } from '../shared/api'
 
 // connect wires everything once; start and stop follow the signed-in agent.
@@ -24,6 +25,7 @@ export function connect(): void {
   const phone = usePhone()
   const telephone = useTelephone()
   const alarms = useTrunkAlarms()
+  const promises = usePromises()
 
   outbox.whenStored((m) => {
     if (m.conversation_id === conversation.id) conversation.add([m])
@@ -39,7 +41,10 @@ export function connect(): void {
     void team.load()
     void conversation.again()
     telephone.news()
-    if (session.me && session.me.role !== 'agent') void alarms.load()
+    if (session.me && session.me.role !== 'agent') {
+      void alarms.load()
+      void promises.load()
+    }
   }
 
   live.on('hello', (frame) => {
@@ -50,12 +55,17 @@ export function connect(): void {
   live.on('resync', () => void session.load().then(() => readAgain(session.me), () => readAgain(undefined)))
   live.on('conversations', (frame) => {
     for (const row of frame.conversations ?? []) lists.receive(row)
+    promises.changed((frame.conversations ?? []).map((row) => row.id))
     team.news()
   })
   live.on('conversation', (frame) => {
-    if (frame.conversation) lists.receive(frame.conversation, frame.counts)
+    if (frame.conversation) {
+      lists.receive(frame.conversation, frame.counts)
+      promises.changed([frame.conversation.id])
+    }
     team.news()
   })
+  live.on('promises', () => void promises.load())
   live.on('message', conversation.receive)
   live.on('state', conversation.receiveState)
   live.on('draft', conversation.receiveDraft)
