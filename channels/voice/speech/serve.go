@@ -39,8 +39,9 @@ func Serve(args []string) {
 // childVariable keeps a program that happens to be called with our argument from becoming a child.
 const childVariable = "PATCHBAY_SPEECH_CHILD"
 
-// patient is how long native code may think about one piece before it is taken for hung and the child ends itself.
-const patient = patience
+// patient is how long native code may think about one piece before it is taken for hung and the child ends itself. A starved
+// machine is slow too: nobody waits so long (patience), but a new child would help nobody there.
+const patient = 30 * time.Second
 
 // server is the child's side.
 type server struct {
@@ -296,8 +297,14 @@ func (s *server) transcriber(r *recogniser, cfg HearConfig) transcriber {
 		for i, v := range wide {
 			floats[i] = float32(v) / 32768
 		}
-		s.native(func() { t.text = r.text(floats) })
-		return t, nil
+		text := make(chan string, 1)
+		s.engines.wg.Go(func() { s.native(func() { text <- r.text(floats) }) })
+		select {
+		case t.text = <-text:
+			return t, nil
+		case <-ctx.Done():
+			return t, ctx.Err()
+		}
 	}
 }
 

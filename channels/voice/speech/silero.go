@@ -30,8 +30,8 @@ func openSilero(o *onnx, path string) (*silero, error) {
 
 // When speech begins and ends. One window over sure, or two over likely, begin it; it goes on above unlikely.
 const (
-	sure        = 0.85
-	likely      = 0.5
+	sure        = 0.6
+	likely      = 0.4
 	unlikely    = 0.3
 	endWindows  = 4 // of 32 ms below unlikely end it
 	sileroState = 2 * 128

@@ -1,0 +1,201 @@
+package speech
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// distant is hearing by a child: frames go there, and what it heard comes back.
+type distant struct {
+	ear     *Ear
+	local   *local
+	cfg     HearConfig
+	results chan func()
+
+	child    *child // of the Ear's goroutine, like all below
+	session  uint32
+	said     bool // something was heard since the last Final
+	speaking bool
+	ended    int // Finishes that wait
+}
+
+func newDistant(ear *Ear, l *local, cfg HearConfig) *distant {
+	d := &distant{ear: ear, local: l, cfg: cfg, results: make(chan func(), 64)}
+	if c := l.join(d); c != nil {
+		d.open(c)
+	}
+	return d
+}
+
+// post runs something on the Ear's goroutine.
+func (d *distant) post(do func()) {
+	select {
+	case d.results <- do:
+	case <-d.ear.ctx.Done():
+	}
+}
+
+func (d *distant) work() <-chan func() { return d.results }
+
+func (d *distant) attach(c *child) { d.post(func() { d.open(c) }) }
+
+// open begins a session with a child; frames go there from now on.
+func (d *distant) open(c *child) {
+	if c == d.child || !c.alive() {
+		return
+	}
+	d.child = c
+	d.session = c.open(kindHear, d.cfg, func(m message) {
+		if w, err := readHeard(m); err == nil {
+			d.post(func() { d.heard(c, w) })
+		} else {
+			c.fail(err)
+		}
+	})
+}
+
+func (d *distant) detach(err error) { d.post(func() { d.lose(err) }) }
+
+func readHeard(m message) (wireHeard, error) {
+	var w wireHeard
+	if m.kind == kindEnded {
+		var e wireEnd
+		err := json.Unmarshal(m.body, &e)
+		return wireHeard{Kind: Failed, Error: e.Error}, err
+	}
+	if err := json.Unmarshal(m.body, &w); err != nil || m.kind != kindHeard || w.Kind < Began || w.Kind > Failed {
+		return w, fmt.Errorf("the child heard %.100q: %v", m.body, err)
+	}
+	return w, nil
+}
+
+func (d *distant) heard(c *child, w wireHeard) {
+	if c != d.child { // from one that is gone
+		return
+	}
+	h := Heard{Kind: w.Kind, Text: w.Text, Confidence: w.Confidence, From: w.From, To: w.To, Words: w.Words}
+	switch w.Kind {
+	case Began:
+		d.said, d.speaking = true, true
+	case Paused:
+		d.speaking = false
+	case Final:
+		d.said = d.speaking
+		d.ended = max(0, d.ended-1)
+	case Failed:
+		d.ended = max(0, d.ended-1)
+		h.Err = fmt.Errorf("%w: %s", ErrEngine, w.Error)
+	}
+	d.ear.tell(h)
+}
+
+// lose tells what went with the child; a caller who said nothing has lost nothing.
+func (d *distant) lose(err error) {
+	if d.child = nil; !d.said && d.ended == 0 {
+		return
+	}
+	if d.speaking {
+		d.ear.tell(Heard{Kind: Paused, To: d.ear.after(d.ear.ring.taken)})
+	}
+	for range max(1, d.ended) {
+		d.ear.tell(Heard{Kind: Failed, Err: err, To: d.ear.after(d.ear.ring.taken)})
+	}
+	d.said, d.speaking, d.ended = false, false, 0
+}
+
+func (d *distant) frame(at int64, pcm []int16) {
+	if d.child == nil {
+		return
+	}
+	b := binary.LittleEndian.AppendUint64(make([]byte, 0, headSize+8+2*len(pcm)), uint64(at))
+	if !d.child.send(appendMessage(nil, kindSound, d.session, appendSamples(b, pcm))) {
+		d.ear.ring.dropped.Add(1)
+	}
+}
+
+func (d *distant) finish() {
+	d.ended++
+	if d.child == nil {
+		d.lose(fmt.Errorf("%w: no child is ready", ErrEngine))
+		return
+	}
+	d.child.order(appendMessage(nil, kindFinish, d.session))
+}
+
+func (d *distant) close() {
+	d.local.leave(d)
+	if d.child != nil {
+		d.child.close(d.session)
+	}
+}
+
+// speaker makes sound in a child.
+func (l *local) speaker(cfg SayConfig) maker {
+	return func(ctx context.Context, text string, rate int, put func([]int16) error) error {
+		c, err := l.wait(ctx)
+		if err != nil {
+			return err
+		}
+		ended := make(chan error, 1)
+		id := c.open(kindSay, sayWish{text, cfg.Language, cfg.Voice, rate}, func(m message) {
+			if end, err := takeMade(m, put); end {
+				select {
+				case ended <- err:
+				default: // it ended already
+				}
+			}
+		})
+		defer c.close(id)
+		select {
+		case err = <-ended:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.dead:
+			return fmt.Errorf("%w: %w", ErrEngine, c.last())
+		}
+	}
+}
+
+// takeMade is a child's answer to kindSay; end says that no more comes.
+func takeMade(m message, put func([]int16) error) (end bool, err error) {
+	switch m.kind {
+	case kindMade:
+		err = put(samplesOf(m.body))
+		return err != nil, err
+	case kindEnded:
+		var e wireEnd
+		if err := json.Unmarshal(m.body, &e); err != nil {
+			return true, fmt.Errorf("%w: %w", ErrEngine, err)
+		}
+		if e.Error != "" {
+			return true, fmt.Errorf("%w: %s", ErrEngine, e.Error)
+		}
+		return true, nil
+	}
+	return true, fmt.Errorf("%w: a message of kind %d in place of sound", ErrEngine, m.kind)
+}
+
+// wait for a child that is being started.
+func (l *local) wait(ctx context.Context) (*child, error) {
+	limit := time.After(3 * time.Second)
+	for {
+		l.mu.Lock()
+		c, why, change := l.child, l.why, l.change
+		l.mu.Unlock()
+		if c != nil && c.alive() {
+			return c, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-limit:
+			return nil, fmt.Errorf("%w: %w", ErrEngine, cmp.Or(why, errStarting))
+		case <-change:
+		}
+	}
+}
