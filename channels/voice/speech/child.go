@@ -26,7 +26,7 @@ type child struct {
 	offer  offer
 	said   tail
 	ends   sync.WaitGroup // reader and writer
-	ponged chan struct{}
+	alives chan struct{}  // signs of life
 
 	mu       sync.Mutex
 	why      error
@@ -46,7 +46,7 @@ func (l *local) start() (*child, error) {
 		}
 		command = []string{self, childArgument}
 	}
-	c := &child{queue: make(chan []byte, backlog), dead: make(chan struct{}), sessions: map[uint32]func(message){}, ponged: make(chan struct{}, 1)}
+	c := &child{queue: make(chan []byte, backlog), dead: make(chan struct{}), sessions: map[uint32]func(message){}, alives: make(chan struct{}, 1)}
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = append(os.Environ(), childVariable+"=1", "GOMEMLIMIT=200MiB")
 	c.cmd.Stdout, c.cmd.Stderr = &c.said, &c.said // native code prints on both
@@ -155,6 +155,10 @@ func (c *child) read(ready chan<- offer) error {
 		if err != nil {
 			return fmt.Errorf("the child ended: %w", err)
 		}
+		select {
+		case c.alives <- struct{}{}:
+		default:
+		}
 		switch m.kind {
 		case kindReady:
 			var o offer
@@ -167,10 +171,6 @@ func (c *child) read(ready chan<- offer) error {
 				return errors.New("the child is ready twice")
 			}
 		case kindPong:
-			select {
-			case c.ponged <- struct{}{}:
-			default:
-			}
 		case kindHeard, kindMade, kindEnded:
 			c.mu.Lock()
 			take := c.sessions[m.session]
@@ -184,21 +184,27 @@ func (c *child) read(ready chan<- offer) error {
 	}
 }
 
-// watch asks the child for a sign of life, and returns why there is none.
+// watch asks the child for a sign of life, and returns why there is none. Where we ourselves come late, the machine is starved, and
+// the child is not to blame.
 func (c *child) watch(ctx context.Context, hang time.Duration) error {
-	tick := time.NewTicker(hang / 4)
+	step := hang / 6
+	tick := time.NewTicker(step)
 	defer tick.Stop()
-	heard := time.Now()
+	heard, last := time.Now(), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-c.dead:
 			return nil
-		case <-c.ponged:
+		case <-c.alives:
 			heard = time.Now()
-		case now := <-tick.C:
-			if now.Sub(heard) > hang {
+		case <-tick.C:
+			now := time.Now()
+			if late := now.Sub(last) - step; late > step {
+				heard = heard.Add(late)
+			}
+			if last = now; now.Sub(heard) > hang {
 				return fmt.Errorf("the child gave no sign of life for %s", hang)
 			}
 			c.order(appendMessage(nil, kindPing, 0))

@@ -133,6 +133,19 @@ func wrong(heard, said string) int {
 	return row[len(b)]
 }
 
+// A real caller's number, read out in groups, at 8 kHz.
+func TestLocalHearsDigits(t *testing.T) {
+	e := openLocal(t, models(t))
+	standing(t, e, Hearing, Ready)
+	ear := hear(t, e, HearConfig{Rate: Narrow, Expect: "digits"})
+	write(t, ear, slices.Concat(make([]int16, Narrow), soundFile(t, "testdata/digits.wav"), make([]int16, Narrow)))
+	ear.Finish()
+	const said = "one zero zero zero one nine o two one o zero one eight zero three"
+	if f := next(t, ear, Final); wrong(f.Text, said) > 1 {
+		t.Errorf("heard %q", f.Text)
+	}
+}
+
 func kill(t *testing.T, e *Engines, job Job, with syscall.Signal) {
 	t.Helper()
 	l := e.local[job]

@@ -245,7 +245,7 @@ func (s *server) hear(m message) error {
 		s.send(appendJSON(nil, kindEnded, m.session, wireEnd{err.Error()}))
 		return nil
 	}
-	ear := openEar(context.Background(), s.engines, cfg.Rate, func(ear *Ear) hearing { return newWhole(ear, d, s.transcriber(r, cfg)) })
+	ear := openEar(context.Background(), s.engines, cfg.Rate, func(ear *Ear) hearing { return newWhole(ear, d, s.transcriber(r, cfg), true) })
 	s.sessions[m.session] = session{ear, ear.stop}
 	session := m.session
 	s.engines.wg.Go(func() {

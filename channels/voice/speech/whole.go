@@ -48,6 +48,8 @@ type whole struct {
 	open     bool    // audio is a piece
 	looked   int64   // when a partial text was asked for
 	looking  bool
+	eager    bool   // transcribing costs nobody but us: it begins at a pause that may be the end of the piece
+	early    *piece // what was begun so, while nobody speaks on
 
 	pieces []*piece // of this turn, in order
 	ended  []ending // Finishes that wait
@@ -59,6 +61,7 @@ type piece struct {
 	text     transcript
 	ready    bool
 	err      error
+	dropped  bool // spoken on: the piece was none
 }
 
 // ending is a Finish: it waits for the first so many pieces.
@@ -68,17 +71,19 @@ type ending struct {
 }
 
 const (
-	before    = 300 * time.Millisecond // kept in front of a piece: detectors are late for soft sounds
-	behind    = 160 * time.Millisecond // behind it
-	cutPause  = 320 * time.Millisecond // such a pause ends a piece
-	longest   = 14 * time.Second       // so does this length, at the softest place of its last third
-	lookEvery = 500 * time.Millisecond // for a partial text
-	lookFirst = 300 * time.Millisecond // of speech, before the first
-	patience  = 8 * time.Second        // for one transcription
+	before     = 300 * time.Millisecond  // kept in front of a piece: detectors are late for soft sounds
+	behind     = 160 * time.Millisecond  // behind it
+	cutPause   = 320 * time.Millisecond  // such a pause ends a piece
+	together   = 8 * time.Second         // but not a shorter one of an eager engine's,
+	cutSilence = 1500 * time.Millisecond // which a silence ends
+	longest    = 14 * time.Second        // so does this length, at the softest place of its last third
+	lookEvery  = 500 * time.Millisecond  // for a partial text
+	lookFirst  = 300 * time.Millisecond  // of speech, before the first
+	patience   = 8 * time.Second         // for one transcription
 )
 
-func newWhole(ear *Ear, d detector, t transcriber) *whole {
-	w := &whole{ear: ear, detector: d, transcribe: t, results: make(chan func())}
+func newWhole(ear *Ear, d detector, t transcriber, eager bool) *whole {
+	w := &whole{ear: ear, detector: d, transcribe: t, eager: eager, results: make(chan func())}
 	w.ctx, w.cancel = context.WithCancel(ear.ctx)
 	return w
 }
@@ -111,7 +116,7 @@ func (w *whole) take(pcm []int16) {
 	w.now += int64(len(pcm))
 	w.detector.hear(pcm, w.edge)
 	switch {
-	case w.open && !w.speaking && w.now-w.quiet >= w.samples(cutPause):
+	case w.open && !w.speaking && w.pieceEnds():
 		w.cut(w.quiet + w.samples(behind))
 	case w.open && w.now-w.start >= w.samples(longest):
 		w.cut(w.softest())
@@ -122,11 +127,24 @@ func (w *whole) take(pcm []int16) {
 	}
 }
 
+// pieceEnds tells whether a pause ends the piece. What is transcribed at each pause anyhow may stay together for a while: more context
+// makes better words.
+func (w *whole) pieceEnds() bool {
+	pause := w.samples(cutPause)
+	if w.eager && w.quiet-w.start < w.samples(together) {
+		pause = w.samples(cutSilence)
+	}
+	return w.now-w.quiet >= pause
+}
+
 // edge is the detector's word for the begin or end of speech.
 func (w *whole) edge(speaking bool, at int64) {
 	at += w.skipped
 	w.speaking = speaking
 	if speaking {
+		if w.early != nil {
+			w.early.dropped, w.early = true, nil
+		}
 		w.began, w.open = at, true
 		if w.looked < at {
 			w.looked = at - w.samples(lookEvery) + w.samples(lookFirst)
@@ -136,6 +154,24 @@ func (w *whole) edge(speaking bool, at int64) {
 	}
 	w.quiet = at
 	w.ear.tell(Heard{Kind: Paused, From: w.ear.after(w.began), To: w.ear.after(at)})
+	if w.eager && w.open {
+		w.early, w.looked = &piece{from: w.start, to: w.now}, w.now
+		w.send(w.early, append([]int16(nil), w.audio...))
+	}
+}
+
+// send has a piece transcribed.
+func (w *whole) send(p *piece, pcm []int16) {
+	w.run(pcm, true, func(t transcript, err error) {
+		p.text, p.err, p.ready = t, err, true
+		switch {
+		case p.dropped:
+		case p == w.early:
+			w.partial(t)
+		default:
+			w.settle()
+		}
+	})
 }
 
 // forget drops the sound before a sample.
@@ -149,15 +185,17 @@ func (w *whole) forget(until int64) {
 // cut ends the open piece at a sample and sends it off.
 func (w *whole) cut(until int64) {
 	until = min(until, w.now)
-	p := &piece{from: w.start, to: until}
-	pcm := append([]int16(nil), w.audio[:until-w.start]...)
+	p, pcm := w.early, append([]int16(nil), w.audio[:until-w.start]...)
+	if w.early = nil; p == nil {
+		p = &piece{from: w.start, to: until}
+		w.send(p, pcm)
+	}
 	w.forget(until)
 	w.open = w.speaking
 	w.pieces = append(w.pieces, p)
-	w.run(pcm, true, func(t transcript, err error) {
-		p.text, p.err, p.ready = t, err, true
+	if p.ready {
 		w.settle()
-	})
+	}
 }
 
 // softest is the place in the last third of the open piece with the least sound, for cutting there.
