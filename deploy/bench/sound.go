@@ -14,7 +14,7 @@ import (
 // A packet of ours says in its 160 bytes who sent it and when, so that whoever hears it can tell loss, delay and a
 // wrong connection. The bytes travel through the house as they are: G.711 is passed on, not decoded.
 //
-//	0  mark   4  speaker   8  measurement   12  number   16  ns since 1970   24  a browser's sequence number   26  silence
+//	0  mark   4  speaker   8  measurement   12  number   16  ns since 1970   24  a browser's sequence number   26  a tone
 const (
 	frameBytes = 160
 	frameTime  = 20 * time.Millisecond
@@ -111,7 +111,10 @@ func (p *pacer) add(m *mouth) {
 func (p *pacer) run(ctx context.Context) {
 	payload := make([]byte, frameBytes)
 	for i := range payload {
-		payload[i] = 0xff // silence in mu-law
+		payload[i] = 0x9f // loud, in mu-law: who is joined is heard to speak, and is no longer listened to
+		if i/10%2 == 0 {
+			payload[i] = 0x1f
+		}
 	}
 	binary.BigEndian.PutUint32(payload, soundMark)
 	began := time.Now()
