@@ -2,6 +2,7 @@ package voice
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"time"
 
@@ -22,6 +23,7 @@ type conversing struct {
 	dia     *dialogue.Dialogue // nil: keys and prompts
 	failing bool               // engines have failed in this call: they are not tried again
 	drafts  func()             // ends the subscription
+	things  int                // said so far
 }
 
 // drafted lands in the mail for each draft of the conversation's answers.
@@ -98,7 +100,7 @@ func (c *call) welcome() {
 // said: the caller has said this to the responder.
 func (c *call) said(words string) {
 	c.inputAt = time.Time{}
-	c.tell(c.about(channels.Inbound{Type: channels.Words, Body: words}))
+	c.tell(c.about(channels.Inbound{Type: channels.Words, Body: words, ClientID: c.once()}))
 }
 
 // onSaid: the house has the caller's words.
@@ -125,7 +127,13 @@ func (c *call) onSaid(r channels.Receipt, err error) {
 
 // spoke: of an answer the caller has heard that.
 func (c *call) spoke(text string, s channels.Spoken) {
-	c.tell(c.about(channels.Inbound{Type: channels.Said, Body: text, Spoken: &s}))
+	c.tell(c.about(channels.Inbound{Type: channels.Said, Body: text, Spoken: &s, ClientID: c.once()}))
+}
+
+// once is an id for something said: told twice, because an answer of the house was lost, it is stored once.
+func (c *call) once() string {
+	c.things++
+	return fmt.Sprintf("call-%d-%d", c.id, c.things)
 }
 
 // announce says something that nothing but a person drops: by voice, or the prompt that says about the same. then

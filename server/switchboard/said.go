@@ -17,8 +17,11 @@ func (s *Switchboard) said(ctx context.Context, ch *change, in channels.Inbound)
 	spoken := in.Spoken
 	m := answerMessage(channels.Voice, in.Body, spoken.Ending)
 	m.Data.Cut, m.Data.CallID = spoken.Cut, in.CallID
+	if in.ClientID != "" {
+		m.ClientID = &in.ClientID
+	}
 	if m.Body != "" {
-		if _, err := ch.append(ctx, m); err != nil {
+		if dup, err := ch.append(ctx, m); err != nil || dup {
 			return err
 		}
 		if err := ch.turnTimes(ctx, in.CallID, m.Seq, spoken.Times); err != nil {

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"patchbay/channels"
@@ -54,6 +55,7 @@ type Dialogue struct {
 	log  *slog.Logger
 
 	ear    *speech.Ear
+	guard  guard     // the pacer's
 	began  time.Time // of the ear's sound
 	mouth  *mouth.Mouth
 	turn   *turn.Machine
@@ -83,7 +85,7 @@ func Open(cfg Config, leg *media.Leg) (*Dialogue, error) {
 		return nil, fmt.Errorf("hear: %w", err)
 	}
 	d.ear = ear
-	d.mouth = mouth.New(mouth.Config{Rate: d.rate, Words: func(s string) string { return spoken.Text(cfg.Language, s) },
+	d.mouth = mouth.New(mouth.Config{Rate: d.rate, Sent: d.guard.sent, Words: func(s string) string { return spoken.Text(cfg.Language, s) },
 		Say: func(ctx context.Context, text string) (*speech.Utterance, error) {
 			return cfg.Speech.Say(ctx, text, speech.SayConfig{Language: cfg.Language, Rate: d.rate})
 		}})
@@ -118,7 +120,7 @@ func (d *Dialogue) Listen(leg *media.Leg) {
 			}
 			pcm = wide[:2*len(pcm)]
 		}
-		ear.Write(pcm)
+		ear.Write(d.guard.heard(pcm))
 	})
 }
 
@@ -173,6 +175,9 @@ func (d *Dialogue) OnTime(now time.Time) {
 // OnHeard takes an event of the ear; ok is false when its channel is closed.
 func (d *Dialogue) OnHeard(h speech.Heard, ok bool) {
 	now := time.Now()
+	if d.guard.echoes.Load() {
+		d.turn.Echoes()
+	}
 	switch {
 	case d.closed() || d.paused && ok:
 	case !ok:
@@ -259,7 +264,12 @@ func (d *Dialogue) Notice(text, prompt string, then func()) {
 }
 
 // Say says something that the caller may interrupt: our own words, no answer.
-func (d *Dialogue) Say(text string) { d.say(text, turn.Answer) }
+func (d *Dialogue) Say(text string) {
+	for n := 0; text != "" && !d.closed(); text = text[n:] {
+		n = sentence(text)
+		d.say(strings.TrimSpace(text[:n]), turn.Answer)
+	}
+}
 
 func (d *Dialogue) say(text string, kind turn.Kind) {
 	d.mouth.Add(mouth.Piece{Text: text, Kind: uint8(kind)})
@@ -329,7 +339,7 @@ func (d *Dialogue) OnNews() {
 		}
 		switch e.Kind {
 		case mouth.Began:
-			d.turn.Saying(e.Piece.Text, turn.Kind(e.Piece.Kind))
+			d.turn.Saying(e.At, e.Piece.Text, turn.Kind(e.Piece.Kind))
 			if e.Piece.Turn != 0 {
 				d.clock.spoke(e)
 			}

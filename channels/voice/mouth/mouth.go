@@ -25,6 +25,7 @@ type Config struct {
 	Say   func(ctx context.Context, text string) (*speech.Utterance, error)
 	Words func(sentence string) string // how people say it; nil: as it is written
 	Rate  int                          // 8000 or 16000
+	Sent  func(pcm []int16)            // may be nil: sees each frame with sound as it is sent, on the pacer's goroutine; must not block or keep it
 	Stall time.Duration                // an engine that makes no sound for so long has failed: 2.5 s
 }
 
@@ -365,6 +366,9 @@ func (m *Mouth) next(p *piece, pcm []int16) (int, error) {
 func (m *Mouth) sent(p *piece, pcm []int16) {
 	p.waiting = 0
 	p.played += len(pcm)
+	if m.cfg.Sent != nil {
+		m.cfg.Sent(pcm)
+	}
 	if !p.begun {
 		p.begun = true
 		now := time.Now()

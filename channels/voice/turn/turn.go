@@ -135,12 +135,14 @@ type Machine struct {
 	probing bool      // the last words were asked for while we spoke
 	capping bool      // and here in mid-speech
 
-	ours   bool // we speak
-	kind   Kind // what
-	held   bool // but keep still for the moment
-	holds  int  // by sound that had no words in it, while we say this
-	deaf   bool // to such sound: there was too much of it
-	ready  bool // there is something to say, when the caller is done
+	ours   bool      // we speak
+	first  time.Time // our first word in this call
+	echoes bool      // the line brings our voice back
+	kind   Kind      // what
+	held   bool      // but keep still for the moment
+	holds  int       // by sound that had no words in it, while we say this
+	deaf   bool      // to such sound: there was too much of it
+	ready  bool      // there is something to say, when the caller is done
 	said   said
 	asks   bool      // what we say, or said last, is a question
 	number bool      // for a number
@@ -222,7 +224,7 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 		m.to(paused, at)
 		m.pausing = at
 	}
-	if m.overlap() && m.meant() && (final || strings.Contains(m.words(), " ") && !m.said.holds(m.words(), 2)) { // one word may become another
+	if m.overlap() && m.meant() && (final || strings.Contains(m.words(), " ") && !(m.echoes && m.said.holds(m.words(), 2))) { // one word may become another
 		m.cut(at)
 	}
 	if final && m.caller == ending {
@@ -302,8 +304,10 @@ func (m *Machine) speak(kind Kind) {
 }
 
 // Saying: we begin with this sentence.
-func (m *Machine) Saying(sentence string, kind Kind) {
-	m.kind = kind
+func (m *Machine) Saying(at time.Time, sentence string, kind Kind) {
+	if m.kind = kind; m.first.IsZero() {
+		m.first = at
+	}
 	m.asks = strings.HasSuffix(strings.TrimRight(sentence, " \"'”’»)"), "?")
 	m.number = m.asks && m.lang.asksNumber(sentence) || kind == Filler && m.number
 	m.said.add(sentence)
@@ -356,8 +360,29 @@ func (m *Machine) Over(over bool, at time.Time) {
 // meant says whether the words of the caller are more than a sign of listening, and their own.
 func (m *Machine) meant() bool {
 	w := m.words()
-	return w != "" && !m.said.holds(w, echoWords) && !(m.lang.listens(w) && !(m.asks && m.lang.answers(w)))
+	return w != "" && !m.echo(w) && !(m.lang.listens(w) && !(m.asks && m.lang.answers(w)))
 }
+
+// echo says whether words are ours, come back from a loudspeaker: on a line that is known to do so, some of them in a row;
+// and any in the call's first moments, when nothing is known of the line yet. Elsewhere a caller may well repeat what we
+// said ("speak to a person").
+func (m *Machine) echo(words string) bool {
+	switch {
+	case !m.ours && m.began.After(m.quiet.Add(echoTail)):
+		return false
+	case m.began.Before(m.first.Add(unknownLine)):
+		return m.said.holds(words, 1)
+	}
+	return m.echoes && m.said.holds(words, echoWords)
+}
+
+const (
+	unknownLine = 2 * time.Second
+	echoTail    = 500 * time.Millisecond
+)
+
+// Echoes: the line is known to bring our own voice back.
+func (m *Machine) Echoes() { m.echoes = true }
 
 // cut drops what is unsaid.
 func (m *Machine) cut(at time.Time) {
@@ -379,7 +404,7 @@ func (m *Machine) ended(at time.Time) {
 	case m.words() != "" && (probing && meant || !probing && !m.capping && at.Before(later(m.pausing, m.keyAt).Add(m.patience()))):
 		m.known = true // they have stopped us, or there is more to come by what was said: their turn goes on
 		m.to(paused, at)
-	case meant, m.words() != "" && !probing && m.owed.IsZero() && !m.said.holds(m.words(), echoWords), m.typed != "":
+	case meant, m.words() != "" && !probing && m.owed.IsZero() && !m.echo(m.words()), m.typed != "":
 		m.take(at)
 	default:
 		long := m.capping || m.pausing.Sub(m.began) >= murmur

@@ -92,16 +92,18 @@ func play(t *testing.T, cfg Config, script string) string {
 			note(at, m.Ready(at, Answer))
 		case "notice":
 			note(at, m.Ready(at, Notice))
-			m.Saying(words, Notice)
+			m.Saying(at, words, Notice)
 		case "filler":
 			note(at, m.Ready(at, Filler))
-			m.Saying(words, Filler)
+			m.Saying(at, words, Filler)
 		case "saying":
-			m.Saying(words, Answer)
+			m.Saying(at, words, Answer)
 		case "quiet":
 			note(at, m.Quiet(at))
 		case "settled":
 			note(at, m.Settled(at))
+		case "echoes":
+			m.Echoes()
 		case "over":
 			m.Over(true, at)
 		case "end":
@@ -186,7 +188,11 @@ func TestTurns(t *testing.T) {
 		"music behind the caller does not": {streaming, speaking + "1000 began\n9000 paused\n9500 end",
 			"0 speak; 1040 hold; 2500 resume; 9100 finish"},
 		"words behind music do": {streaming, speaking + "1000 began\n4000 part please stop\n4500 end", "0 speak; 1040 hold; 2500 resume; 4000 cut"},
-		"our own words from a loudspeaker do not": {streaming, speaking + "1000 began\n1300 part open from\n1500 part open from nine\n1600 paused\n2500 end",
+		"a caller who says our words does": {streaming, speaking + "3000 began\n3300 part open from\n3500 part open from nine\n3600 paused\n5000 end",
+			"0 speak; 3040 hold; 3300 cut; 4300 finish; 4330 take open from nine"},
+		"our own words from a loudspeaker do not, when the line is known": {streaming, "0 echoes\n" + speaking + "3000 began\n3300 part open from\n3500 part open from nine\n3600 paused\n4500 end",
+			"0 speak; 3040 hold; 3700 finish; 3730 resume"},
+		"our own first words from a loudspeaker do not": {streaming, speaking + "1000 began\n1300 part open from\n1500 part open from nine\n1600 paused\n2500 end",
 			"0 speak; 1040 hold; 1700 finish; 1730 resume"},
 		"yes into our question is an answer": {streaming, "0 ready\n0 saying Would you like that?\n1000 began\n1200 part yes\n1300 paused\n3000 end",
 			"0 speak; 1040 hold; 1400 finish; 1430 cut; 1650 take yes"},
