@@ -215,7 +215,7 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		HasRead: func(ctx context.Context, agent, conversation int64) (bool, error) {
 			return agents.HasRead(ctx, h.db.Pool, agent, conversation)
 		},
-		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays}
+		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays, HideListening: !h.cfg.Calls.ShowListening}
 	if cfg.Language, cfg.Company = h.cfg.Speech.Language, h.cfg.Company.Name; h.speech != nil {
 		cfg.Speech = h.speech
 	}

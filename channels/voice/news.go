@@ -75,7 +75,7 @@ func (c *call) newsFor(s seat, p *party, reason string) callNews {
 	switch s {
 	case agentSeat:
 		n.Held, n.Muted, n.TalkingTo, n.Third = c.held, c.muted, c.talking, c.thirdNews()
-		if c.mode == whisper || c.mode == barge { // who listens is not shown: laws differ, and it is the default elsewhere
+		if c.mode == whisper || c.mode == barge || c.mode == listen && !c.v.cfg.HideListening { // laws differ
 			n.Supervisor, n.SupervisorName = c.mode, c.who[supervisorSeat].name
 		}
 	case thirdSeat:

@@ -26,6 +26,7 @@ type story struct {
 	seen    seen
 	late    uint64 // the pacer's count at the beginning
 	lateIn  map[int64]bool
+	trunkID int64
 	begun   bool
 	endedAt time.Time
 	reason  string
@@ -76,6 +77,12 @@ func (c *call) observe() {
 	s, now := &c.story, time.Now()
 	if !s.begun {
 		s.begun, s.late, s.seen.late = true, c.v.pacer.Late(), c.v.pacer.Late()
+	}
+	switch {
+	case c.trunk != nil:
+		s.trunkID = c.trunk.ID
+	case c.way != nil && c.way.now != nil:
+		s.trunkID = c.way.now.Trunk.ID
 	}
 	for i, p := range c.who {
 		if p.leg() != nil && (!c.ended || s.endedAt.IsZero()) {
@@ -310,7 +317,7 @@ func (s *story) of(p *party) *chapter {
 // trace is the story so far, without the messages.
 func (c *call) trace() doctor.Trace {
 	s := &c.story
-	t := doctor.Trace{CallID: c.id, Node: c.v.cfg.NodeID, Direction: c.direction, Media: channels.BySIP, State: c.state, Number: c.number, Name: c.name, Ours: c.ours,
+	t := doctor.Trace{CallID: c.id, Node: c.v.cfg.NodeID, Direction: c.direction, Media: channels.BySIP, State: c.state, Number: c.number, Name: c.name, Ours: c.ours, TrunkID: s.trunkID,
 		StartedAt: c.startedAt, AnsweredAt: moment(c.answeredAt), BridgedAt: moment(c.bridgedAt), EndedAt: moment(s.endedAt), Result: s.result, Reason: s.reason,
 		Legs: []doctor.Leg{}, Messages: []doctor.Message{}, Events: append([]doctor.Event{}, s.events...), Dropped: s.dropped,
 		Late: doctor.Late{Frames: s.seen.late - s.late, Seconds: len(s.lateIn)}}

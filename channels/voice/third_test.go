@@ -229,7 +229,29 @@ func TestConsultationFails(t *testing.T) {
 	}
 }
 
-// TestSupervisor: listens unnoticed, whispers to the agent, barges in, leaves.
+// TestHiddenListening: where it is set so, the agent learns of a supervisor only when they speak.
+func TestHiddenListening(t *testing.T) {
+	t.Parallel()
+	var given atomic.Int64
+	h := newHouse(t, func(cfg *Config) {
+		colleagues(&given)(cfg)
+		cfg.Pool, cfg.HideListening = dbtest.Pool(t), true
+	})
+	ctx := testCtx(t)
+	h.bridgedCall(ctx, voicetest.Invite{})
+	frames := h.agentFrames(7)
+	s := voicetest.NewBrowser(t)
+	s.Accept(h.must(ctx, channels.CallSignal{Type: "supervise", CallID: 1, AgentID: 3, Mode: listen, SDP: s.Offer(ctx)}).SDP)
+	waitChan(t, ctx, s.Up, "supervisor connected")
+	h.must(ctx, channels.CallSignal{Type: "supervise", CallID: 1, AgentID: 3, Mode: whisper})
+	if n := frame(t, ctx, frames, "somebody is there", func(n callNews) bool { return n.Supervisor != "" }); n.Supervisor != whisper {
+		t.Errorf("the agent is told %+v", n)
+	}
+	h.must(ctx, channels.CallSignal{Type: "unsupervise", CallID: 1, AgentID: 3})
+	until(t, ctx, "the supervisor is free again", func() bool { return given.Load() == 3 })
+}
+
+// TestSupervisor: listens, whispers to the agent, barges in, leaves.
 func TestSupervisor(t *testing.T) {
 	t.Parallel()
 	var given atomic.Int64
@@ -243,11 +265,15 @@ func TestSupervisor(t *testing.T) {
 	go a.Play(ctx, tone(agentTone))
 	caller, agent := phoneEar(t, ctx, c), tabEar(ctx, a)
 
+	frames := h.agentFrames(7)
 	s := voicetest.NewBrowser(t)
 	reply := h.must(ctx, channels.CallSignal{Type: "supervise", CallID: 1, AgentID: 3, Mode: listen, SDP: s.Offer(ctx)})
 	s.Accept(reply.SDP)
 	waitChan(t, ctx, s.Up, "supervisor connected")
 	go s.Play(ctx, tone(supervisorTone))
+	if n := frame(t, ctx, frames, "listening is shown", func(n callNews) bool { return n.Supervisor != "" }); n.Supervisor != listen {
+		t.Errorf("the agent is told %+v", n)
+	}
 	supervisor := tabEar(ctx, s)
 	hearsOnly(t, ctx, "supervisor", supervisor, callerTone, agentTone)
 	hearsOnly(t, ctx, "caller", caller, agentTone)

@@ -84,6 +84,8 @@ type Config struct {
 	NodeID  string
 	Log     *slog.Logger
 
+	HideListening bool // agents do not see that a supervisor listens
+
 	TraceDays int // the call doctor's records are kept so long: 30
 
 	Times      Times

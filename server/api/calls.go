@@ -72,6 +72,11 @@ func (s *Server) GetCallBundle(ctx context.Context, req GetCallBundleRequestObje
 		return nil, err
 	}
 	facts["nodes"] = fmt.Sprint(len(nodes))
+	trunk, err := channels.GetTrunk(ctx, s.cfg.Pool, trace.TrunkID)
+	if err != nil && channels.CodeOf(err) != channels.NotFound { // the settings' trunk has no row, or it is gone
+		return nil, err
+	}
+	maps.Copy(facts, trunkFacts(trunk))
 	var zip bytes.Buffer
 	if err := doctor.Bundle(&zip, doctor.Case{Trace: *trace, Version: s.cfg.Version, Facts: facts}); err != nil {
 		return nil, err
@@ -80,6 +85,26 @@ func (s *Server) GetCallBundle(ctx context.Context, req GetCallBundleRequestObje
 	name := fmt.Sprintf(`attachment; filename="call-%d.zip"`, req.ID)
 	return GetCallBundle200ApplicationZipResponse{Body: &zip, ContentLength: int64(zip.Len()),
 		Headers: GetCallBundle200ResponseHeaders{ContentDisposition: &name}}, nil
+}
+
+// trunkFacts are a trunk's settings that matter for calls, without its name, its login and its numbers; nil: no trunk.
+func trunkFacts(t *channels.Trunk) map[string]string {
+	if t == nil {
+		return nil
+	}
+	list := func(l []string) string { return strings.Join(l, ", ") }
+	facts := map[string]string{}
+	for name, value := range map[string]any{
+		"enabled": t.Enabled, "servers": list(t.Servers), "transport": t.Transport, "domain": t.Domain, "sources": list(t.Sources), "challenge": t.Challenge, "digest": t.Digest,
+		"login": t.Username != "", "register": t.Register, "register_seconds": t.RegisterSeconds, "options_seconds": t.OptionsSeconds,
+		"codecs": list(t.Codecs), "srtp": t.SRTP, "srtp_keys": t.SRTPKeys, "signal_ip": t.SignalIP, "media_ip": t.MediaIP, "latch": t.Latch, "force_rport": t.ForceRport,
+		"number_format": t.NumberFormat, "country_code": t.CountryCode, "national_prefix": t.NationalPrefix, "caller_header": t.CallerHeader, "called_header": t.CalledHeader,
+		"may_refer": t.MayRefer, "may_redirect": t.MayRedirect, "dial_out": t.DialOut, "international": t.International,
+		"max_calls": t.MaxCalls, "max_calls_out": t.MaxCallsOut, "max_calls_hour": t.MaxCallsHour, "max_calls_day": t.MaxCallsDay,
+	} {
+		facts["trunk."+name] = fmt.Sprint(value)
+	}
+	return facts
 }
 
 // callOf reads a call that the asking agent may see, with its record: the stored one, or a running call's so far.

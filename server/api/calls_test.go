@@ -27,7 +27,10 @@ func TestCalls(t *testing.T) {
 		(%[1]d, 'in', '+49302222222', '100', null, 'ended', now(), 'completed', 'caller hung up', 2.1, 14, 90),
 		(%[1]d, 'out', '+4930500', '+49301111111', %[2]d, 'bridged', null, '', '', null, null, null),
 		(%[1]d, 'in', '+4930444_4', '100', null, 'ended', now(), 'failed', 'no RTP', null, null, null)`, conversation, agent))
-	trace, err := json.Marshal(doctor.Trace{CallID: 1, Number: "+49301111111", Name: "Rosa Lindt", Reason: "caller hung up", Messages: []doctor.Message{{CallID: "x", Raw: "BYE sip:+49301111111@x SIP/2.0\r\n\r\n"}}})
+	root := h.signIn(h.person("root", "admin"))
+	tr := as[Trunk](h, h.do("POST", "/api/trunks", root, `{"name":"Fjordtel","servers":["sip.fjordtel.example","203.0.113.7:5060"],"username":"4930777","password":"geheim","transport":"tcp",
+		"caller_number":"+493025001","number_format":"national","country_code":"49","caller_header":"rpid","codecs":["PCMA","opus"],"srtp":"optional","srtp_keys":"dtls","media_ip":"203.0.113.99"}`))
+	trace, err := json.Marshal(doctor.Trace{CallID: 1, TrunkID: tr.ID, Number: "+49301111111", Name: "Rosa Lindt", Reason: "caller hung up", Messages: []doctor.Message{{CallID: "x", Raw: "BYE sip:+49301111111@x SIP/2.0\r\n\r\n"}}})
 	h.ok(err)
 	h.exec(fmt.Sprintf(`insert into call_traces (call_id, trace) values (1, '%s')`, trace))
 	stop, err := h.bus.Respond(channels.CallSubject(3), func(data []byte) (any, error) {
@@ -78,9 +81,15 @@ func TestCalls(t *testing.T) {
 		h.ok(err)
 		text, err := io.ReadAll(r)
 		h.ok(err)
-		for _, secret := range []string{"1111111", "Rosa", "91.2.3.4"} {
+		for _, secret := range []string{"1111111", "Rosa", "91.2.3.4", "jordtel", "203.0.113", "4930777", "geheim", "25001"} {
 			if bytes.Contains(text, []byte(secret)) {
 				t.Errorf("%s holds %s", f.Name, secret)
+			}
+		}
+		for _, fact := range []string{"trunk.transport = tcp", "trunk.number_format = national", "trunk.caller_header = rpid", "trunk.codecs = PCMA, opus",
+			"trunk.srtp_keys = dtls", "trunk.login = true", "trunk.max_calls_day = 500", "trunk.country_code = 49", ".invalid, 198.18.0."} {
+			if f.Name == "server.txt" && !bytes.Contains(text, []byte(fact)) {
+				t.Errorf("server.txt lacks %q:\n%s", fact, text)
 			}
 		}
 	}

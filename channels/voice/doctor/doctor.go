@@ -22,7 +22,8 @@ type Trace struct {
 	State      string     `json:"state"`
 	Number     string     `json:"number"` // the customer's
 	Name       string     `json:"name"`
-	Ours       string     `json:"ours"` // the number of ours
+	Ours       string     `json:"ours"`               // the number of ours
+	TrunkID    int64      `json:"trunk_id,omitempty"` // by which the customer is reached; 0: none, or the settings'
 	StartedAt  time.Time  `json:"started_at"`
 	AnsweredAt *time.Time `json:"answered_at"`
 	BridgedAt  *time.Time `json:"bridged_at"`

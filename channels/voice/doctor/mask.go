@@ -205,6 +205,7 @@ var vocabulary = func() map[string]struct{} {
 }()
 
 const vocabularyText = `
+	e164 national asis pai ppi rpid ruri pcpid diversion optional required
 	a ack acl address agent agreed all and announced answer answered any asked asks at auto back barge before begun below between bot both bridged broken
 	browser by bye call called caller called cancel cancelled candidate carrier codec colleague completed complete comes come confirmed connect connected
 	connecting connection consult consulted corner customer cut decline declined dialled dialling did digest direction does down dtls dtlssrtp dtmf early

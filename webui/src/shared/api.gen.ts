@@ -1668,6 +1668,11 @@ export interface components {
             state: string;
             number: string;
             name: string;
+            /**
+             * Format: int64
+             * @description by which the customer is reached; absent: none, or that of the settings file
+             */
+            trunk_id?: number;
             ours: string;
             /** Format: date-time */
             started_at: string;
