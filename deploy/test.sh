@@ -79,7 +79,15 @@ pjsip() { # its Python module: a telephone with two lines and a transfer from on
   export PATCHBAY_TEST_PJSUA=$peers/pjsua2-python-2.15.1.post1
   [ -d "$PATCHBAY_TEST_PJSUA/pjsua2" ] || pip3 install -q --no-deps --target "$PATCHBAY_TEST_PJSUA" pjsua2-python==2.15.1.post1 2>&1
 }
-if has go || has browser; then step "a telephone of pjsip's" pjsip; fi
+s3() { # an object store
+  local dir=$peers/s3rver-3.7.1
+  export PATCHBAY_TEST_S3RVER=$dir/node_modules/.bin/s3rver
+  [ -x "$PATCHBAY_TEST_S3RVER" ] || { mkdir -p "$dir" && npm install --silent --no-audit --no-fund --prefix "$dir" s3rver@3.7.1; }
+}
+if has go || has browser; then
+  step "a telephone of pjsip's" pjsip
+  step "an object store" s3
+fi
 if has go; then
   step "speech: models (150 MB, once)" bash deploy/models.sh speech
   step "go: format" gofmt_clean

@@ -215,6 +215,10 @@ func TestRepair(t *testing.T) {
 	a := k.open("n1/x", "n1", nil)
 	take := k.begin(a)
 	speak(take, 10)
+	take.Pause()
+	take.Pause() // no second mark
+	take.Resume()
+	k.until("its marks are noted while it runs", `select jsonb_array_length(marks) = 2 from recordings where id = 1`)
 	path := filepath.Join(k.dir, take.place)
 	header, err := os.ReadFile(path)
 	if err != nil {
@@ -240,6 +244,9 @@ func TestRepair(t *testing.T) {
 	}
 	if l := k.lines(); l != "Recording cut at 0:00, the rest is kept.|The recording of this call is lost: its file is gone.|The recording of this call is lost: its file holds no sound." {
 		t.Errorf("lines: %s", l)
+	}
+	if got := one[string](k, `select string_agg(m->>'what', ' ' order by n) from recordings, jsonb_array_elements(marks) with ordinality x(m, n) where id = 1`); got != "paused resumed" {
+		t.Errorf("marks: %s", got)
 	}
 	whole, err := read(t, b, 1, 0, 1<<20)
 	if err != nil || len(whole) != 44+16000 || binary.LittleEndian.Uint32(whole[40:]) != 16000 {

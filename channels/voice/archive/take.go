@@ -96,10 +96,28 @@ func (t *Take) failed(err error) {
 func (t *Take) Tap() media.Tap { return t.recorder }
 
 // Pause keeps silence until Resume: card numbers.
-func (t *Take) Pause() { t.recorder.Pause() }
+func (t *Take) Pause() { t.note(t.recorder.Pause()) }
 
 // Resume ends a Pause.
-func (t *Take) Resume() { t.recorder.Resume() }
+func (t *Take) Resume() { t.note(t.recorder.Resume()) }
+
+// note writes a mark into the row at once, beside the caller: where card numbers were left out must be known also of a
+// recording whose process dies. The end of the recording writes all of them anew.
+func (t *Take) note(m media.Mark, happened bool) {
+	if !happened {
+		return
+	}
+	t.a.closing.Add(1)
+	go func() {
+		defer t.a.closing.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), queryTime)
+		defer cancel()
+		_, err := t.a.cfg.Pool.Exec(ctx, `update recordings set marks = marks || $2::jsonb where id = $1 and state = 'recording'`, t.id, []media.Mark{m})
+		if err != nil {
+			t.a.log.Warn("mark of a recording not stored before its end", "recording", t.id, "err", err)
+		}
+	}()
+}
 
 // Finish closes the file and completes the row, beside the caller; once.
 func (t *Take) Finish() {
@@ -152,12 +170,16 @@ func (a *Archive) finished(t *Take, sum media.Summary, broken error) error {
 
 // complete writes what is known of a whole file.
 func (a *Archive) complete(ctx context.Context, id, conversation, call int64, state, line string, sum media.Summary) error {
-	marks, err := json.Marshal(append([]media.Mark{}, sum.Marks...))
-	if err != nil {
-		return fmt.Errorf("marks: %w", err)
+	var marks []byte // nil: those that were noted while it ran
+	if sum.Marks != nil || state == "done" {
+		var err error
+		if marks, err = json.Marshal(append([]media.Mark{}, sum.Marks...)); err != nil {
+			return fmt.Errorf("marks: %w", err)
+		}
 	}
 	return a.change(ctx, conversation, call, func(tx pgx.Tx) (string, error) {
-		tag, err := tx.Exec(ctx, `update recordings set state = $2, seconds = $3, bytes = $4, sha256 = $5, marks = $6, peaks = $7,
+		tag, err := tx.Exec(ctx, `update recordings set state = $2, seconds = $3, bytes = $4, sha256 = $5, peaks = $7,
+			marks = coalesce($6::jsonb, (select jsonb_agg(m order by (m->>'at')::float8) from jsonb_array_elements(marks) m), '[]'),
 			keep_until = case when $8 > 0 then now() + make_interval(days => $8) end where id = $1 and state = 'recording'`,
 			id, state, sum.Seconds, sum.Bytes, sum.SHA256[:], marks, append([]byte{}, sum.Peaks...), a.cfg.KeepDays)
 		if err != nil || tag.RowsAffected() == 0 {

@@ -118,30 +118,31 @@ func (r *Recorder) Said(c Codec, payload []byte, ts uint32, at time.Time, kind S
 }
 
 // Pause keeps silence until Resume, on both sides: card numbers. Nothing that arrives from now on reaches the file, and
-// nothing that is on its way with a place after now. The recording's clock goes on.
-func (r *Recorder) Pause() {
+// nothing that is on its way with a place after now. The recording's clock goes on. The mark is the one of the summary;
+// false: it was paused, or is over.
+func (r *Recorder) Pause() (Mark, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.paused || r.deaf {
-		return
+		return Mark{}, false
 	}
 	now := time.Since(r.start)
 	r.paused = true
 	r.pauses = append(r.pauses, pause{now, math.MaxInt64})
-	r.mark(now, MarkPaused)
+	return r.mark(now, MarkPaused), true
 }
 
-// Resume ends a Pause; sound is back as soon as nothing said before can still be on its way.
-func (r *Recorder) Resume() {
+// Resume ends a Pause; sound is back as soon as nothing said before can still be on its way. The answer is as Pause's.
+func (r *Recorder) Resume() (Mark, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.paused || r.deaf {
-		return
+		return Mark{}, false
 	}
 	r.paused = false
 	p := &r.pauses[len(r.pauses)-1]
 	p.to = time.Since(r.start) + pauseGuard
-	r.mark(p.to, MarkResumed)
+	return r.mark(p.to, MarkResumed), true
 }
 
 // Close writes what is left and returns what the file holds; the error says what could not be written. It waits for
@@ -158,10 +159,12 @@ func (r *Recorder) Close() (Summary, error) {
 }
 
 // mark notes what happened. The lock is held.
-func (r *Recorder) mark(at time.Duration, what string) {
+func (r *Recorder) mark(at time.Duration, what string) Mark {
+	m := Mark{At: at.Seconds(), What: what}
 	if len(r.marks) < maxMarks {
-		r.marks = append(r.marks, Mark{At: at.Seconds(), What: what})
+		r.marks = append(r.marks, m)
 	}
+	return m
 }
 
 // taped is what is known of a copied packet; it lies before the payload in the ring.
