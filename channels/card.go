@@ -34,6 +34,14 @@ type CardSummary struct {
 	Model string `json:"model"`
 }
 
+// WrapUpDraft is what a model proposes to an agent who wraps up. It is stored nowhere.
+type WrapUpDraft struct {
+	Summary     string `json:"summary"`
+	Disposition string `json:"disposition"` // "": it proposes none
+	Model       string `json:"model"`
+	Why         string `json:"why"` // without a summary: why there is none
+}
+
 // Kinds of CardLine, in their order. matter, tried and promised may stand more than once.
 const (
 	CardWho      = "who"
@@ -157,4 +165,51 @@ func luhn(runes []rune, at []int) bool {
 		sum += d
 	}
 	return sum%10 == 0
+}
+
+// spokenRunes is what can be said in ten seconds and a little.
+const spokenRunes = 220
+
+// Spoken is the card for an agent's ear, in one breath: who, what is open, what was tried; "" when nothing was said.
+func (c *Card) Spoken() string {
+	if c == nil || c.Find(CardMatter) == nil {
+		return ""
+	}
+	var out []string
+	add := func(kind, before string) {
+		if l := c.Find(kind); l != nil && l.Text != "" {
+			text := strings.TrimRight(strings.NewReplacer("“", "", "”", "").Replace(l.Text), " .!")
+			if r := []rune(text); len(r) > spokenRunes/2 {
+				text = string(r[:spokenRunes/2])
+			}
+			if !strings.HasSuffix(text, "?") {
+				text += "."
+			}
+			out = append(out, before+text)
+		}
+	}
+	add(CardWho, "")
+	if l := c.Find(CardIdentity); l != nil && l.Value == string(Verified) {
+		out = append(out, "Verified.")
+	} else {
+		out = append(out, "Not verified.")
+	}
+	if l := c.Find(CardLanguage); l != nil && l.Value != "en" {
+		add(CardLanguage, "Speaks ")
+	}
+	if l := c.Find(CardMood); l != nil && (l.Value == "upset" || l.Value == "danger") {
+		mood, _, _ := strings.Cut(l.Text, ":")
+		out = append(out, mood+".")
+	}
+	if c.Find(CardQuestion) != nil {
+		add(CardQuestion, "Asks: ")
+	} else {
+		add(CardMatter, "Said: ")
+	}
+	add(CardTried, "Was told: ")
+	said := []rune(strings.Join(out, " "))
+	if len(said) > spokenRunes {
+		said = append(said[:spokenRunes-1], '…')
+	}
+	return string(said)
 }

@@ -27,3 +27,26 @@ func TestMaskAddress(t *testing.T) {
 		}
 	}
 }
+
+func TestSpokenCard(t *testing.T) {
+	line := func(kind, text, value string) CardLine { return CardLine{Kind: kind, Text: text, Value: value} }
+	for _, c := range []struct {
+		lines []CardLine
+		want  string
+	}{
+		{nil, ""},
+		{[]CardLine{line(CardWho, "Jo", ""), line(CardWish, "By the key 0", "")}, ""},
+		{[]CardLine{line(CardWho, "Jo Lind", ""), line(CardIdentity, "Not verified. Says the name “Jo”.", "claimed"), line(CardLanguage, "German", "de"),
+			line(CardMood, "Upset: capitals", "upset"), line(CardMatter, "“The stove leaks.”", ""), line(CardTried, "“Close the valve.”", ""), line(CardQuestion, "“Is it dangerous?”", "")},
+			"Jo Lind. Not verified. Speaks German. Upset. Asks: Is it dangerous? Was told: Close the valve."},
+		{[]CardLine{line(CardIdentity, "Verified", "verified"), line(CardLanguage, "English", "en"), line(CardMood, "Calm", "calm"), line(CardMatter, "“A pole broke”", "")},
+			"Verified. Said: A pole broke."},
+	} {
+		if got := (&Card{Lines: c.lines}).Spoken(); got != c.want {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+	if (*Card)(nil).Spoken() != "" {
+		t.Error("no card speaks")
+	}
+}

@@ -9,7 +9,7 @@ import (
 // Event is news on the bus, sent after the commit. A lost one costs freshness, never truth: whoever sees a gap in Seq
 // reads the rows again.
 type Event struct {
-	Type           string   `json:"type"` // message, state, draft
+	Type           string   `json:"type"` // one of the Event constants
 	ConversationID int64    `json:"conversation_id"`
 	Seq            int64    `json:"seq"` // conversation's last_seq after the change
 	State          State    `json:"state,omitempty"`
@@ -42,7 +42,11 @@ const (
 	EventState   = "state"   // State has changed
 	EventDraft   = "draft"
 	EventTyping  = "typing"
-	EventCall    = "call" // a call from the web page has begun, moved or ended
+	EventCard    = "card" // the hand-over card says more: a model has written below it
+	// EventTranscript is what somebody in a call is saying: Message, not stored and without a Seq, holds who and the words
+	// so far; without words it is withdrawn. The stored message follows. For the desk only.
+	EventTranscript = "transcript"
+	EventCall       = "call" // a call from the web page has begun, moved or ended
 )
 
 // Subjects on the bus.

@@ -25,6 +25,7 @@ const (
 	DialOut       InboundType = "dial_out"       // the agent AgentID has dialled To on a telephone
 	PassOn        InboundType = "pass_on"        // and here passes the caller of CallID on to Target, by the telephone's own button
 	Said          InboundType = "said"           // on the telephone: of the answer to Spoken.To the caller has heard Body
+	Transcribed   InboundType = "transcribed"    // in a call a machine has heard the customer, or the agent AgentID, say Body: written down, never read as a wish
 	Left          InboundType = "left"           // a visitor closed the conversation by its own button
 )
 

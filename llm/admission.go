@@ -58,6 +58,7 @@ type gate struct {
 	line     []*waiter
 	calls    int
 	perPlace float64
+	spare    *spare // work that no customer waits for
 	refused  [classes]int64
 }
 
@@ -157,6 +158,7 @@ func (g *gate) enter(c class, tried []*host) (w *waiter, busy bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer g.tell()
+	g.spare.stop()
 	w = &waiter{class: c, tried: tried, got: make(chan *visit, 1)}
 	at := g.behind(c)
 	if h := g.free(c, tried); h != nil && at == 0 {

@@ -43,8 +43,10 @@ type call struct {
 	desk
 	outbox
 	record
-	line  inline
-	story story
+	writing
+	briefing briefing
+	line     inline
+	story    story
 }
 
 // stopped lands in the mail when the server shuts down, beside the leg's events and channels' commands (see command).
@@ -107,6 +109,8 @@ func (c *call) run() {
 			c.onTaken(take)
 		case <-c.playing:
 			c.onPlayed()
+		case <-c.briefing.heard:
+			c.briefed()
 		case h, ok := <-c.dia.Heard():
 			c.dia.OnHeard(h, ok)
 		case <-c.dia.News():
@@ -156,6 +160,8 @@ func (c *call) handle(m any) {
 		c.onTold(m)
 	case placed:
 		c.onPlaced(m)
+	case cardText:
+		c.onCardText(m)
 	case hasRead:
 		c.onHasRead(m)
 	case spoke:
@@ -288,6 +294,8 @@ func (c *call) finish(result, reason string) {
 func (c *call) dismiss(reason string) {
 	c.endTalk()
 	c.endRecord()
+	c.endWriting()
+	c.endBriefing()
 	if c.way != nil {
 		c.way.settle()
 		c.way = nil
@@ -354,6 +362,7 @@ func (c *call) nextDeadline() time.Time {
 	sooner(c.inputAt)
 	sooner(c.agentAt)
 	sooner(c.throughBy)
+	sooner(c.briefing.by)
 	sooner(c.line.lookAt)
 	sooner(c.thirdAt)
 	if c.way != nil {
@@ -416,6 +425,9 @@ func (c *call) onTime(now time.Time) {
 	}
 	if reached(&c.throughBy) {
 		c.introduced()
+	}
+	if reached(&c.briefing.by) {
+		c.onBriefLate()
 	}
 	if reached(&c.line.lookAt) {
 		c.lookAtLine()

@@ -298,6 +298,7 @@ func (c *call) join(agentID int64, at phones) {
 	c.dia.Line(true)
 	c.state = channels.CallConnecting
 	c.askRead(agentID)
+	c.askCard(agentID)
 	c.moved()
 	c.reach(p)
 }
@@ -403,7 +404,7 @@ func (c *call) bridge() {
 	}
 	c.agentAt, c.word.told = time.Time{}, false
 	c.agent().pickUp()
-	if c.tellFirst() || c.introduce() {
+	if c.whisperFirst() || c.tellFirst() || c.introduce() {
 		return
 	}
 	c.playing, c.agent().done = nil, true
@@ -468,6 +469,7 @@ func (c *call) leave(reason string) {
 	bridged := c.state == channels.CallBridged
 	c.state = channels.CallWaiting
 	c.news(reason)
+	c.endBriefing()
 	c.held, c.muted, c.agentAt, c.throughBy = false, false, time.Time{}, time.Time{}
 	c.vacate(agentSeat, reason)
 	c.dropThird(reason)
@@ -487,6 +489,9 @@ func (c *call) sendKey(digit string) *channels.Error {
 	switch {
 	case !validDigit(digit):
 		return errBadKey
+	case c.briefing.heard != nil: // it ends what they are being told
+		c.briefed()
+		return nil
 	case c.state != channels.CallBridged || !to.here():
 		return errNotNow
 	}

@@ -3,12 +3,15 @@ package voice
 import (
 	"bytes"
 	"context"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/dialogue"
 	"patchbay/channels/voice/voicetest"
 )
 
@@ -166,4 +169,58 @@ func TestNotTaken(t *testing.T) {
 	hearsPrompts(t, ctx, c, promptNotTaken)
 	hearsPrompts(t, ctx, c, "place_1")
 	hearsMusic(t, ctx, "in line again", phoneEar(t, ctx, c))
+}
+
+// TestTalkersAreTold: who has talked with the responder hears place, time and agent by the same voice; the agent's name is in it.
+func TestTalkersAreTold(t *testing.T) {
+	t.Parallel()
+	var at standing
+	at.set(placed{place: 2, high: 90 * time.Second, known: true})
+	h := newTalkHouse(t, func(cfg *Config) {
+		cfg.Expect = at.expect
+		cfg.HasRead = func(context.Context, int64, int64) (bool, error) { return true, nil }
+		cfg.Times.LineFirst = 20 * time.Millisecond
+	})
+	h.script(func(_ context.Context, in channels.Inbound) (channels.Receipt, error) {
+		switch in.Type {
+		case channels.CallStarted, channels.CallMoved, channels.Wish, channels.CallEndedIn:
+			return h.agree(in)
+		}
+		return channels.Receipt{}, nil
+	})
+	ctx := testCtx(t)
+	c := h.call(t, ctx)
+	c.RTP.Press(ctx, '0')
+	h.expect(ctx, channels.Wish)
+	c.hears("You are second in line. It takes one to two minutes.")
+	h.must(ctx, channels.CallSignal{Type: "join", CallID: 1, AgentID: 7})
+	b := h.connect(ctx, 1, 7)
+	c.hears("You are through to Ana, who has read what you said.")
+	h.moved(ctx, channels.CallBridged)
+	hears(t, ctx, c.Call, b)
+}
+
+// The files say what the voice says.
+func TestPromptsAndPhrasesAgree(t *testing.T) {
+	made, err := os.ReadFile("prompts/make.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(made)) {
+		name, text, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "say "), " ")
+		if !ok || !strings.HasPrefix(name, "place_") && !strings.HasPrefix(name, "wait_") && name != promptNotTaken && name != promptBack && name != promptNotReached {
+			continue
+		}
+		seen++
+		if got := dialogue.Phrase("en", name); got != strings.Trim(text, `"`) {
+			t.Errorf("%s: the file says %s, the voice %q", name, text, got)
+		}
+		if dialogue.Phrase("de", name) == dialogue.Phrase("en", name) {
+			t.Errorf("%s: no German", name)
+		}
+	}
+	if seen != 11+7+3 {
+		t.Errorf("%d prompts", seen)
+	}
 }

@@ -27,7 +27,9 @@ type callNews struct {
 	To             string     `json:"to,omitempty"`
 	Third          *thirdNews `json:"third,omitempty"`
 	TalkingTo      talk       `json:"talking_to,omitempty"`
-	Recording      string     `json:"recording"` // off, on, paused
+	Recording      string     `json:"recording"`            // off, on, paused
+	Whispering     bool       `json:"whispering,omitempty"` // I hear the hand-over; a key ends that, and the caller is through
+	Written        bool       `json:"written,omitempty"`    // what is said is written down
 	Held           bool       `json:"held"`
 	Muted          bool       `json:"muted"`
 	CallerHeld     bool       `json:"caller_held"`
@@ -70,10 +72,11 @@ func (c *call) newsFor(s seat, p *party, reason string) callNews {
 		n.BridgedAt = &c.bridgedAt
 	}
 	if c.state == channels.CallBridged {
-		n.Quality = c.hearing()
+		n.Quality, n.Written = c.hearing(), c.writes()
 	}
 	switch s {
 	case agentSeat:
+		n.Whispering = c.briefing.heard != nil
 		n.Held, n.Muted, n.TalkingTo, n.Third = c.held, c.muted, c.talking, c.thirdNews()
 		if c.mode == whisper || c.mode == barge || c.mode == listen && !c.v.cfg.HideListening { // laws differ
 			n.Supervisor, n.SupervisorName = c.mode, c.who[supervisorSeat].name

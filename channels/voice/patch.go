@@ -43,6 +43,7 @@ func (c *call) patch() {
 	}
 	c.tap()
 	c.listenForWord(e)
+	c.writeDown(e)
 }
 
 // pair swaps packets: nothing of ours is between two who have only each other.
@@ -110,6 +111,7 @@ func (c *call) unseat(leg *media.Leg) {
 		c.dia.Listen(nil)
 	}
 	c.deafTo(leg)
+	c.transcript.Forget(leg)
 	for s, seat := range c.seated {
 		if seat != nil && c.who[s].leg() == leg {
 			seat.Leave()

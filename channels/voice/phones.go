@@ -289,6 +289,10 @@ func (c *call) phoneHeld(set *telephone, held bool) {
 // phoneKey: an agent has pressed a key on their telephone. By RFC 4733 it goes on with the sound, where one hears only them
 // and takes such keys; any other is pressed anew.
 func (c *call) phoneKey(p *party, e sipleg.Key) {
+	if p == c.agent() && c.briefing.heard != nil {
+		c.briefed()
+		return
+	}
 	to := c.keysGo()
 	if p != c.agent() || c.state != channels.CallBridged || !to.here() {
 		return

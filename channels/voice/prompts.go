@@ -29,6 +29,7 @@ const (
 	promptThrough     = "through"
 	promptThroughRead = "through_read"
 	promptNotTaken    = "not_taken"
+	promptTranscribed = "transcribed"
 )
 
 type prompts map[string]media.Prompt
@@ -36,7 +37,7 @@ type prompts map[string]media.Prompt
 // loadPrompts reads what calls need, and the ones that keys name.
 func loadPrompts(keys map[string]string) (prompts, error) {
 	names := []string{promptGreeting, promptAgain, promptUnknown, promptWaiting, promptBack, promptMusic, promptNotReached, promptRecorded,
-		promptConnecting, promptEcho, promptThrough, promptThroughRead, promptNotTaken, "place_more", "wait_more"}
+		promptConnecting, promptEcho, promptThrough, promptThroughRead, promptNotTaken, promptTranscribed, "place_more", "wait_more"}
 	for i := range furthest {
 		names = append(names, fmt.Sprintf("place_%d", i+1))
 	}

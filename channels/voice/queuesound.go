@@ -15,7 +15,11 @@ import (
 // queueSound is what a queue's callers hear, and whether they are recorded. Calls share it; it does not change.
 type queueSound struct {
 	record, announce bool
-	own              prompts // in place of the house's, by name
+
+	transcribe, announceIt bool // what is said is written down
+	whisper                bool // the hand-over card is spoken to the agent first
+
+	own prompts // in place of the house's, by name
 }
 
 // queueSounds keeps them until the telephone's settings change: a call reads its queue's when it begins, and again whenever
@@ -59,9 +63,9 @@ func (q *queueSounds) of(ctx context.Context, pool *pgxpool.Pool, queueID int64)
 func readQueueSound(ctx context.Context, pool *pgxpool.Pool, queueID int64) (*queueSound, error) {
 	var music, greeting []byte
 	s := &queueSound{own: prompts{}}
-	err := pool.QueryRow(ctx, `select record, record_announce, m.sound, g.sound from queues q
+	err := pool.QueryRow(ctx, `select record, record_announce, transcribe, transcribe_announce, whisper, m.sound, g.sound from queues q
 		left join prompts m on m.id = q.music_id left join prompts g on g.id = q.greeting_id where q.id = $1`, queueID).
-		Scan(&s.record, &s.announce, &music, &greeting)
+		Scan(&s.record, &s.announce, &s.transcribe, &s.announceIt, &s.whisper, &music, &greeting)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package voice
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"patchbay/channels"
@@ -17,6 +18,7 @@ import (
 type record struct {
 	sound  *queueSound // of the call's queue; nil until the house knows the call
 	told   bool        // the caller has heard that they are recorded
+	tells  string      // what they are being told
 	asked  bool        // the recording was ordered
 	paused bool
 	taken  chan *archive.Take // the take on its way here
@@ -32,24 +34,38 @@ var errNotRecorded = channels.Fail(channels.Conflict, "This call is not recorded
 // recorded tells whether this call is to be recorded.
 func (c *call) recorded() bool { return c.sound != nil && c.sound.record && c.v.cfg.Archive != nil }
 
-// tellFirst has the caller told that they are recorded before anybody hears them; true: not yet, wait. The announcement's
-// end tries again.
+// untold are the prompts that the caller must hear before anybody hears them.
+func (c *call) untold() (names []string) {
+	if !c.told && c.recorded() && c.sound.announce {
+		names = append(names, promptRecorded)
+	}
+	if !c.toldOfIt && c.writes() && c.sound.announceIt {
+		names = append(names, promptTranscribed)
+	}
+	return names
+}
+
+// tellFirst has the caller told that they are recorded, and what they say written down, before anybody hears them; true: not
+// yet, wait. The announcement's end tries again.
 func (c *call) tellFirst() bool {
-	if c.told || !c.recorded() || !c.sound.announce {
+	names := c.untold()
+	if len(names) == 0 {
 		return false
 	}
 	if c.callerHeld || c.announcing() { // their hold's end tries again
 		return true
 	}
-	c.say(promptRecorded, c.announced)
+	c.tells = strings.Join(names, " ")
+	c.say(c.tells, c.announced)
 	return true
 }
 
 // announcing: the caller is being told.
-func (c *call) announcing() bool { return c.playing != nil && c.saying == promptRecorded }
+func (c *call) announcing() bool { return c.playing != nil && c.saying == c.tells }
 
 func (c *call) announced() {
-	c.told = true
+	c.told = c.told || strings.Contains(c.tells, promptRecorded)
+	c.toldOfIt = c.toldOfIt || strings.Contains(c.tells, promptTranscribed)
 	if c.agent().here() {
 		c.bridge()
 		return

@@ -210,7 +210,7 @@ func (c *call) onPlays(on bool) {
 	case on:
 		c.who[callerSeat].comfort, c.playing = spoken, nil
 	case c.state != channels.CallAnswered:
-		c.music()
+		c.thenMusic()
 	}
 }
 

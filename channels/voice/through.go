@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/dialogue"
 	"patchbay/channels/voice/media"
 )
 
@@ -15,8 +16,9 @@ import (
 
 // introduction is what is known of an agent before they are introduced to the caller.
 type introduction struct {
-	read bool // their screen has shown the hand-over card
-	done bool // the caller has heard who they are
+	read  bool   // their screen has shown the hand-over card
+	brief string // the card is to be whispered to them
+	done  bool   // the caller has heard who they are
 }
 
 // hasRead lands in the mail: the agent's screen has shown the card.
@@ -69,8 +71,8 @@ func (c *call) introduce() bool {
 	return true
 }
 
-// throughMargin is how much longer than the words the bridge waits.
-const throughMargin = time.Second
+// throughMargin is how much longer than the file's words the bridge waits: another voice may be slower.
+const throughMargin = 1500 * time.Millisecond
 
 // introduced: the words were spoken, or should have been.
 func (c *call) introduced() {
@@ -96,8 +98,24 @@ func (c *call) backInLine(spoke bool) {
 	c.tellCaller([]string{words}, c.thenMusic)
 }
 
-// tellCaller says the house's own words to the caller, one prompt after the other.
-func (c *call) tellCaller(names []string, then func()) { c.say(strings.Join(names, " "), then) }
+// tellCaller says the house's own words to the caller, one prompt after the other: by the voice that they have talked with, if
+// they have, else from the files.
+func (c *call) tellCaller(names []string, then func()) {
+	var text []string
+	for _, name := range names {
+		text = append(text, strings.ReplaceAll(dialogue.Phrase(c.language(), name), "{{agent}}", c.agentName()))
+	}
+	c.announce(strings.Join(text, " "), strings.Join(names, " "), then)
+}
+
+// agentName is how the caller hears of the agent.
+func (c *call) agentName() string {
+	if a := c.agent(); a != nil && a.name != "" {
+		first, _, _ := strings.Cut(a.name, " ")
+		return first
+	}
+	return dialogue.Phrase(c.language(), "colleague")
+}
 
 // prompts are those of a name that say joins.
 func (c *call) prompts(names []string) []media.Prompt {

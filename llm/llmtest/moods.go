@@ -172,6 +172,9 @@ var passage = regexp.MustCompile(`(?m)^\[(\d+)\] (.*)\n((?:.+\n)*)`)
 // oracle finds the sentence that shares most words with the question, and the one behind it.
 func oracle(req chatRequest) string {
 	last := req.Messages[len(req.Messages)-1].Content
+	if strings.HasPrefix(req.Messages[0].Content, "You help an agent") {
+		return scribe(last)
+	}
 	at := strings.LastIndex(last, "\nCustomer: ")
 	if at < 0 {
 		return "Hello!"
@@ -204,6 +207,16 @@ func oracle(req chatRequest) string {
 		return "UNKNOWN"
 	}
 	return best
+}
+
+// scribe repeats what the customer said first, and proposes how it ended.
+func scribe(conversation string) string {
+	for line := range strings.Lines(conversation) {
+		if words, ok := strings.CutPrefix(strings.TrimSpace(line), "Customer: "); ok {
+			return "The customer wrote: " + strings.TrimRight(words, ".!?") + ".\nDisposition: follow_up"
+		}
+	}
+	return "The customer said nothing.\nDisposition: other"
 }
 
 var sentenceEnd = regexp.MustCompile(`[.!?](?:\s+|$)`)

@@ -318,6 +318,7 @@ const (
 	LiveOutTypeCall          LiveOutType = "call"
 	LiveOutTypeCallAnswer    LiveOutType = "call_answer"
 	LiveOutTypeCallDtmf      LiveOutType = "call_dtmf"
+	LiveOutTypeCard          LiveOutType = "card"
 	LiveOutTypeConversation  LiveOutType = "conversation"
 	LiveOutTypeConversations LiveOutType = "conversations"
 	LiveOutTypeDone          LiveOutType = "done"
@@ -334,6 +335,7 @@ const (
 	LiveOutTypeResync        LiveOutType = "resync"
 	LiveOutTypeState         LiveOutType = "state"
 	LiveOutTypeTelephone     LiveOutType = "telephone"
+	LiveOutTypeTranscript    LiveOutType = "transcript"
 	LiveOutTypeTyping        LiveOutType = "typing"
 )
 
@@ -347,6 +349,8 @@ func (e LiveOutType) Valid() bool {
 	case LiveOutTypeCallAnswer:
 		return true
 	case LiveOutTypeCallDtmf:
+		return true
+	case LiveOutTypeCard:
 		return true
 	case LiveOutTypeConversation:
 		return true
@@ -379,6 +383,8 @@ func (e LiveOutType) Valid() bool {
 	case LiveOutTypeState:
 		return true
 	case LiveOutTypeTelephone:
+		return true
+	case LiveOutTypeTranscript:
 		return true
 	case LiveOutTypeTyping:
 		return true
@@ -772,6 +778,12 @@ type LiveCall struct {
 
 	// Web the customer calls from the web page
 	Web *bool `json:"web,omitempty"`
+
+	// Whispering I hear the hand-over card; dtmf with any digit ends that, and the caller is through
+	Whispering *bool `json:"whispering,omitempty"`
+
+	// Written what is said is written down
+	Written *bool `json:"written,omitempty"`
 }
 
 // LiveCallDirection defines model for LiveCall.Direction.
@@ -812,7 +824,7 @@ type LiveInMode string
 // LiveInType defines model for LiveIn.Type.
 type LiveInType string
 
-// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. promises (supervisors, admins): a promise is broken, or people come first, or no longer: read /api/proof/late again. resync: read everything again. pong, done, error {error} answer a ref.
+// LiveOut What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation; of it too card: its hand-over says more, read it again; transcript {message}: what somebody in its call is saying, not stored yet; without words it is withdrawn. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. promises (supervisors, admins): a promise is broken, or people come first, or no longer: read /api/proof/late again. resync: read everything again. pong, done, error {error} answer a ref.
 type LiveOut struct {
 	Alarm *TrunkAlarm `json:"alarm,omitempty"`
 	Build *string     `json:"build,omitempty"`
@@ -1113,6 +1125,9 @@ type WaitDetail struct {
 // WaitReason defines model for WaitReason.
 type WaitReason = agents.WaitReason
 
+// WrapUpDraft defines model for WrapUpDraft.
+type WrapUpDraft = channels.WrapUpDraft
+
 // ID defines model for ID.
 type ID = int64
 
@@ -1330,6 +1345,9 @@ type ServerInterface interface {
 
 	// (GET /api/conversations/{id}/wait)
 	GetWait(c *fiber.Ctx, id ID) error
+
+	// (GET /api/conversations/{id}/wrap-up-draft)
+	GetWrapUpDraft(c *fiber.Ctx, id ID) error
 
 	// (GET /api/devices)
 	ListDevices(c *fiber.Ctx) error
@@ -2068,6 +2086,35 @@ func (siw *ServerInterfaceWrapper) GetWait(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.GetWait(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// GetWrapUpDraft operation middleware
+func (siw *ServerInterfaceWrapper) GetWrapUpDraft(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.GetWrapUpDraft(c, id)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3487,6 +3534,8 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 
 	router.Get(options.BaseURL+"/api/proof/:month/signed", wrapper.GetProofSigned)
 
+	router.Get(options.BaseURL+"/api/conversations/:id/wrap-up-draft", wrapper.GetWrapUpDraft)
+
 	router.Get(options.BaseURL+"/api/calls", wrapper.ListCalls)
 
 	router.Post(options.BaseURL+"/api/calls", wrapper.Dial)
@@ -4120,6 +4169,35 @@ type GetWaitdefaultJSONResponse struct {
 }
 
 func (response GetWaitdefaultJSONResponse) VisitGetWaitResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type GetWrapUpDraftRequestObject struct {
+	ID ID `json:"id"`
+}
+
+type GetWrapUpDraftResponseObject interface {
+	VisitGetWrapUpDraftResponse(ctx *fiber.Ctx) error
+}
+
+type GetWrapUpDraft200JSONResponse WrapUpDraft
+
+func (response GetWrapUpDraft200JSONResponse) VisitGetWrapUpDraftResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(200)
+
+	return ctx.JSON(&response)
+}
+
+type GetWrapUpDraftdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response GetWrapUpDraftdefaultJSONResponse) VisitGetWrapUpDraftResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -5223,18 +5301,6 @@ func (response GetProofSigned200ApplicationOctetStreamResponse) VisitGetProofSig
 	return err
 }
 
-type GetProofSigneddefaultJSONResponse struct {
-	Body       Error
-	StatusCode int
-}
-
-func (response GetProofSigneddefaultJSONResponse) VisitGetProofSignedResponse(ctx *fiber.Ctx) error {
-	ctx.Response().Header.Set("Content-Type", "application/json")
-	ctx.Status(response.StatusCode)
-
-	return ctx.JSON(&response.Body)
-}
-
 type ListQueueSoundsRequestObject struct {
 }
 
@@ -5762,6 +5828,9 @@ type StrictServerInterface interface {
 
 	// (GET /api/conversations/{id}/wait)
 	GetWait(ctx context.Context, request GetWaitRequestObject) (GetWaitResponseObject, error)
+
+	// (GET /api/conversations/{id}/wrap-up-draft)
+	GetWrapUpDraft(ctx context.Context, request GetWrapUpDraftRequestObject) (GetWrapUpDraftResponseObject, error)
 
 	// (GET /api/devices)
 	ListDevices(ctx context.Context, request ListDevicesRequestObject) (ListDevicesResponseObject, error)
@@ -6518,6 +6587,33 @@ func (sh *strictHandler) GetWait(ctx *fiber.Ctx, id ID) error {
 		return err
 	} else if validResponse, ok := response.(GetWaitResponseObject); ok {
 		if err := validResponse.VisitGetWaitResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetWrapUpDraft operation middleware
+func (sh *strictHandler) GetWrapUpDraft(ctx *fiber.Ctx, id ID) error {
+	var request GetWrapUpDraftRequestObject
+
+	request.ID = id
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWrapUpDraft(ctx.UserContext(), request.(GetWrapUpDraftRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWrapUpDraft")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetWrapUpDraftResponseObject); ok {
+		if err := validResponse.VisitGetWrapUpDraftResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

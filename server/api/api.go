@@ -36,6 +36,7 @@ type Flow struct {
 	TransferCall func(ctx context.Context, agentID, callID int64, to channels.CallTarget) error
 	End          func(ctx context.Context, agentID, conversationID int64) error
 	Close        func(ctx context.Context, agentID, conversationID int64, disposition, note string) error
+	WrapUpDraft  func(ctx context.Context, agentID, conversationID int64) (*channels.WrapUpDraft, error)
 	AddAddress   func(ctx context.Context, agentID, contactID int64, a channels.Address) error
 	RemoveQueue  func(ctx context.Context, id, to int64) (moved int, err error)
 	RemoveAgent  func(ctx context.Context, by, agentID int64) (returned int, err error)

@@ -122,6 +122,9 @@ func (h *house) flow() Flow {
 		})
 	}
 	return Flow{
+		WrapUpDraft: func(context.Context, int64, int64) (*channels.WrapUpDraft, error) {
+			return &channels.WrapUpDraft{Why: "No model is set up."}, nil
+		},
 		Reply: func(ctx context.Context, agentID, id int64, clientID, body string, note bool) (*channels.Message, error) {
 			m := &channels.Message{ConversationID: id, Author: channels.ByAgent, AgentID: &agentID, Channel: channels.Chat, Body: body, ClientID: &clientID}
 			return m, h.append(ctx, m, true)

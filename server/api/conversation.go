@@ -88,6 +88,14 @@ func (s *Server) CloseConversation(ctx context.Context, req CloseConversationReq
 	return CloseConversation204Response{}, err
 }
 
+func (s *Server) GetWrapUpDraft(ctx context.Context, req GetWrapUpDraftRequestObject) (GetWrapUpDraftResponseObject, error) {
+	d, err := s.cfg.Flow.WrapUpDraft(ctx, who(ctx).AgentID, req.ID)
+	if err != nil {
+		return nil, err
+	}
+	return GetWrapUpDraft200JSONResponse(*d), nil
+}
+
 func (s *Server) AcceptOffer(ctx context.Context, req AcceptOfferRequestObject) (AcceptOfferResponseObject, error) {
 	id, err := s.cfg.Flow.Accept(ctx, who(ctx).AgentID, req.ID)
 	if err != nil {

@@ -127,6 +127,12 @@ func (w *watch) take(ctx context.Context, e channels.Event) (read bool) {
 		if e.Draft != nil {
 			w.t.send(encode(LiveOut{Type: LiveOutTypeDraft, ConversationID: &w.id, Draft: e.Draft}))
 		}
+	case channels.EventCard:
+		w.t.send(encode(LiveOut{Type: LiveOutTypeCard, ConversationID: &w.id}))
+	case channels.EventTranscript:
+		if e.Message != nil {
+			w.t.send(encode(LiveOut{Type: LiveOutTypeTranscript, ConversationID: &w.id, Message: e.Message}))
+		}
 	case channels.EventTyping:
 		if e.Message != nil && e.Message.Author == channels.ByContact {
 			w.t.send(encode(LiveOut{Type: LiveOutTypeTyping, ConversationID: &w.id}))

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"patchbay/agents"
 	"patchbay/channels"
 	"patchbay/llm"
 )
 
 // cardMessages is how far back a hand-over card reads.
-const cardMessages = 60
+const cardMessages = 200
 
 // makeCard writes the hand-over card, and the short summary that lists show, from what this change leaves in the rows.
 func (ch *change) makeCard(ctx context.Context) error {
@@ -36,7 +37,10 @@ func (ch *change) makeCard(ctx context.Context) error {
 	if summary == llm.NothingSaid && card.Find(channels.CardWish) == nil { // called by us, or back in a closed conversation: nothing to sum up
 		summary = ""
 	}
-	return ch.exec(ctx, "card", `update conversations set card = $2, summary = $3 where id = $1`, ch.c.ID, card, summary)
+	// what a model has written about this wait stays while the wait goes on
+	return ch.exec(ctx, "card", `update conversations set summary = $3,
+		card = case when $4 then '{}' else jsonb_strip_nulls(jsonb_build_object('summary', card -> 'summary')) end || $2::jsonb
+		where id = $1`, ch.c.ID, card, summary, ch.entered)
 }
 
 // finish stores what has gathered; the card is made last, so that it has read everything.
@@ -45,4 +49,22 @@ func (ch *change) finish(ctx context.Context) error {
 		return err
 	}
 	return ch.makeCard(ctx)
+}
+
+// transcribed stores what a machine heard people say in a call. It changes nothing else: nobody's wish is read in it.
+func (s *Switchboard) transcribed(ctx context.Context, ch *change, in channels.Inbound) error {
+	m := &channels.Message{Author: channels.ByContact, Channel: channels.Voice, Kind: channels.Transcript, Private: true,
+		Body: channels.MaskCards(in.Body), Data: channels.MessageData{CallID: in.CallID}}
+	if in.ClientID != "" {
+		m.ClientID = &in.ClientID
+	}
+	if in.AgentID != 0 {
+		name, err := agents.Name(ctx, ch.tx, in.AgentID)
+		if err != nil {
+			return err
+		}
+		m.Author, m.AgentID, m.Data.AgentName = channels.ByAgent, &in.AgentID, firstName(name)
+	}
+	_, err := ch.append(ctx, m)
+	return err
 }

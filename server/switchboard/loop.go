@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,9 @@ const (
 	maxFailedTurns = 2 // unknown answers in a row before a person comes
 	historyLimit   = 30
 )
+
+// passing are events that change no row which the loop reads.
+var passing = []string{channels.EventDraft, channels.EventTyping, channels.EventCard, channels.EventTranscript}
 
 type loops struct {
 	mu      sync.Mutex // guards the register only; the flow itself has no lock
@@ -94,7 +98,7 @@ func (l *loop) run(ctx context.Context) {
 	}()
 	stop, err := l.s.Bus.Subscribe(channels.ConversationSubject(l.id), func(_ string, data []byte) {
 		var e channels.Event
-		if json.Unmarshal(data, &e) == nil && e.Type != channels.EventDraft && e.Type != channels.EventTyping {
+		if json.Unmarshal(data, &e) == nil && !slices.Contains(passing, e.Type) {
 			select {
 			case l.poke <- struct{}{}:
 			default:

@@ -155,6 +155,8 @@ func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbou
 		return s.passFailed(ctx, ch, in)
 	case channels.Spoke:
 		return s.spoke(ctx, ch, in)
+	case channels.Transcribed:
+		return s.transcribed(ctx, ch, in)
 	case channels.AgentLost:
 		if ch.c.State != channels.Agent {
 			return nil
@@ -317,7 +319,7 @@ func (s *Switchboard) intoLine(ctx context.Context, ch *change) error {
 	if err == nil && !moved {
 		err = fmt.Errorf("conversation %d: %s cannot wait", ch.c.ID, ch.c.State)
 	}
-	ch.carded = true
+	ch.carded, ch.entered = true, true
 	return err
 }
 
@@ -329,7 +331,7 @@ func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, 
 	if err := ch.exec(ctx, "front", `update conversations set front = true where id = $1`, ch.c.ID); err != nil {
 		return err
 	}
-	ch.carded = true
+	ch.carded, ch.entered = true, true
 	due, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 	if err != nil {
 		return err

@@ -86,7 +86,8 @@ type change struct {
 	news  []func()
 	undo  []func() // what is to be given back when there is no commit
 
-	carded bool // the conversation is on its way to a person: its hand-over card is made at the end (card.go)
+	entered bool // it has come into line here
+	carded  bool // the conversation is on its way to a person: its hand-over card is made at the end (card.go)
 }
 
 // change runs do in one transaction; the news follows the commit, in order. do gets a change without a conversation
@@ -113,6 +114,9 @@ func (s *Switchboard) change(ctx context.Context, id int64, do func(ch *change) 
 	}
 	for _, tell := range ch.news {
 		tell()
+	}
+	if ch.entered {
+		s.summarise(ch.c.ID)
 	}
 	return nil
 }

@@ -142,6 +142,56 @@ test('the hand-over: each line leads to its message, from the offer too; its wor
   await offer.waitFor()
 })
 
+for (const colorScheme of ['light', 'dark']) {
+  test(`a call is written down: partial words, then the words of each side, ${colorScheme}`, { skip }, async (t) => {
+    const { server, page, link } = await stage(t, { colorScheme })
+    await desk.signIn(page, link)
+    await desk.openConversation(page, 'Jonas Falkenried')
+    const words = (over) => ({ id: 0, conversation_id: 1, seq: 0, author: 'contact', agent_id: null, channel: 'voice', kind: 'transcript', body: '', private: true, client_id: null, data: { call_id: 7 }, at: new Date().toISOString(), ...over })
+    server.push({ type: 'transcript', conversation_id: 1, message: words({ body: 'my st' }) })
+    server.push({ type: 'transcript', conversation_id: 1, message: words({ body: 'my stove <b>leaks</b>' }) })
+    const partial = page.locator('.heard.partial')
+    await partial.filter({ hasText: 'my stove <b>leaks</b>' }).waitFor()
+    assert.equal(await partial.count(), 1)
+    server.push({ type: 'transcript', conversation_id: 1, message: words({ author: 'agent', agent_id: 1, body: 'one mo' }) })
+    await partial.nth(1).waitFor()
+    await clean(page, 'partial words')
+    server.say(1, { channel: 'voice', kind: 'transcript', private: true, body: 'my stove <b>leaks</b> <img src=x onerror="window.broken = 1">', data: { call_id: 7 } })
+    await page.locator('.heard:not(.partial)').filter({ hasText: 'my stove <b>leaks</b>' }).waitFor()
+    assert.equal(await partial.count(), 1)
+    server.push({ type: 'transcript', conversation_id: 1, message: words({ author: 'agent', agent_id: 1, body: '' }) })
+    await partial.waitFor({ state: 'detached' })
+    assert.equal(await page.evaluate(() => window.broken), undefined)
+    await clean(page, 'written down')
+  })
+}
+
+test('wrap-up: a draft is put in by a click, never saved by itself; without a model the truth stands there', { skip }, async (t) => {
+  const { server, page, link } = await stage(t)
+  const closes = []
+  const act = server.act.bind(server)
+  server.act = (row, verb, body) => (verb === 'close' && closes.push(body), act(row, verb, body))
+  await desk.signIn(page, link)
+  await desk.openConversation(page, 'Runa Lie')
+  const form = page.getByRole('form', { name: 'Wrap-up' })
+  await form.getByText('Draft by qwen3:4b, may be wrong.').waitFor()
+  assert.equal(await form.getByLabel('Note').inputValue(), '')
+  assert.equal(await form.locator('b').filter({ hasText: 'Nothing' }).count(), 0)
+  await clean(page, 'draft of a wrap-up')
+  await form.getByRole('button', { name: 'Use the draft' }).click()
+  assert.match(await form.getByLabel('Note').inputValue(), /^Runa asked/)
+  assert.equal(await form.getByRole('radio', { name: 'Solved' }).isChecked(), true)
+  assert.deepEqual(closes, [])
+  await desk.closeConversation(page, 'Solved', 'My own words')
+  assert.deepEqual(closes.map((c) => c.note), ['My own words'])
+
+  server.house.draft = { summary: '', disposition: '', model: '', why: 'The model is with a customer.' }
+  server.row(9).state = 'wrapup'
+  await page.reload()
+  await desk.openConversation(page, 'Runa Lie')
+  await form.getByText('No draft. The model is with a customer.').waitFor()
+})
+
 test('an unsent reply survives refusals, a cut connection and a reload, and is stored once', { skip }, async (t) => {
   const { server, page, link } = await stage(t)
   await desk.signIn(page, link)

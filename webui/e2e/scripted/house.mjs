@@ -103,5 +103,5 @@ export function newHouse() {
   for (const c of [saskia, ole, phone, idris, visitor, robot, mira, wrap, closed]) {
     said.set(c.id, [message(c, { author: c.last_author === 'contact' ? 'contact' : c.last_author, body: c.last_words || 'Hello', data: c.channel === 'email' ? { subject: c.subject } : {} })])
   }
-  return { me: newMe(), phone: newPhone(), agents, cards: new Map([[jonas.id, card(ahead(2))]]), queues, said, calls, recordings, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
+  return { me: newMe(), phone: newPhone(), agents, draft: { summary: 'Runa asked which groundsheet fits. <b>Nothing</b> is owed.', disposition: 'solved', model: 'qwen3:4b', why: '' }, cards: new Map([[jonas.id, card(ahead(2))]]), queues, said, calls, recordings, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
 }

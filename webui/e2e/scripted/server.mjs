@@ -228,6 +228,7 @@ export class ScriptedServer {
       case 'GET queues':
         return house.queues
       case 'GET conversations':
+        if (verb === 'wrap-up-draft') return house.draft
         return id ? this.read(id, verb, query) : this.list(query.get('view'))
       case 'POST conversations':
         return this.act(this.row(id), verb, body)

@@ -70,6 +70,8 @@ export function connect(): void {
   live.on('state', conversation.receiveState)
   live.on('draft', conversation.receiveDraft)
   live.on('typing', conversation.receiveTyping)
+  live.on('card', conversation.receiveCard)
+  live.on('transcript', conversation.receiveTranscript)
   live.on('offer', (frame) => offer.show(frame.offer))
   live.on('offer_ended', offer.receiveEnd)
   live.on('presence', (frame) => frame.me && session.apply(frame.me))

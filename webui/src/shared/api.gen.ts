@@ -565,6 +565,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/conversations/{id}/wrap-up-draft": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        /** @description What a model proposes to the agent who has the conversation. It takes some seconds and stores nothing. */
+        get: operations["getWrapUpDraft"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/calls": {
         parameters: {
             query?: never;
@@ -1403,6 +1422,14 @@ export interface components {
                 text: string;
                 model: string;
             };
+        };
+        WrapUpDraft: {
+            summary: string;
+            /** @description solved, follow_up, wrong_number, spam, other; empty: it proposes none */
+            disposition: string;
+            model: string;
+            /** @description without a summary why there is none */
+            why: string;
         };
         /** @description matter, tried and promised may stand more than once. */
         CardLine: {
@@ -2256,6 +2283,10 @@ export interface components {
             direction?: "in" | "out";
             /** @description the customer calls from the web page */
             web?: boolean;
+            /** @description what is said is written down */
+            written?: boolean;
+            /** @description I hear the hand-over card; dtmf with any digit ends that, and the caller is through */
+            whispering?: boolean;
             /** @description the customer: number or name */
             from?: string;
             name?: string;
@@ -2461,10 +2492,10 @@ export interface components {
         ProofKey: {
             public_key: string;
         };
-        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. promises (supervisors, admins): a promise is broken, or people come first, or no longer: read /api/proof/late again. resync: read everything again. pong, done, error {error} answer a ref. */
+        /** @description What the server sends. hello {me, build, node, tab} first. conversation {conversation, counts}: a row of a list has changed; conversations {conversations}: several have. message, draft, state: of the watched conversation; of it too card: its hand-over says more, read it again; transcript {message}: what somebody in its call is saying, not stored yet; without words it is withdrawn. offer, offer_ended {offer_id, outcome}. presence {me}. call {call}: state of my call. call_answer {call_id, sdp}. call_dtmf. phone {on}: this tab owns the phone. telephone (supervisors, admins): telephone settings or a trunk's state have changed, read them again. alarm (supervisors, admins) {alarm}: raised just now; without: one was seen. promises (supervisors, admins): a promise is broken, or people come first, or no longer: read /api/proof/late again. resync: read everything again. pong, done, error {error} answer a ref. */
         LiveOut: {
             /** @enum {string} */
-            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "telephone" | "alarm" | "promises" | "resync" | "pong" | "done" | "error";
+            type: "hello" | "conversation" | "conversations" | "message" | "draft" | "state" | "typing" | "card" | "transcript" | "offer" | "offer_ended" | "presence" | "call" | "call_answer" | "call_dtmf" | "phone" | "telephone" | "alarm" | "promises" | "resync" | "pong" | "done" | "error";
             ref?: string;
             me?: components["schemas"]["Me"];
             build?: string;
@@ -3385,6 +3416,28 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": string;
+                };
+            };
+        };
+    };
+    getWrapUpDraft: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The draft; without a model an empty one that says why */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WrapUpDraft"];
                 };
             };
             default: components["responses"]["Error"];

@@ -16,6 +16,7 @@ export type NewMessage = Schemas['NewMessage']
 export type Offer = Schemas['Offer']
 export type Card = Schemas['Card']
 export type CardLine = Schemas['CardLine']
+export type WrapUpDraft = Schemas['WrapUpDraft']
 export type Call = Schemas['Call']
 export type Recording = Schemas['Recording']
 export type CallRow = Schemas['CallRow']
@@ -111,6 +112,8 @@ async function ask<T>(answer: Promise<Answer<T>>): Promise<T> {
 // upload: a file may take its time.
 const upload = (request: Request): Promise<Response> => fetch(new Request(request, { signal: AbortSignal.timeout(180_000) }))
 
+const slow = (request: Request): Promise<Response> => fetch(new Request(request, { signal: AbortSignal.timeout(40_000) }))
+
 const path = (id: number) => ({ params: { path: { id } } })
 
 export const api = {
@@ -131,6 +134,8 @@ export const api = {
   transfer: (id: number, body: TransferTo) => ask(client.POST('/api/conversations/{id}/transfer', { ...path(id), body })),
   end: (id: number) => ask(client.POST('/api/conversations/{id}/end', path(id))),
   close: (id: number, body: CloseWith) => ask(client.POST('/api/conversations/{id}/close', { ...path(id), body })),
+  // a model takes its time
+  wrapUpDraft: (id: number) => ask(client.GET('/api/conversations/{id}/wrap-up-draft', { ...path(id), fetch: slow })),
   accept: (offer: number) => ask(client.POST('/api/offers/{id}/accept', path(offer))),
   decline: (offer: number) => ask(client.POST('/api/offers/{id}/decline', path(offer))),
   phone: () => ask(client.GET('/api/phone')),

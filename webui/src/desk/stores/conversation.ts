@@ -30,6 +30,7 @@ export const useConversation = defineStore('conversation', () => {
   const messages = shallowRef<Message[]>([])
   const draft = ref('')
   const typing = ref(false)
+  const hearing = shallowRef<Message[]>([]) // what is being said in the call, one for each who speaks
   const error = ref('') // why it could not be read
   const actError = ref('') // why the last act failed
   const acting = ref('')
@@ -66,6 +67,7 @@ export const useConversation = defineStore('conversation', () => {
     detail.value = undefined
     messages.value = []
     stopTyping()
+    hearing.value = []
     draft.value = error.value = actError.value = ''
   }
 
@@ -136,6 +138,7 @@ export const useConversation = defineStore('conversation', () => {
     if (!m || m.conversation_id !== id.value) return
     if (m.author !== 'agent') draft.value = m.author === 'ai' ? '' : draft.value
     if (m.author === 'contact') stopTyping()
+    if (m.kind === 'transcript' || m.data.code === 'call_ended') hush(m)
     if (m.seq > lastSeq.value + 1) void catchUp()
     else add([m])
     // a call or an address may have come, or the hand-over card has read more
@@ -155,6 +158,22 @@ export const useConversation = defineStore('conversation', () => {
     stopTyping()
     typing.value = true
     typingTimer = setTimeout(stopTyping, typingShown)
+  }
+
+  function receiveTranscript(frame: LiveOut): void {
+    const m = frame.message
+    if (!m || m.conversation_id !== id.value) return
+    hush(m)
+    if (m.body) hearing.value = [...hearing.value, m]
+  }
+
+  // hush takes away what somebody was saying: it is stored now, or withdrawn; the call's end ends all of it.
+  function hush(m: Message): void {
+    hearing.value = m.kind === 'transcript' ? hearing.value.filter((h) => h.author !== m.author || h.agent_id !== m.agent_id) : []
+  }
+
+  function receiveCard(frame: LiveOut): void {
+    if (frame.conversation_id === id.value) void refresh()
   }
 
   function stopTyping(): void {
@@ -221,8 +240,8 @@ export const useConversation = defineStore('conversation', () => {
   }
 
   return {
-    id, detail, messages, draft, typing, error, actError, acting, readingOlder, row, mine, wrapUp, lastSeq, hasOlder, revealed,
-    open, leave, again, add, take, receive, receiveState, receiveDraft, receiveTyping, tellTyping, older, reveal,
+    id, detail, messages, draft, typing, hearing, error, actError, acting, readingOlder, row, mine, wrapUp, lastSeq, hasOlder, revealed,
+    open, leave, again, add, take, receive, receiveState, receiveDraft, receiveCard, receiveTranscript, receiveTyping, tellTyping, older, reveal,
     takeOver, transfer, end, close, deleteRecording, addAddress,
   }
 })

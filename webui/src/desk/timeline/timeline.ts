@@ -7,7 +7,7 @@ import { clockTime, dayName, stopwatch } from '../time'
 export type Item =
   | { kind: 'day'; key: string; text: string }
   | { kind: 'event'; key: string; m: Message; icon: IconName | undefined; text: string; told: string }
-  | { kind: 'words' | 'note' | 'mail'; key: string; m: Message }
+  | { kind: 'words' | 'note' | 'mail' | 'heard'; key: string; m: Message }
   | { kind: 'call'; key: string; m: Message; call: Call | undefined }
 
 const wishes: Record<string, string> = {
@@ -96,7 +96,8 @@ export function timeline(messages: Message[], calls: Call[], contact: string, no
     if (m.kind === 'event') {
       if (m.data.code === 'call_started') items.push({ kind: 'call', key, m, call: calls.find((c) => c.id === m.data.call_id) })
       else items.push(event(m, contact))
-    } else if (m.kind === 'note' || m.private) items.push({ kind: 'note', key, m })
+    } else if (m.kind === 'transcript') items.push({ kind: 'heard', key, m })
+    else if (m.kind === 'note' || m.private) items.push({ kind: 'note', key, m })
     else if (m.channel === 'email') items.push({ kind: 'mail', key, m })
     else items.push({ kind: 'words', key, m })
   }
