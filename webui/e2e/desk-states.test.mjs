@@ -166,6 +166,18 @@ for (const colorScheme of ['light', 'dark']) {
   })
 }
 
+for (const colorScheme of ['light', 'dark']) {
+  test(`the hand-over is whispered: a button ends it, ${colorScheme}`, { skip }, async (t) => {
+    const { server, page, link } = await stage(t, { colorScheme })
+    await desk.signIn(page, link)
+    server.call({ call_id: 7, conversation_id: 1, state: 'connecting', role: 'agent', direction: 'in', from: 'Jonas Falkenried', recording: 'off', held: false, muted: false, whispering: true, started_at: new Date().toISOString() })
+    await page.getByText('You hear the hand-over. Jonas hears music.').waitFor()
+    await clean(page, 'whispering')
+    await page.getByRole('button', { name: 'Skip, talk now' }).click()
+    assert.equal((await sent(server, 'dtmf')).digit, '#')
+  })
+}
+
 test('wrap-up: a draft is put in by a click, never saved by itself; without a model the truth stands there', { skip }, async (t) => {
   const { server, page, link } = await stage(t)
   const closes = []
