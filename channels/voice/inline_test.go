@@ -192,10 +192,10 @@ func TestTalkersAreTold(t *testing.T) {
 	c := h.call(t, ctx)
 	c.RTP.Press(ctx, '0')
 	h.expect(ctx, channels.Wish)
-	c.hears("You are second in line. It takes one to two minutes.")
+	c.Hears("You are second in line. It takes one to two minutes.")
 	h.must(ctx, channels.CallSignal{Type: "join", CallID: 1, AgentID: 7})
 	b := h.connect(ctx, 1, 7)
-	c.hears("You are through to Ana, who has read what you said.")
+	c.Hears("You are through to Ana, who has read what you said.")
 	h.moved(ctx, channels.CallBridged)
 	hears(t, ctx, c.Call, b)
 }
