@@ -170,7 +170,7 @@ func (c *child) read(ready chan<- offer) error {
 			default:
 				return errors.New("the child is ready twice")
 			}
-		case kindPong:
+		case kindAlive:
 		case kindHeard, kindMade, kindEnded:
 			c.mu.Lock()
 			take := c.sessions[m.session]
@@ -184,7 +184,7 @@ func (c *child) read(ready chan<- offer) error {
 	}
 }
 
-// watch asks the child for a sign of life, and returns why there is none. Where we ourselves come late, the machine is starved, and
+// watch returns when the child has given no sign of life. Where we ourselves come late, the machine is starved, and
 // the child is not to blame.
 func (c *child) watch(ctx context.Context, hang time.Duration) error {
 	step := hang / 6
@@ -207,7 +207,6 @@ func (c *child) watch(ctx context.Context, hang time.Duration) error {
 			if last = now; now.Sub(heard) > hang {
 				return fmt.Errorf("the child gave no sign of life for %s", hang)
 			}
-			c.order(appendMessage(nil, kindPing, 0))
 		}
 	}
 }

@@ -13,8 +13,9 @@ import (
 type distant struct {
 	ear     *Ear
 	local   *local
-	cfg     HearConfig
+	ask     wireHear
 	results chan func()
+	tell    func(Heard)
 
 	child    *child // of the Ear's goroutine, like all below
 	session  uint32
@@ -24,8 +25,12 @@ type distant struct {
 }
 
 func newDistant(ear *Ear, l *local, cfg HearConfig) *distant {
-	d := &distant{ear: ear, local: l, cfg: cfg, results: make(chan func(), 64)}
-	if c := l.join(d); c != nil {
+	d := &distant{ear: ear, local: l, ask: wireHear{HearConfig: cfg}, results: make(chan func(), 64), tell: ear.tell}
+	return d.join()
+}
+
+func (d *distant) join() *distant {
+	if c := d.local.join(d); c != nil {
 		d.open(c)
 	}
 	return d
@@ -49,7 +54,7 @@ func (d *distant) open(c *child) {
 		return
 	}
 	d.child = c
-	d.session = c.open(kindHear, d.cfg, func(m message) {
+	d.session = c.open(kindHear, d.ask, func(m message) {
 		if w, err := readHeard(m); err == nil {
 			d.post(func() { d.heard(c, w) })
 		} else {
@@ -90,7 +95,7 @@ func (d *distant) heard(c *child, w wireHeard) {
 		d.ended = max(0, d.ended-1)
 		h.Err = fmt.Errorf("%w: %s", ErrEngine, w.Error)
 	}
-	d.ear.tell(h)
+	d.tell(h)
 }
 
 // lose tells what went with the child; a caller who said nothing has lost nothing.
@@ -99,10 +104,10 @@ func (d *distant) lose(err error) {
 		return
 	}
 	if d.speaking {
-		d.ear.tell(Heard{Kind: Paused, To: d.ear.after(d.ear.ring.taken)})
+		d.tell(Heard{Kind: Paused, To: d.ear.after(d.ear.ring.taken)})
 	}
 	for range max(1, d.ended) {
-		d.ear.tell(Heard{Kind: Failed, Err: err, To: d.ear.after(d.ear.ring.taken)})
+		d.tell(Heard{Kind: Failed, Err: err, To: d.ear.after(d.ear.ring.taken)})
 	}
 	d.said, d.speaking, d.ended = false, false, 0
 }
@@ -131,6 +136,39 @@ func (d *distant) close() {
 	if d.child != nil {
 		d.child.close(d.session)
 	}
+}
+
+// lentDetector lends the ears of a remote engine our own child's detector; while there is none, loudness must do.
+type lentDetector struct {
+	*distant
+	energy *energyDetector
+	edge   func(speaking bool, at int64)
+}
+
+func newLentDetector(w *whole, l *local, cfg HearConfig) *lentDetector {
+	d := &lentDetector{energy: newEnergy(cfg.Rate), edge: w.edge}
+	d.distant = &distant{ear: w.ear, local: l, ask: wireHear{HearConfig{Rate: cfg.Rate}, true}, results: w.results, tell: func(h Heard) {
+		switch h.Kind {
+		case Began:
+			d.edge(true, w.samples(h.From))
+		case Paused:
+			d.edge(false, w.samples(h.To))
+		}
+	}}
+	d.distant.join()
+	return d
+}
+
+func (d *lentDetector) hear(at int64, pcm []int16, edge func(speaking bool, at int64)) {
+	if d.child == nil {
+		d.energy.hear(at, pcm, edge)
+		return
+	}
+	if d.energy.on { // a child came in the middle of a word
+		d.energy = newEnergy(d.ear.rate)
+		edge(false, at)
+	}
+	d.frame(at, pcm)
 }
 
 // speaker makes sound in a child.

@@ -7,7 +7,7 @@ import "math"
 type energyDetector struct {
 	rate  int
 	part  []int16 // less than a step
-	now   int64   // samples taken in whole steps
+	now   int64   // the place behind the last whole step
 	floor float64 // dB of full scale; the background
 	last  float64 // the sample before, for the high-pass
 	on    bool
@@ -29,7 +29,8 @@ const (
 
 func newEnergy(rate int) *energyDetector { return &energyDetector{rate: rate, floor: floorAtStart} }
 
-func (d *energyDetector) hear(pcm []int16, edge func(speaking bool, at int64)) {
+func (d *energyDetector) hear(at int64, pcm []int16, edge func(speaking bool, at int64)) {
+	d.now = at - int64(len(d.part))
 	step := d.rate / energyStep
 	d.part = append(d.part, pcm...)
 	for len(d.part) >= step {

@@ -15,7 +15,7 @@ func (w *FirstWord) Hear(pcm []int16) bool {
 	if w.detector == nil {
 		w.detector = newEnergy(len(pcm) * 50)
 	}
-	w.detector.hear(pcm, w.edge)
+	w.detector.hear(0, pcm, w.edge)
 	if w.on {
 		w.voiced++
 	}

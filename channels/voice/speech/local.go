@@ -55,7 +55,9 @@ func (l *local) run(ctx context.Context) {
 	wait := time.Duration(0)
 	for {
 		if err := l.check(); err != nil {
-			l.become(nil, err, true)
+			if l.become(nil, err, true) {
+				l.log.Warn("speech: models are missing", "job", l.job, "error", err)
+			}
 			wait = lookAgain
 		} else {
 			began := time.Now()
@@ -87,11 +89,12 @@ func (l *local) check() error {
 	return err
 }
 
-// become says which child there is now, to all who use one.
-func (l *local) become(c *child, why error, missing bool) {
+// become says which child there is now, to all who use one; news is whether the reason is another one than before.
+func (l *local) become(c *child, why error, missing bool) (news bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	had := l.child
+	news = why != nil && (l.why == nil || l.why.Error() != why.Error())
 	if l.child, l.why, l.missing = c, why, missing; c != nil {
 		l.last = c.offer
 	}
@@ -105,6 +108,7 @@ func (l *local) become(c *child, why error, missing bool) {
 	}
 	close(l.change)
 	l.change = make(chan struct{})
+	return news
 }
 
 // join makes m hear of the next children, and returns the present one.

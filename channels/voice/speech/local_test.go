@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"patchbay/channels/voice/speech/speechtest"
 )
 
 // models is the folder that deploy/models.sh fills. Without it the local engines' tests are skipped, but not in CI.
@@ -143,6 +145,56 @@ func TestLocalHearsDigits(t *testing.T) {
 	const said = "one zero zero zero one nine o two one o zero one eight zero three"
 	if f := next(t, ear, Final); wrong(f.Text, said) > 1 {
 		t.Errorf("heard %q", f.Text)
+	}
+}
+
+// A remote recogniser gets speech only: what is speech is for our own child to tell, where there is one.
+func TestRemoteIsSparedNoise(t *testing.T) {
+	s := speechtest.New(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(Config{Models: models(t), Command: []string{self, childArgument}, Hang: 4 * time.Second, Prefer: "kit",
+		Remote: []Remote{{Name: "kit", URL: s.URL + "/v1", HearModel: "ears"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	standing(t, e, Hearing, Ready)
+	standing(t, e, Speaking, Ready)
+	words := all(t, say(t, e, "I have a question.", SayConfig{Engine: Local, Rate: Narrow}))
+	s.Script("I have a question.")
+	ear := hear(t, e, HearConfig{Rate: Narrow})
+	write(t, ear, line(slices.Concat(noise(2, 0, 3000), toneOf(2, 440, 480), make([]int16, Narrow)), 0, 1))
+	speak(ear, line(slices.Concat(louder(words, 12000), make([]int16, Narrow)), 0, 2))
+	if b := next(t, ear, Began); b.From < 4900*time.Millisecond {
+		t.Errorf("speech is heard at %v, where noise or a tone is", b.From)
+	}
+	next(t, ear, Paused)
+	ear.Finish()
+	if f := next(t, ear, Final); f.Text != "I have a question." || len(s.Heard()) != 1 {
+		t.Errorf("final %q after %d requests", f.Text, len(s.Heard()))
+	}
+	kill(t, e, Hearing, syscall.SIGKILL) // loudness must do until the next child comes
+	for e.local[Hearing].describe().Standing == Ready {
+		ear.Write(make([]int16, 160))
+	}
+	s.Script("Again.")
+	speak(ear, slices.Concat(make([]int16, Narrow), louder(words, 12000), make([]int16, Narrow)))
+	ear.Finish()
+	if f := next(t, ear, Final); f.Text != "Again." {
+		t.Errorf("final %q", f.Text)
+	}
+}
+
+// speak writes sound in the time that it takes.
+func speak(ear *Ear, pcm []int16) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for frame := range slices.Chunk(pcm, ear.rate/50) {
+		<-tick.C
+		ear.Write(frame)
 	}
 }
 

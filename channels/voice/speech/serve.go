@@ -85,6 +85,7 @@ func serve(from io.Reader, to io.Writer) error {
 	if err != nil {
 		return err
 	}
+	s.engines.wg.Go(s.live)
 	for {
 		m, err := in.next()
 		if err == io.EOF {
@@ -95,6 +96,20 @@ func serve(from io.Reader, to io.Writer) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// live gives the signs of life.
+func (s *server) live() {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.send(appendMessage(nil, kindAlive, 0))
+		case <-s.engines.ctx.Done():
+			return
 		}
 	}
 }
@@ -195,8 +210,6 @@ func die(why string) {
 // take carries out a message.
 func (s *server) take(m message) error {
 	switch m.kind {
-	case kindPing:
-		s.send(appendMessage(nil, kindPong, 0))
 	case kindHear:
 		return s.hear(m)
 	case kindSay:
@@ -223,7 +236,7 @@ func (s *server) take(m message) error {
 }
 
 func (s *server) hear(m message) error {
-	var cfg HearConfig
+	var cfg wireHear
 	if err := json.Unmarshal(m.body, &cfg); err != nil || cfg.Rate != Narrow && cfg.Rate != Wide || s.vad == nil {
 		return fmt.Errorf("cannot hear %.200q: %v", m.body, err)
 	}
@@ -245,7 +258,15 @@ func (s *server) hear(m message) error {
 		s.send(appendJSON(nil, kindEnded, m.session, wireEnd{err.Error()}))
 		return nil
 	}
-	ear := openEar(context.Background(), s.engines, cfg.Rate, func(ear *Ear) hearing { return newWhole(ear, d, s.transcriber(r, cfg), true) })
+	transcribe := s.transcriber(r, cfg.HearConfig)
+	if cfg.DetectOnly {
+		transcribe = func(context.Context, []int16, bool) (transcript, error) { return transcript{}, nil }
+	}
+	ear := openEar(context.Background(), s.engines, cfg.Rate, func(ear *Ear) hearing {
+		w := newWhole(ear, transcribe, !cfg.DetectOnly)
+		w.detector = d
+		return w
+	})
 	s.sessions[m.session] = session{ear, ear.stop}
 	session := m.session
 	s.engines.wg.Go(func() {

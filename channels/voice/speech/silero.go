@@ -103,7 +103,8 @@ func (d *sileroDetector) likelihood(pcm []int16) (float32, error) {
 	return d.prob[0], err
 }
 
-func (d *sileroDetector) hear(pcm []int16, edge func(speaking bool, at int64)) {
+func (d *sileroDetector) hear(at int64, pcm []int16, edge func(speaking bool, at int64)) {
+	d.now = at - int64(len(d.part))
 	d.part = append(d.part, pcm...)
 	for len(d.part) >= d.window {
 		p, err := d.likelihood(d.part[:d.window])

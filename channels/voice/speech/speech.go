@@ -187,7 +187,15 @@ func (e *Engines) Hear(ctx context.Context, cfg HearConfig) (*Ear, error) {
 			return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return newDistant(ear, l, cfg) }), nil
 		}
 		if r := e.remote[name]; r != nil && r.HearModel != "" && r.knows(cfg.Language) {
-			return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return newWhole(ear, newEnergy(cfg.Rate), r.transcriber(cfg), false) }), nil
+			return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing {
+				w := newWhole(ear, r.transcriber(cfg), false)
+				if l := e.local[Hearing]; l != nil {
+					w.detector = newLentDetector(w, l, cfg)
+				} else {
+					w.detector = newEnergy(cfg.Rate)
+				}
+				return w
+			}), nil
 		}
 	}
 	return nil, e.none(Hearing, cfg.Engine, cfg.Language)

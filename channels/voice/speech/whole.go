@@ -21,9 +21,9 @@ type transcriber func(ctx context.Context, pcm []int16, whole bool) (transcript,
 
 // detector tells speech from all other sound.
 type detector interface {
-	// hear takes the next samples and calls edge at each change: at is the sample where speech began or ended, by the
-	// detector's best knowledge, which lies a little before what it was told last.
-	hear(pcm []int16, edge func(speaking bool, at int64))
+	// hear takes the samples from a place on and has edge called at each change, now or later on the Ear's goroutine: with the
+	// place where speech began or ended, by the detector's best knowledge, which lies a little before what it was told last.
+	hear(at int64, pcm []int16, edge func(speaking bool, at int64))
 	close()
 }
 
@@ -39,7 +39,6 @@ type whole struct {
 	running    int // transcriptions whose goroutines have not reported
 
 	now      int64 // samples since the start
-	skipped  int64 // of them not given to the detector
 	speaking bool
 	began    int64   // of this stretch of speech
 	quiet    int64   // where the speech ended, while nobody speaks
@@ -72,6 +71,7 @@ type ending struct {
 
 const (
 	before     = 300 * time.Millisecond  // kept in front of a piece: detectors are late for soft sounds
+	preroll    = time.Second             // kept while nobody speaks: a detector may tell late
 	behind     = 160 * time.Millisecond  // behind it
 	cutPause   = 320 * time.Millisecond  // such a pause ends a piece
 	together   = 8 * time.Second         // but not a shorter one of an eager engine's,
@@ -82,8 +82,8 @@ const (
 	patience   = 8 * time.Second         // for one transcription
 )
 
-func newWhole(ear *Ear, d detector, t transcriber, eager bool) *whole {
-	w := &whole{ear: ear, detector: d, transcribe: t, eager: eager, results: make(chan func())}
+func newWhole(ear *Ear, t transcriber, eager bool) *whole {
+	w := &whole{ear: ear, transcribe: t, eager: eager, results: make(chan func())}
 	w.ctx, w.cancel = context.WithCancel(ear.ctx)
 	return w
 }
@@ -101,7 +101,6 @@ func (w *whole) frame(at int64, pcm []int16) {
 				w.cut(w.now)
 			}
 			w.forget(w.now)
-			w.skipped += gap - silent
 			w.now, w.start = at, at
 		}
 	}
@@ -114,7 +113,7 @@ func (w *whole) take(pcm []int16) {
 	}
 	w.audio = append(w.audio, pcm...)
 	w.now += int64(len(pcm))
-	w.detector.hear(pcm, w.edge)
+	w.detector.hear(w.now-int64(len(pcm)), pcm, w.edge)
 	switch {
 	case w.open && !w.speaking && w.pieceEnds():
 		w.cut(w.quiet + w.samples(behind))
@@ -123,7 +122,7 @@ func (w *whole) take(pcm []int16) {
 	case w.open && w.speaking:
 		w.look()
 	case !w.open:
-		w.forget(w.now - w.samples(before))
+		w.forget(w.now - w.samples(preroll))
 	}
 }
 
@@ -139,11 +138,13 @@ func (w *whole) pieceEnds() bool {
 
 // edge is the detector's word for the begin or end of speech.
 func (w *whole) edge(speaking bool, at int64) {
-	at += w.skipped
 	w.speaking = speaking
 	if speaking {
 		if w.early != nil {
 			w.early.dropped, w.early = true, nil
+		}
+		if !w.open {
+			w.forget(min(at, w.now) - w.samples(before))
 		}
 		w.began, w.open = at, true
 		if w.looked < at {
@@ -184,7 +185,11 @@ func (w *whole) forget(until int64) {
 
 // cut ends the open piece at a sample and sends it off.
 func (w *whole) cut(until int64) {
-	until = min(until, w.now)
+	until = max(w.start, min(until, w.now))
+	if until == w.start { // its speech is told of so late that it is gone
+		w.open, w.early = w.speaking, nil
+		return
+	}
 	p, pcm := w.early, append([]int16(nil), w.audio[:until-w.start]...)
 	if w.early = nil; p == nil {
 		p = &piece{from: w.start, to: until}
@@ -218,9 +223,9 @@ func energy(pcm []int16) float64 {
 	return sum
 }
 
-// look asks for the text of the open piece as it stands.
+// look asks for the text of the open piece as it stands, the more seldom the longer it is.
 func (w *whole) look() {
-	if w.looking || w.now-w.looked < w.samples(lookEvery) {
+	if w.looking || w.now-w.looked < max(w.samples(lookEvery), (w.now-w.start)/8) {
 		return
 	}
 	w.looking, w.looked = true, w.now

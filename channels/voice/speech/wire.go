@@ -13,12 +13,11 @@ import (
 //
 //	to the child                                     from the child
 //	setup   JSON setup; the first, session 0         ready   JSON offer; once, session 0
-//	hear    JSON HearConfig: opens a session         heard   JSON wireHeard
+//	hear    JSON wireHear: opens a session           heard   JSON wireHeard
 //	say     JSON sayWish: opens a session            made    samples of 16 bit
 //	sound   eight bytes of place, then samples       ended   JSON wireEnd: of a say, or of a session that could not open
-//	finish  nothing                                  pong    nothing, session 0
+//	finish  nothing                                  alive   nothing, session 0; five times a second
 //	close   nothing: ends a session
-//	ping    nothing, session 0
 type kind byte
 
 const (
@@ -28,12 +27,11 @@ const (
 	kindSound
 	kindFinish
 	kindClose
-	kindPing
 	kindReady
 	kindHeard
 	kindMade
 	kindEnded
-	kindPong
+	kindAlive
 )
 
 // maxMessage is the longest message: 8 seconds of wide sound, and more than any text.
@@ -58,6 +56,11 @@ type offer struct {
 	Languages []string
 	Voices    []string
 	Error     string // why it can not
+}
+
+type wireHear struct {
+	HearConfig
+	DetectOnly bool // no text is wanted
 }
 
 type sayWish struct {
@@ -125,7 +128,7 @@ func (m *messages) next() (message, error) {
 		return message{}, fmt.Errorf("a message of %d bytes: 5 to %d were expected", n, maxMessage)
 	}
 	k := kind(m.head[4])
-	if k < kindSetup || k > kindPong {
+	if k < kindSetup || k > kindAlive {
 		return message{}, fmt.Errorf("a message of the unknown kind %d", k)
 	}
 	if n -= 5; int(n) > cap(m.body) {

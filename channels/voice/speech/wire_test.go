@@ -15,7 +15,7 @@ import (
 func TestMessagesComeBack(t *testing.T) {
 	b := appendMessage(nil, kindSound, 7, []byte{1, 0, 0, 0, 0, 0, 0, 0}, appendSamples(nil, []int16{-1, 300}))
 	b = appendJSON(b, kindHeard, 8, wireHeard{Kind: Final, Text: "größe"})
-	b = appendMessage(b, kindPing, 0)
+	b = appendMessage(b, kindFinish, 0)
 	in := messages{from: bytes.NewReader(b)}
 	m, err := in.next()
 	if err != nil || m.kind != kindSound || m.session != 7 {
@@ -29,7 +29,7 @@ func TestMessagesComeBack(t *testing.T) {
 	} else if h, err := readHeard(m); h.Text != "größe" || err != nil {
 		t.Errorf("%+v %v", h, err)
 	}
-	if m, err = in.next(); m.kind != kindPing || err != nil {
+	if m, err = in.next(); m.kind != kindFinish || err != nil {
 		t.Errorf("%+v %v", m, err)
 	}
 	if _, err = in.next(); err != io.EOF {
