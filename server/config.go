@@ -45,6 +45,7 @@ type Config struct {
 	Recordings RecordingsConfig `koanf:"recordings" help:"Recorded calls. Which queues record is set in the desk, under Telephone."`
 	Mail       MailConfig       `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
 	Alarm      AlarmConfig      `koanf:"alarm" help:"Who is told of a broken promise, beside the supervisors' desks."`
+	Synthetic  SyntheticConfig  `koanf:"synthetic" help:"Our own test customer: it asks for a person by chat, so that it is known before a customer finds out whether one comes."`
 	Log        LogConfig        `koanf:"log" help:"What the server tells about itself."`
 }
 
@@ -53,6 +54,11 @@ type AlarmConfig struct {
 	WebhookURL    string   `koanf:"webhook_url" rule:"weburl" help:"Gets a POST with JSON for every alarm, again until it answers 2xx. Empty: none."`
 	WebhookSecret string   `koanf:"webhook_secret" secret:"all" help:"Signs it: the header Patchbay-Signature is t=TIME,v1=HEX, the HMAC-SHA256 of TIME, a full stop and the body."`
 	WebhookAllow  []string `koanf:"webhook_allow" rule:"networks" help:"Addresses inside that it may lie at: IPs or networks. All others must be public."`
+}
+
+// SyntheticConfig is a test customer.
+type SyntheticConfig struct {
+	EveryMinutes int `koanf:"every_minutes" rule:"0..1440" help:"How often. Agents see by its name that it is a test; a word is enough, it thanks and leaves. 0: never."`
 }
 
 // NodeConfig names this process.

@@ -15,6 +15,7 @@ import (
 var floors = map[string]int{
 	"server":             40, // main: plugs everything together
 	"server/api":         30, // HTTP
+	"server/synthetic":   30, // the house's own test customer: it knows the house from outside
 	"server/switchboard": 20, // the flow
 	"server/report":      10,
 	"server/alarms":      10, // alarms to a web hook

@@ -41,6 +41,7 @@ import (
 	"patchbay/server/db"
 	"patchbay/server/report"
 	"patchbay/server/switchboard"
+	"patchbay/server/synthetic"
 	"patchbay/webui"
 )
 
@@ -408,6 +409,10 @@ func (h *house) live(ctx context.Context, greet func()) error {
 	parts.Go(func() error { return h.flow.Run(running) })
 	parts.Go(func() error { return h.router.Run(running) })
 	parts.Go(func() error { return h.alarms.Run(running) })
+	parts.Go(func() error {
+		return synthetic.Run(running, synthetic.Config{Every: time.Duration(h.cfg.Synthetic.EveryMinutes) * time.Minute, URL: "ws://" + h.web.Addr().String() + "/chat/socket",
+			Token: h.chat.Synthetic, Patient: synthetic.Patience, Log: h.log})
+	})
 	archiving, stopArchive := context.WithCancel(context.WithoutCancel(ctx)) // the last calls bring their recordings
 	parts.Go(func() error { return h.archive.Run(archiving) })
 	parts.Go(func() error {

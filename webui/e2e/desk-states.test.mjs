@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { AxeBuilder } from '@axe-core/playwright'
 import * as desk from './desk.mjs'
+import { late } from './scripted/proof.mjs'
 import { ScriptedServer } from './scripted/server.mjs'
 
 const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
@@ -607,5 +608,29 @@ test('call doctor: verdicts, curves, addresses and ladder of a call, by keyboard
       await page.evaluate(() => document.querySelector('#doctor').style.setProperty('overflow', 'visible'))
       await page.screenshot({ path: `${process.env.SHOTS}/doctor-${view.colorScheme}-${view.viewport?.width ?? 'wide'}.png`, fullPage: true })
     }
+  }
+})
+
+test('reach: figures, broken promises that are owed, files; the rail says so until a person has spoken', { skip }, async (t) => {
+  for (const view of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { colorScheme: 'light', viewport: { width: 420, height: 900 } }]) {
+    const { server, page, link } = await stage(t, view)
+    server.house.me.role = 'supervisor'
+    server.house.late = late(server.house.rows[0])
+    await desk.signIn(page, link)
+    await page.goto(`${server.url}/desk/reach`)
+    await page.getByRole('heading', { name: 'A human, always' }).waitFor()
+    await page.getByText('97.1 %').first().waitFor()
+    await page.getByText('People first in Repairs').waitFor()
+    assert.match(await page.getByRole('link', { name: 'Signed JSON' }).getAttribute('href'), /^\/api\/proof\/\d{4}-\d\d\/signed$/)
+    await clean(page, `reach, ${view.colorScheme} ${view.viewport?.width ?? ''}`)
+    if (process.env.SHOTS) {
+      await page.evaluate(() => document.querySelector('#reach').style.setProperty('overflow', 'visible'))
+      await page.screenshot({ path: `${process.env.SHOTS}/reach-${view.colorScheme}-${view.viewport?.width ?? 'wide'}.png`, fullPage: true })
+    }
+    if (view.viewport) continue
+    await page.getByText('A promise is broken.').waitFor()
+    server.house.late = []
+    server.push({ type: 'promises' })
+    await page.getByText('A promise is broken.').waitFor({ state: 'detached' })
   }
 })

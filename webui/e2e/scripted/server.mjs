@@ -2,6 +2,7 @@
 // to reach with the real one. The final tests run against the real server (BASE_URL).
 //   node e2e/scripted/server.mjs [port]   then open /desk/#link=once
 import { sampleDetail } from './call.mjs'
+import { alarms, proof } from './proof.mjs'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { extname, join, normalize } from 'node:path'
@@ -221,6 +222,10 @@ export class ScriptedServer {
         return id ? sampleDetail() : [sampleDetail().call]
       case 'POST calls':
         return this.dial(body)
+      case 'GET proof':
+        if (id === 'late') return house.late ?? []
+        if (id === 'alarms') return alarms(house.rows[0])
+        return id === 'key' ? { public_key: 'x7v8Vt1h2tTm2Hc1l7cY8b8m0q3Jr8yO8hK0o3Vd0mE=' } : proof()
       case 'GET recordings':
         return this.recording(Number(id))
       case 'GET agents':
