@@ -16,7 +16,7 @@ export function makeRouter(linkToken: string): Router {
     routes: [
       { path: '/sign-in', name: 'sign-in', component: SignIn, props: () => ({ takeLink }) },
       { path: '/:id(\\d+)?', name: 'desk', component: Desk },
-      { path: '/settings/:section(trunks|numbers|devices|sounds|queues)?', name: 'settings', component: Desk },
+      { path: '/settings/:section(trunks|numbers|devices|sounds|queues|lines|agents|skills)?', name: 'settings', component: Desk },
       { path: '/reach', name: 'reach', component: Desk },
       { path: '/calls/:call(\\d+|times)?', name: 'calls', component: Desk },
       { path: '/:rest(.*)*', redirect: '/' },

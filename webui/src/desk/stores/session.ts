@@ -48,11 +48,12 @@ export const useSession = defineStore('session', () => {
     if (me.value) me.value = { ...me.value, has_password: true }
   }
 
-  async function setPresence(presence: Presence, reason?: string): Promise<void> {
+  // setPresence: next waits for the work in hand.
+  async function setPresence(presence: Presence, reason?: string, next = false): Promise<void> {
     presenceBusy.value = true
     presenceError.value = ''
     try {
-      apply(await api.setPresence(presence, reason))
+      apply(await (next ? api.setNext(presence, reason) : api.setPresence(presence, reason)))
     } catch (err) {
       presenceError.value = said(err)
     } finally {
