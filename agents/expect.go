@@ -26,20 +26,30 @@ const (
 )
 
 // Expect says where a waiting conversation stands in its queue's line (1: next) and when a person will take it: in
-// half of all cases between low and high from now. ok is false when nothing honest can be said: nobody is at the desk,
-// there is no history, the conversation does not wait (then the place is 0), or the database does not answer.
+// half of all cases between low and high from now. ok is false when nothing honest can be said: nobody who could is at the desk,
+// the queue is closed, there is no history, the conversation does not wait (then the place is 0), or the database does not answer.
 func Expect(ctx context.Context, q channels.Querier, conversationID int64) (place int, low, high time.Duration, ok bool) {
 	at, err := one[struct {
-		QueueID int64
-		Place   int
-		Pace    *pace
-	}](ctx, q, "place in line", `select c.queue_id, 1 + case when c.state = 'offered' then 0 else (select count(*) from conversations o
+		lineRow
+		Place       int
+		Pace        *pace
+		Hours       Hours
+		ClosedUntil *time.Time
+		Now         time.Time
+	}](ctx, q, "place in line", `select `+lineColumns+`, q.hours, q.closed_until, clock_timestamp() as now, 1 + case when c.state = 'offered' then 0 else (select count(*) from conversations o
 			where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
 			and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as place,
 			(select p.pace from paces p where p.queue_id = c.queue_id and p.at > clock_timestamp() - interval '5 seconds') as pace
-		from conversations c where c.id = $1 and c.state in ('waiting', 'offered')`, conversationID)
+		from conversations c join queues q on q.id = c.queue_id where c.id = $1 and c.state in ('waiting', 'offered')`, conversationID)
 	if err != nil || at == nil {
 		return 0, 0, 0, false
+	}
+	r := rule{Hours: at.Hours}
+	if at.ClosedUntil != nil {
+		r.Hours.ClosedUntil = *at.ClosedUntil
+	}
+	if w := at.waiting(); r.held(&w, at.Now) { // until the opening: the promise says when
+		return at.Place, 0, 0, false
 	}
 	if at.Pace == nil { // the books keep it fresh while somebody waits
 		paces, err := readPaces(ctx, q, []int64{at.QueueID})
@@ -124,7 +134,8 @@ func meanAndSpread(list []time.Duration) (mean, spread float64) {
 	return mean, math.Sqrt(spread / float64(len(list)))
 }
 
-// readPaces reads how fast these queues' lines move now.
+// readPaces reads how fast these queues' lines move now. People without the skills that a queue begins to ask for do not count:
+// when it relaxes to them is no promise.
 func readPaces(ctx context.Context, q channels.Querier, queues []int64) (map[int64]pace, error) {
 	rows, err := all[struct {
 		QueueID, OfferSeconds int64
@@ -134,7 +145,9 @@ func readPaces(ctx context.Context, q channels.Querier, queues []int64) (map[int
 			and a.id in (select m.agent_id from agent_queues m where m.queue_id = any($1))
 			and a.id in (select s.agent_id from agent_sockets s join nodes n on n.id = s.node_id where `+living+`)),
 		people as (select m.queue_id, count(*)::int as n, (count(*) filter (where d.free))::int as free
-			from agent_queues m join desk d on d.id = m.agent_id where m.queue_id = any($1) group by m.queue_id)
+			from agent_queues m join desk d on d.id = m.agent_id where m.queue_id = any($1)
+				and not exists (select from queue_skills k where k.queue_id = m.queue_id and k.after_seconds = 0 and k.level > coalesce(
+					(select level from agent_skills s where s.agent_id = d.id and s.skill_id = k.skill_id), 0)) group by m.queue_id)
 		select q.id as queue_id, q.offer_seconds::bigint as offer_seconds, coalesce(p.n, 0) as people, coalesce(p.free, 0) as free,
 			array(select extract(epoch from ended_at - before)::float8 * coalesce(t.people, p.n) / greatest(p.n, 1)
 				from (select since, ended_at, w.people, lag(ended_at) over (order by ended_at) as before from waits w

@@ -66,6 +66,17 @@ func TestExpect(t *testing.T) {
 	if place != 2 || !ok || low > 4*time.Minute || high < 4*time.Minute || high-low > 3*time.Minute {
 		t.Errorf("second in line: %d, %s to %s, %v", place, low, high, ok)
 	}
+	// a skill that nobody has, and a closed queue, allow no honest number
+	h.exec(`with k as (insert into skills (name) values ('French') returning id) insert into queue_skills (queue_id, skill_id, level) select $1, id, 3 from k`, h.queue)
+	if place, _, _, ok := Expect(h.ctx, h.pool, behind[1]); place != 2 || ok {
+		t.Errorf("nobody speaks French: %d, %v", place, ok)
+	}
+	h.exec(`delete from queue_skills`)
+	h.exec(`update queues set closed_until = clock_timestamp() + interval '1 hour'`)
+	if place, _, _, ok := Expect(h.ctx, h.pool, behind[1]); place != 2 || ok {
+		t.Errorf("closed: %d, %v", place, ok)
+	}
+	h.exec(`update queues set closed_until = null`)
 	h.exec(`update conversations set front = true where id = $1`, behind[1])
 	if place, _, _, _ := Expect(h.ctx, h.pool, behind[1]); place != 1 {
 		t.Errorf("first in line: %d", place)

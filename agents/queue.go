@@ -224,6 +224,11 @@ type lineRow struct {
 	LastAgent  int64
 }
 
+func (r lineRow) waiting() waiting {
+	return waiting{ID: r.ID, QueueID: r.QueueID, Channel: r.Channel, Front: r.Front, ReturnCall: r.ReturnCall, Since: r.Since,
+		AnySkill: r.AnySkill, Wanted: r.Wanted, PassedBy: r.PassedBy, LastAgent: r.LastAgent}
+}
+
 type refusalRow struct {
 	ConversationID int64
 	AgentID        int64
@@ -273,8 +278,7 @@ func withRefusals(ctx context.Context, q channels.Querier, rows []lineRow) ([]wa
 	ids := make([]int64, len(rows))
 	byID := make(map[int64]*waiting, len(rows))
 	for i, row := range rows {
-		line[i] = waiting{ID: row.ID, QueueID: row.QueueID, Channel: row.Channel, Front: row.Front, ReturnCall: row.ReturnCall, Since: row.Since,
-			AnySkill: row.AnySkill, Wanted: row.Wanted, PassedBy: row.PassedBy, LastAgent: row.LastAgent}
+		line[i] = row.waiting()
 		ids[i], byID[row.ID] = row.ID, &line[i]
 	}
 	refusals, err := all[refusalRow](ctx, q, "refusals", `select distinct on (conversation_id, agent_id) conversation_id, agent_id,

@@ -60,7 +60,7 @@ func Waits(ctx context.Context, q channels.Querier, ids []int64) ([]Wait, error)
 			if !r.next.IsZero() {
 				out.HeldUntil = &r.next
 			}
-		} else if low, high, ok := paces[w.QueueID].wait(out.Place); ok {
+		} else if low, high, ok := paces[w.QueueID].wait(out.Place); ok && out.Code != whySkill && out.Code != whyNobody && out.Code != whyRefused {
 			l, h := int(low.Seconds()), int(high.Seconds())
 			out.LowSeconds, out.HighSeconds = &l, &h
 		}
@@ -155,7 +155,11 @@ func (s standing) stillWaits(w *waiting, ahead int) (code, why string) {
 	}
 	relaxes := r.relaxes(w, asked, s.Now)
 	if len(able) == 0 {
-		return whySkill, fmt.Sprintf("Nobody of the %s in the queue %s has %s%s.", count(len(team), "agent"), r.Name, named(asked), relaxes)
+		who := fmt.Sprintf("None of the %d agents", len(team))
+		if len(team) == 1 {
+			who = "Not even the one agent"
+		}
+		return whySkill, fmt.Sprintf("%s of the queue %s has the skill %s%s.", who, r.Name, named(asked), relaxes)
 	}
 	code = whyNobody
 	slices.SortStableFunc(able, func(a, b *candidate) int { return first(!a.Absent, !b.Absent) })

@@ -2,9 +2,11 @@
 import { defineStore } from 'pinia'
 import { ref } from 'vue'
 import { api, said, type Hours, type LineSettings, type Skill, type SkillStep } from '../shared/api'
+import { useTeam } from '../desk/stores/team'
 import { Wrong } from './fields'
 
 export const useLine = defineStore('line', () => {
+  const team = useTeam()
   const settings = ref<LineSettings>()
   const error = ref('')
 
@@ -20,7 +22,7 @@ export const useLine = defineStore('line', () => {
   // done does an act and shows what came of it.
   async function done<T>(act: Promise<T>): Promise<T> {
     const result = await act
-    await load()
+    await Promise.all([load(), team.load()]) // the rail shows the queues, too
     return result
   }
 
