@@ -13,6 +13,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/media"
+	engines "patchbay/channels/voice/speech"
 	"patchbay/channels/voice/voicetest"
 	"patchbay/server/bus"
 	"patchbay/server/db/dbtest"
@@ -24,6 +25,7 @@ const number = "100"
 
 // TestMain demands that every goroutine of every test has ended.
 func TestMain(m *testing.M) {
+	engines.Serve(os.Args[1:]) // as a child that hears and speaks it does not return
 	flag.Parse()
 	if err := flag.Set("test.parallel", "4"); err != nil { // they wait for sound, they do not compute
 		panic(err)

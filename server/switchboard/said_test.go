@@ -100,3 +100,37 @@ func TestSaidHandsOver(t *testing.T) {
 		t.Error("what was heard is lost")
 	}
 }
+
+// TestTalksOnInLine: the wish itself is a person's to answer, by word or key; what the caller says after it, in line, the
+// responder may answer, and that ends neither the wish nor the wait.
+func TestTalksOnInLine(t *testing.T) {
+	f := newFlow(t)
+	claims := func(id int64) int64 {
+		t.Helper()
+		tag, err := f.Pool.Exec(t.Context(), claimSQL, id, f.NodeID)
+		f.ok(err)
+		return tag.RowsAffected()
+	}
+	id, call, _ := f.talks("what are your hours")
+	if claims(id) != 1 {
+		t.Error("the question is not answered")
+	}
+	f.receive(channels.Inbound{Type: channels.Wish, Channel: channels.Voice, ConversationID: id, CallID: call, Source: "key"})
+	f.state(id, channels.Waiting)
+	if claims(id) != 0 {
+		t.Error("an answer goes on after the wish")
+	}
+	r := f.receive(channels.Inbound{Type: channels.Words, Channel: channels.Voice, ConversationID: id, CallID: call, Body: "do you have tents"})
+	if r.State != channels.Waiting || claims(id) != 1 {
+		t.Errorf("state %s; who waits is not answered", r.State)
+	}
+	f.saysTo(id, call, r.Message.Seq, "We have many.", channels.Spoken{Ending: channels.Ending{HandOver: true}})
+	f.state(id, channels.Waiting)
+	if claims(id) != 0 || f.promises(id, "") != 1 || f.newest(id).Body != "We have many." {
+		t.Error("the wait has changed")
+	}
+	f.receive(channels.Inbound{Type: channels.Words, Channel: channels.Voice, ConversationID: id, CallID: call, Body: "i want to talk to a person"})
+	if claims(id) != 0 {
+		t.Error("a second wish is put to the model")
+	}
+}
