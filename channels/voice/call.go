@@ -67,6 +67,7 @@ func newCall(v *Voice, leg *sipleg.Leg, a trunks.Arrival) *call {
 	c := &call{v: v, leg: leg, trunk: a.Trunk, direction: channels.CallIn, queueID: a.QueueID(), ours: a.Number.Number, number: a.Caller, name: a.Name, startedAt: time.Now(), mail: make(chan any, mailSize),
 		gone: make(chan struct{}), log: v.log.With("sip_call", leg.Info().CallID)}
 	c.who[callerSeat] = &party{sip: leg}
+	c.tongues = a.Number.Languages
 	return c
 }
 

@@ -72,6 +72,7 @@ func (c *call) greet() {
 		c.wish("button")
 		return
 	}
+	c.greetIn()
 	if c.inLine {
 		c.state = channels.CallWaiting
 		c.converse()
@@ -111,7 +112,7 @@ func (c *call) onNoInput() {
 func (c *call) onKey(digit byte) {
 	switch c.state {
 	case channels.CallAnswered:
-		if !c.dia.Key(digit) {
+		if !c.dia.Key(digit) && !c.languageKey(digit) {
 			c.choose(digit)
 		}
 	case channels.CallBridged:

@@ -24,6 +24,9 @@ type conversing struct {
 	failing bool               // engines have failed in this call: they are not tried again
 	drafts  func()             // ends the subscription
 	things  int                // said so far
+	tongue  tongue
+	tongues []string // languages of the number
+	guesses int      // of the language
 }
 
 // drafted lands in the mail for each draft of the conversation's answers.
@@ -33,9 +36,6 @@ type drafted struct{ channels.Draft }
 func (c *call) speaks() bool {
 	return c.v.cfg.Speech != nil && !c.failing && c.direction == channels.CallIn
 }
-
-// language of the talk.
-func (c *call) language() string { return orElse(c.v.cfg.Language, "en") }
 
 // converse begins the talk, if there are engines; false: keys and prompts.
 func (c *call) converse() bool {
@@ -81,6 +81,7 @@ func (c *call) overhearDraft(_ string, data []byte) {
 
 // welcome are the first words. A queue's own greeting comes before ours.
 func (c *call) welcome() {
+	c.greetIn()
 	switch {
 	case !c.converse():
 		c.say(promptGreeting, c.listen)
@@ -89,17 +90,20 @@ func (c *call) welcome() {
 			c.playing = nil
 			if c.state == channels.CallAnswered && c.dia != nil {
 				c.dia.Say(dialogue.Phrase(c.language(), "hello") + " " + dialogue.Phrase(c.language(), "help"))
+				c.offerLanguages()
 			}
 		})
 	default:
 		c.dia.Say(dialogue.Greeting(c.language(), c.v.cfg.Company))
 		c.dia.Say(dialogue.Phrase(c.language(), "help"))
+		c.offerLanguages()
 	}
 }
 
 // said: the caller has said this to the responder.
 func (c *call) said(words string) {
 	c.inputAt = time.Time{}
+	c.guessLanguage(words)
 	c.tell(c.about(channels.Inbound{Type: channels.Words, Body: words, ClientID: c.once()}))
 }
 

@@ -27,7 +27,7 @@ func newTalkHouse(t *testing.T, change func(*Config)) *talkHouse {
 	t.Helper()
 	h := &talkHouse{server: speechtest.New(t)}
 	speaks, err := engines.Open(engines.Config{Remote: []engines.Remote{{Name: "test", URL: h.server.URL + "/v1", HearModel: "ear", SayModel: "mouth",
-		Languages: []string{"en"}}}})
+		Languages: []string{"en", "de"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func (d *Dialogue) queue() {
 			a.full = true
 			text = Phrase(d.cfg.Language, "long")
 		}
-		d.mouth.Add(mouth.Piece{Text: text, Kind: uint8(turn.Answer), Turn: a.to})
+		d.mouth.Add(mouth.Piece{Text: text, Language: d.cfg.Language, Kind: uint8(turn.Answer), Turn: a.to})
 		d.do(d.turn.Ready(time.Now(), turn.Answer))
 		if d.closed() {
 			return

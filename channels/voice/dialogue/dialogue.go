@@ -85,9 +85,9 @@ func Open(cfg Config, leg *media.Leg) (*Dialogue, error) {
 		return nil, fmt.Errorf("hear: %w", err)
 	}
 	d.ear = ear
-	d.mouth = mouth.New(mouth.Config{Rate: d.rate, Sent: d.guard.sent, Words: func(s string) string { return spoken.Text(cfg.Language, s) },
-		Say: func(ctx context.Context, text string) (*speech.Utterance, error) {
-			return cfg.Speech.Say(ctx, text, speech.SayConfig{Language: cfg.Language, Rate: d.rate})
+	d.mouth = mouth.New(mouth.Config{Rate: d.rate, Sent: d.guard.sent, Words: spoken.Text,
+		Say: func(ctx context.Context, language, text string) (*speech.Utterance, error) {
+			return cfg.Speech.Say(ctx, text, speech.SayConfig{Language: language, Rate: d.rate})
 		}})
 	now := time.Now()
 	d.began = now
@@ -122,6 +122,27 @@ func (d *Dialogue) Listen(leg *media.Leg) {
 		}
 		ear.Write(d.guard.heard(pcm))
 	})
+}
+
+// Change goes over to another language: of what is heard, of what is said from now on, and of what ends a turn. Without an
+// ear for it all stays as it is.
+func (d *Dialogue) Change(language string) error {
+	if d.closed() {
+		return nil
+	}
+	ear, err := d.cfg.Speech.Hear(context.Background(), speech.HearConfig{Language: language, Rate: d.rate}) // lives until Close
+	if err != nil {
+		return fmt.Errorf("hear: %w", err)
+	}
+	before, leg := d.ear, d.leg
+	d.Listen(nil)
+	d.ear, d.began, d.cfg.Language = ear, time.Now(), language
+	d.turn.Language(language)
+	d.Listen(leg)
+	if err := before.Close(); err != nil {
+		d.log.Debug("close ear", "err", err)
+	}
+	return nil
 }
 
 // Close ends the talk: nothing is heard or said any more. What of an answer was heard is told.
@@ -259,7 +280,7 @@ func (d *Dialogue) Hush(length time.Duration) {
 func (d *Dialogue) Notice(text, prompt string, then func()) {
 	d.cutOff()
 	d.then = then
-	d.mouth.Add(mouth.Piece{Text: text, Kind: uint8(turn.Notice), Note: prompt})
+	d.mouth.Add(mouth.Piece{Text: text, Language: d.cfg.Language, Kind: uint8(turn.Notice), Note: prompt})
 	d.do(d.turn.Ready(time.Now(), turn.Notice))
 }
 
@@ -267,12 +288,15 @@ func (d *Dialogue) Notice(text, prompt string, then func()) {
 func (d *Dialogue) Say(text string) {
 	for n := 0; text != "" && !d.closed(); text = text[n:] {
 		n = sentence(text)
-		d.say(strings.TrimSpace(text[:n]), turn.Answer)
+		d.say(d.cfg.Language, strings.TrimSpace(text[:n]), turn.Answer)
 	}
 }
 
-func (d *Dialogue) say(text string, kind turn.Kind) {
-	d.mouth.Add(mouth.Piece{Text: text, Kind: uint8(kind)})
+// SayIn says it in another language than the talk's.
+func (d *Dialogue) SayIn(language, text string) { d.say(language, text, turn.Answer) }
+
+func (d *Dialogue) say(language, text string, kind turn.Kind) {
+	d.mouth.Add(mouth.Piece{Text: text, Language: language, Kind: uint8(kind)})
 	d.do(d.turn.Ready(time.Now(), kind))
 }
 
@@ -300,9 +324,9 @@ func (d *Dialogue) do(acts []turn.Act) {
 		case turn.Cut:
 			d.cutOff()
 		case turn.Fill:
-			d.say(Phrase(d.cfg.Language, "moment"), turn.Filler)
+			d.say(d.cfg.Language, Phrase(d.cfg.Language, "moment"), turn.Filler)
 		case turn.Again:
-			d.say(Phrase(d.cfg.Language, a.Why), turn.Answer)
+			d.Say(Phrase(d.cfg.Language, a.Why))
 		case turn.Person:
 			d.cfg.Person(a.Why)
 		}

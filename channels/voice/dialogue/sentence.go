@@ -37,10 +37,11 @@ func sentence(text string) int {
 	return len(text)
 }
 
-// short says whether the full stop behind before may belong to an abbreviation or an initial.
+// short says whether the full stop behind before may belong to an abbreviation, an initial or an ordinal ("am 3. Mai").
 func short(before string) bool {
 	word := before[strings.LastIndexFunc(before, unicode.IsSpace)+1:]
-	return len(word) <= 3 && strings.ContainsFunc(word, unicode.IsLetter) && !strings.ContainsAny(word, "0123456789") && word != strings.ToLower(word) ||
+	return len(word) <= 2 && word != "" && strings.Trim(word, "0123456789") == "" ||
+		len(word) <= 3 && strings.ContainsFunc(word, unicode.IsLetter) && !strings.ContainsAny(word, "0123456789") && word != strings.ToLower(word) ||
 		strings.Contains(word, ".")
 }
 

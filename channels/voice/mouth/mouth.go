@@ -22,19 +22,20 @@ import (
 // Config is what a Mouth needs.
 type Config struct {
 	// Say begins to make a sentence's sound at Rate.
-	Say   func(ctx context.Context, text string) (*speech.Utterance, error)
-	Words func(sentence string) string // how people say it; nil: as it is written
-	Rate  int                          // 8000 or 16000
-	Sent  func(pcm []int16)            // may be nil: sees each frame with sound as it is sent, on the pacer's goroutine; must not block or keep it
-	Stall time.Duration                // an engine that makes no sound for so long has failed: 2.5 s
+	Say   func(ctx context.Context, language, text string) (*speech.Utterance, error)
+	Words func(language, sentence string) string // how people say it; nil: as it is written
+	Rate  int                                    // 8000 or 16000
+	Sent  func(pcm []int16)                      // may be nil: sees each frame with sound as it is sent, on the pacer's goroutine; must not block or keep it
+	Stall time.Duration                          // an engine that makes no sound for so long has failed: 2.5 s
 }
 
 // Piece is one sentence to be said.
 type Piece struct {
-	Text string // as it is written, and shown
-	Kind uint8  // its owner's, comes back with events
-	Turn int64  // the same
-	Note string // the same
+	Text     string // as it is written, and shown
+	Language string // of the text and the voice, for Say and Words
+	Kind     uint8  // its owner's, comes back with events
+	Turn     int64  // the same
+	Note     string // the same
 }
 
 // EventKind tells what became of a piece.
@@ -105,7 +106,7 @@ func New(cfg Config) *Mouth {
 		cfg.Stall = 2500 * time.Millisecond
 	}
 	if cfg.Words == nil {
-		cfg.Words = func(s string) string { return s }
+		cfg.Words = func(_, s string) string { return s }
 	}
 	m := &Mouth{cfg: cfg, frame: cfg.Rate / 50, news: make(chan struct{}, 1)}
 	m.past = make([]int16, 0, 2*m.samples(rewind))
@@ -137,7 +138,7 @@ func (m *Mouth) Events() []Event {
 
 // Add queues a piece. An engine that cannot be asked is a Failed event.
 func (m *Mouth) Add(p Piece) {
-	words := m.cfg.Words(p.Text)
+	words := m.cfg.Words(p.Language, p.Text)
 	if words == "" { // nothing that can be said
 		return
 	}
@@ -159,7 +160,7 @@ func (m *Mouth) prepare() {
 			continue
 		}
 		p.asked = time.Now()
-		sound, err := m.cfg.Say(m.ctx, p.words)
+		sound, err := m.cfg.Say(m.ctx, p.Language, p.words)
 		if err != nil {
 			if i == 0 && !m.broken {
 				m.fail(p, err)
@@ -199,7 +200,7 @@ func (m *Mouth) Again(rest bool) {
 		p := m.queue[0]
 		left := after(p.Text, m.heard(p))
 		p.discard()
-		if words := m.cfg.Words(left); rest && words != "" {
+		if words := m.cfg.Words(p.Language, left); rest && words != "" {
 			p.Text = left
 			*p = piece{Piece: p.Piece, words: words}
 			m.past, m.replay = m.past[:0], nil

@@ -33,7 +33,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{t: t, server: server}
-	b.Mouth = New(Config{Rate: rate, Stall: 300 * time.Millisecond, Say: func(ctx context.Context, text string) (*speech.Utterance, error) {
+	b.Mouth = New(Config{Rate: rate, Stall: 300 * time.Millisecond, Say: func(ctx context.Context, _, text string) (*speech.Utterance, error) {
 		return engines.Say(ctx, text, speech.SayConfig{Rate: rate})
 	}})
 	t.Cleanup(func() {
@@ -183,7 +183,7 @@ func TestMouthFails(t *testing.T) {
 		})
 	}
 	b := newBench(t)
-	b.cfg.Say = func(context.Context, string) (*speech.Utterance, error) { return nil, errors.New("no engine") }
+	b.cfg.Say = func(context.Context, string, string) (*speech.Utterance, error) { return nil, errors.New("no engine") }
 	b.Add(Piece{Text: "We have tents."})
 	b.until(Failed, 0)
 	b.Again(false)

@@ -164,6 +164,11 @@ func New(cfg Config, at time.Time) *Machine {
 	return &Machine{cfg: cfg, t: cfg.Times.withDefaults(), lang: lexiconOf(cfg.Language), quiet: at}
 }
 
+// Language goes over to another one, of the words that come.
+func (m *Machine) Language(language string) {
+	m.cfg.Language, m.lang = language, lexiconOf(language)
+}
+
 func (m *Machine) act(do Do, words, why string) {
 	m.acts = append(m.acts, Act{Do: do, Words: words, Why: why})
 }
