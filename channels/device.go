@@ -61,11 +61,6 @@ func Devices(ctx context.Context, q Querier) ([]Device, error) {
 	return all[Device](ctx, q, "devices", `select `+deviceColumns+` from devices order by username`)
 }
 
-// DeviceOf reads the telephone with that user name; nil when there is none.
-func DeviceOf(ctx context.Context, q Querier, username string) (*Device, error) {
-	return one[Device](ctx, q, `select `+deviceColumns+` from devices where username = $1`, strings.ToLower(username))
-}
-
 // AddDevice stores a new telephone, makes d what is stored, and returns its password, which is stored nowhere.
 // Invalid names the field; Conflict: the user name is taken.
 func AddDevice(ctx context.Context, tx pgx.Tx, d *Device) (password string, err error) {

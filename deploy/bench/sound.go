@@ -216,10 +216,3 @@ func sum(phase uint32, mouths []*mouth, ears []*ear) *heardBy {
 	}
 	return h
 }
-
-func (h *heardBy) loss() float64 {
-	if h.sent == 0 {
-		return 100
-	}
-	return 100 * float64(h.sent-h.heard) / float64(h.sent)
-}

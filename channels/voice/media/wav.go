@@ -5,26 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 )
-
-// LoadPrompt reads a prompt file: WAV as TelephoneSound takes it, or raw µ-law when the name does not end in .wav.
-func LoadPrompt(path string) (Prompt, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("prompt: %w", err)
-	}
-	if !strings.EqualFold(filepath.Ext(path), ".wav") {
-		return Prompt(b), nil
-	}
-	p, err := ParsePrompt(b)
-	if err != nil {
-		return nil, fmt.Errorf("prompt %s: %w", filepath.Base(path), err)
-	}
-	return p, nil
-}
 
 // ParsePrompt makes a prompt of a WAV file's bytes.
 func ParsePrompt(wav []byte) (Prompt, error) {

@@ -79,9 +79,6 @@ func (n numbering) spell(e164, typed, format string) string {
 	return e164
 }
 
-// sameNumber tells whether two numbers, both brought to E.164 as far as that can be known, mean the same.
-func sameNumber(a, b string) bool { return strings.TrimPrefix(a, "+") == strings.TrimPrefix(b, "+") }
-
 // emergency numbers: 112 and 110 wherever we are, and the own country's.
 func (n numbering) emergency(number string) bool {
 	switch number {

@@ -9,6 +9,8 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -18,6 +20,19 @@ type Certificate struct {
 	TLS   tls.Certificate
 	Roots *x509.CertPool
 	PEM   []byte // certificate and key, as baresip and Kamailio read them
+}
+
+// Files are the certificate's and its key's, as a server's settings name them.
+func (c *Certificate) Files(t testing.TB) (cert, key string) {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for _, name := range []string{cert, key} {
+		if err := os.WriteFile(name, c.PEM, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
 }
 
 // NewCertificate makes a certificate that is good for an hour.
