@@ -42,15 +42,15 @@ type Utterance struct {
 // maker makes the sound of text at the Utterance's rate; put's error ends it. It returns soon after ctx ends.
 type maker func(ctx context.Context, text string, rate int, put func(pcm []int16) error) error
 
-func openUtterance(ctx context.Context, e *Engines, text string, rate int, make maker) *Utterance {
-	u := &Utterance{text: text, rate: rate, first: closedLater(), done: closedLater()}
+func openUtterance(ctx context.Context, e *Engines, text string, rate int, from maker) *Utterance {
+	u := &Utterance{text: text, rate: rate, first: make(chan struct{}), done: make(chan struct{})}
 	ctx, u.cancel = context.WithCancel(ctx)
 	e.wg.Go(func() {
 		defer u.cancel()
 		defer context.AfterFunc(e.ctx, u.cancel)()
 		defer context.AfterFunc(ctx, func() { u.end(ctx.Err(), true) })() // Read knows at once, whatever the maker is busy with
 		trim := trimmer{keep: rate / 100, most: rate / 2}
-		err := make(ctx, text, rate, func(pcm []int16) error { return u.put(trim.cut(pcm)) })
+		err := from(ctx, text, rate, func(pcm []int16) error { return u.put(trim.cut(pcm)) })
 		switch {
 		case ctx.Err() != nil:
 			u.end(ctx.Err(), true)
@@ -62,8 +62,6 @@ func openUtterance(ctx context.Context, e *Engines, text string, rate int, make 
 	})
 	return u
 }
-
-func closedLater() chan struct{} { return make(chan struct{}) }
 
 // Read fills pcm with the next samples and never waits: 0, nil means that they are not made yet. io.EOF is the end; another error means that the rest will
 // not come: the engine failed, or the context ended, and then what was made is dropped too.
