@@ -37,7 +37,9 @@ type Contact struct {
 	ID        int64     `json:"id" db:"id"`
 	Name      string    `json:"name" db:"name"`
 	CreatedAt time.Time `json:"created_at" db:"created_at"`
-	Fresh     bool      `json:"-" db:"-"` // made just now by OpenContact: it has no conversation yet
+	// PeopleOnly says who wants this contact to be served by people only, on every channel: contact (said so), agent, "" = nobody.
+	PeopleOnly string `json:"people_only" db:"people_only"`
+	Fresh      bool   `json:"-" db:"-"` // made just now by OpenContact: it has no conversation yet
 }
 
 // Conversation is one matter with one contact, over any channels, one timeline.

@@ -270,7 +270,7 @@ func OpenContact(ctx context.Context, tx pgx.Tx, a Address, name string) (*Conta
 	// Not "for update": a conversation that is changed twice in one transaction looks at its contact again (its foreign key), and
 	// would wait for us while we wait for the conversation.
 	find := func() (*Contact, error) {
-		return one[Contact](ctx, tx, `select c.id, c.name, c.created_at from contacts c join addresses a on a.contact_id = c.id
+		return one[Contact](ctx, tx, `select c.id, c.name, c.created_at, c.people_only from contacts c join addresses a on a.contact_id = c.id
 			where a.kind = $1 and a.value = $2 for no key update of c`, a.Kind, a.Value)
 	}
 	c, err := find()
@@ -281,7 +281,7 @@ func OpenContact(ctx context.Context, tx pgx.Tx, a Address, name string) (*Conta
 		made, err := one[struct {
 			Contact
 			Added bool `db:"added"`
-		}](ctx, tx, `with c as (insert into contacts (name) values ($1) returning id, name, created_at),
+		}](ctx, tx, `with c as (insert into contacts (name) values ($1) returning id, name, created_at, people_only),
 			a as (insert into addresses (contact_id, kind, value) select id, $2, $3 from c on conflict (kind, value) do nothing returning 1)
 			select c.*, exists (select from a) as added from c`, name, a.Kind, a.Value)
 		if err != nil || made == nil {
@@ -307,6 +307,25 @@ func OpenContact(ctx context.Context, tx pgx.Tx, a Address, name string) (*Conta
 		}
 	}
 	return c, nil
+}
+
+// PeopleOnly says whether the contact is to be served by people only.
+func PeopleOnly(ctx context.Context, tx pgx.Tx, contactID int64) (bool, error) {
+	var by string
+	if err := tx.QueryRow(ctx, `select people_only from contacts where id = $1`, contactID).Scan(&by); err != nil {
+		return false, fmt.Errorf("people only: %w", err)
+	}
+	return by != "", nil
+}
+
+// SetPeopleOnly marks the contact by contact or agent, or takes the mark away with "". It reports whether anything changed: a
+// contact who takes a wish back takes back only an own mark, and does not make an agent's mark their own.
+func SetPeopleOnly(ctx context.Context, tx pgx.Tx, contactID int64, by string, own bool) (bool, error) {
+	tag, err := tx.Exec(ctx, `update contacts set people_only = $2 where id = $1 and people_only <> $2 and (not $3 or people_only <> 'agent')`, contactID, by, own)
+	if err != nil {
+		return false, fmt.Errorf("set people only: %w", err)
+	}
+	return tag.RowsAffected() == 1, nil
 }
 
 // AddAddress gives the contact one more address; false when the address belongs to a contact already.

@@ -259,7 +259,7 @@ func shouts(text string) bool {
 var wishes = map[string]string{
 	"button": "By the button", "key": "By the key 0", "mail": "By mail", "silence": "Said nothing: a person is got", "no_match": "Pressed keys without a meaning",
 	"failure": "The AI did not answer", "unknown": "The AI did not know", "turns": "Too many answers of the AI", "model": "The AI handed over",
-	"lost": "The connection to the agent was lost", "transfer": "Passed on by a colleague", "pass_failed": "Passing on did not work",
+	"people_only": "Wants people only", "lost": "The connection to the agent was lost", "transfer": "Passed on by a colleague", "pass_failed": "Passing on did not work",
 }
 
 func (r *reading) wish() channels.CardLine {

@@ -60,6 +60,7 @@ var access = map[string]permission{
 	"AcceptOffer":          anAgent, // only its own: the flow
 	"DeclineOffer":         anAgent, // only its own: the flow
 	"AddAddress":           anAgent,
+	"SetPeopleOnly":        anAgent,
 	"Dial":                 anAgent, // the dial policy decides: voice
 	"GetPhone":             anAgent,
 	"SetPhone":             anAgent,

@@ -934,6 +934,11 @@ type PasswordChange struct {
 	Password string  `json:"password"`
 }
 
+// PeopleOnly defines model for PeopleOnly.
+type PeopleOnly struct {
+	PeopleOnly bool `json:"people_only"`
+}
+
 // Phone defines model for Phone.
 type Phone = report.Phone
 
@@ -1226,6 +1231,9 @@ type DialJSONRequestBody = Dial
 // AddAddressJSONRequestBody defines body for AddAddress for application/json ContentType.
 type AddAddressJSONRequestBody = Address
 
+// SetPeopleOnlyJSONRequestBody defines body for SetPeopleOnly for application/json ContentType.
+type SetPeopleOnlyJSONRequestBody = PeopleOnly
+
 // CloseConversationJSONRequestBody defines body for CloseConversation for application/json ContentType.
 type CloseConversationJSONRequestBody = CloseWith
 
@@ -1318,6 +1326,9 @@ type ServerInterface interface {
 
 	// (POST /api/contacts/{id}/addresses)
 	AddAddress(c *fiber.Ctx, id ID) error
+
+	// (PUT /api/contacts/{id}/people-only)
+	SetPeopleOnly(c *fiber.Ctx, id ID) error
 
 	// (GET /api/conversations)
 	ListConversations(c *fiber.Ctx, params ListConversationsParams) error
@@ -1780,6 +1791,35 @@ func (siw *ServerInterfaceWrapper) AddAddress(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.AddAddress(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// SetPeopleOnly operation middleware
+func (siw *ServerInterfaceWrapper) SetPeopleOnly(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.SetPeopleOnly(c, id)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3604,6 +3644,8 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 
 	router.Post(options.BaseURL+"/api/contacts/:id/addresses", wrapper.AddAddress)
 
+	router.Put(options.BaseURL+"/api/contacts/:id/people-only", wrapper.SetPeopleOnly)
+
 }
 
 type ErrorJSONResponse Error
@@ -3907,6 +3949,35 @@ type AddAddressdefaultJSONResponse struct {
 }
 
 func (response AddAddressdefaultJSONResponse) VisitAddAddressResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type SetPeopleOnlyRequestObject struct {
+	ID   ID `json:"id"`
+	Body *SetPeopleOnlyJSONRequestBody
+}
+
+type SetPeopleOnlyResponseObject interface {
+	VisitSetPeopleOnlyResponse(ctx *fiber.Ctx) error
+}
+
+type SetPeopleOnly204Response struct {
+}
+
+func (response SetPeopleOnly204Response) VisitSetPeopleOnlyResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type SetPeopleOnlydefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response SetPeopleOnlydefaultJSONResponse) VisitSetPeopleOnlyResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -5802,6 +5873,9 @@ type StrictServerInterface interface {
 	// (POST /api/contacts/{id}/addresses)
 	AddAddress(ctx context.Context, request AddAddressRequestObject) (AddAddressResponseObject, error)
 
+	// (PUT /api/contacts/{id}/people-only)
+	SetPeopleOnly(ctx context.Context, request SetPeopleOnlyRequestObject) (SetPeopleOnlyResponseObject, error)
+
 	// (GET /api/conversations)
 	ListConversations(ctx context.Context, request ListConversationsRequestObject) (ListConversationsResponseObject, error)
 
@@ -6301,6 +6375,47 @@ func (sh *strictHandler) AddAddress(ctx *fiber.Ctx, id ID) error {
 		return err
 	} else if validResponse, ok := response.(AddAddressResponseObject); ok {
 		if err := validResponse.VisitAddAddressResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// SetPeopleOnly operation middleware
+func (sh *strictHandler) SetPeopleOnly(ctx *fiber.Ctx, id ID) error {
+	var request SetPeopleOnlyRequestObject
+
+	request.ID = id
+
+	var body SetPeopleOnlyJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.SetPeopleOnly(ctx.UserContext(), request.(SetPeopleOnlyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetPeopleOnly")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetPeopleOnlyResponseObject); ok {
+		if err := validResponse.VisitSetPeopleOnlyResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

@@ -38,6 +38,7 @@ type Flow struct {
 	Close        func(ctx context.Context, agentID, conversationID int64, disposition, note string) error
 	WrapUpDraft  func(ctx context.Context, agentID, conversationID int64) (*channels.WrapUpDraft, error)
 	AddAddress   func(ctx context.Context, agentID, contactID int64, a channels.Address) error
+	PeopleOnly   func(ctx context.Context, agentID, contactID int64, on bool) error
 	RemoveQueue  func(ctx context.Context, id, to int64) (moved int, err error)
 	RemoveAgent  func(ctx context.Context, by, agentID int64) (returned int, err error)
 	// Dial calls a number for the agent; conversationID 0: the one of the contact, or a new one.

@@ -169,6 +169,9 @@ func (h *house) flow() Flow {
 			return change(ctx, id, channels.Closed, agentID)
 		},
 		AddAddress: func(context.Context, int64, int64, channels.Address) error { return fmt.Errorf("the disk is on fire") },
+		PeopleOnly: func(context.Context, int64, int64, bool) error {
+			return channels.Fail(channels.NotFound, "There is no such contact.")
+		},
 	}
 }
 

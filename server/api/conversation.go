@@ -112,6 +112,10 @@ func (s *Server) DeclineOffer(ctx context.Context, req DeclineOfferRequestObject
 	return DeclineOffer204Response{}, s.cfg.Flow.Decline(ctx, who(ctx).AgentID, req.ID)
 }
 
+func (s *Server) SetPeopleOnly(ctx context.Context, req SetPeopleOnlyRequestObject) (SetPeopleOnlyResponseObject, error) {
+	return SetPeopleOnly204Response{}, s.cfg.Flow.PeopleOnly(ctx, who(ctx).AgentID, req.ID, req.Body.PeopleOnly)
+}
+
 func (s *Server) AddAddress(ctx context.Context, req AddAddressRequestObject) (AddAddressResponseObject, error) {
 	if err := s.cfg.Flow.AddAddress(ctx, who(ctx).AgentID, req.ID, *req.Body); err != nil {
 		return nil, err

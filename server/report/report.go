@@ -128,7 +128,7 @@ func Detail(ctx context.Context, q channels.Querier, id int64) (*ConversationDet
 		return nil, noSuchConversation()
 	}
 	d := &ConversationDetail{Conversation: row[0]}
-	contact, err := rows[channels.Contact](ctx, q, "contact", `select id, name, created_at from contacts where id = $1`, row[0].ContactID)
+	contact, err := rows[channels.Contact](ctx, q, "contact", `select id, name, created_at, people_only from contacts where id = $1`, row[0].ContactID)
 	if err != nil {
 		return nil, err
 	}

@@ -315,3 +315,49 @@ func (s *Switchboard) AddAddress(ctx context.Context, agentID, contactID int64, 
 		return err
 	})
 }
+
+// PeopleOnly marks a contact to be served by people only, on every channel, or takes the mark away. It is an agent's act,
+// written into the timeline; what waits for the responder's answer now goes to people at once.
+func (s *Switchboard) PeopleOnly(ctx context.Context, agentID, contactID int64, on bool) error {
+	return s.change(ctx, 0, func(ch *change) error {
+		c, err := channels.Latest(ctx, ch.tx, contactID)
+		if err != nil {
+			return fmt.Errorf("latest conversation: %w", err)
+		}
+		if c == nil {
+			return channels.Fail(channels.NotFound, "There is no such contact.")
+		}
+		ch.c = c
+		by, text := "", "%s let the responder answer this customer again."
+		if on {
+			by, text = "agent", "%s marked this customer: people only."
+		}
+		changed, err := channels.SetPeopleOnly(ctx, ch.tx, contactID, by, false)
+		if err != nil || !changed {
+			return err
+		}
+		name, err := agents.Name(ctx, ch.tx, agentID)
+		if err != nil {
+			return err
+		}
+		if _, err = ch.append(ctx, &channels.Message{Author: channels.BySystem, AgentID: &agentID, Kind: channels.Happened, Private: true,
+			Body: fmt.Sprintf(text, name), Data: channels.MessageData{Code: "people_only"}}); err != nil || ch.c.State != channels.Bot {
+			return err
+		}
+		_, err = s.onlyPeople(ctx, ch)
+		return err
+	})
+}
+
+// onlyPeople takes the conversation of a customer who is marked so away from the responder. True: it has gone.
+func (s *Switchboard) onlyPeople(ctx context.Context, ch *change) (bool, error) {
+	only, err := channels.PeopleOnly(ctx, ch.tx, ch.c.ContactID)
+	if err != nil || !only {
+		return false, err
+	}
+	ch.line(channels.CodePeopleFirst, "This customer wants people only: the responder steps back.", channels.MessageData{})
+	return true, s.toPeople(ctx, ch, sourcePeopleOnly, channels.CodeWaiting, wordsWaiting)
+}
+
+// sourcePeopleOnly is the wish of a customer who is served by people only.
+const sourcePeopleOnly = "people_only"

@@ -131,6 +131,9 @@ func (s *Switchboard) toResponder(ctx context.Context, ch *change) error {
 
 // peopleFirst decides, before the responder begins, whether this conversation goes to people at once. True: it has gone.
 func (s *Switchboard) peopleFirst(ctx context.Context, ch *change) (bool, error) {
+	if only, err := s.onlyPeople(ctx, ch); err != nil || only {
+		return only, err
+	}
 	why, err := agents.PeopleFirstNow(ctx, ch.tx, ch.c.QueueID)
 	if err != nil || why == "" {
 		return false, err

@@ -201,6 +201,11 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 		}
 		return err
 	}
+	if wish.Only {
+		if _, err := channels.SetPeopleOnly(ctx, ch.tx, ch.c.ContactID, "contact", true); err != nil {
+			return err
+		}
+	}
 	if wish.Yes {
 		source := "words"
 		if wish.Rule == "safety" {
@@ -216,6 +221,8 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 		err = s.toResponder(ctx, ch)
 	case channels.Wrapup:
 		err = s.writesInWrapup(ctx, ch)
+	case channels.Bot:
+		_, err = s.onlyPeople(ctx, ch)
 	case channels.Waiting:
 		if declined {
 			err = s.noWish(ctx, ch)
@@ -378,6 +385,9 @@ func (s *Switchboard) noWish(ctx context.Context, ch *change) error {
 		return err
 	}
 	if err := ch.exec(ctx, "answered", `update conversations set answered_seq = customer_seq where id = $1`, ch.c.ID); err != nil {
+		return err
+	}
+	if _, err := channels.SetPeopleOnly(ctx, ch.tx, ch.c.ContactID, "", true); err != nil {
 		return err
 	}
 	ch.line(channels.CodeLeft, "The customer no longer needs a person.", channels.MessageData{})

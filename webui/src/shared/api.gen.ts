@@ -1038,6 +1038,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/contacts/{id}/people-only": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** @description An agent's act, written into the timeline. A customer marked so goes straight to people, on every channel. */
+        put: operations["setPeopleOnly"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1510,6 +1529,14 @@ export interface components {
             name: string;
             /** Format: date-time */
             created_at: string;
+            /**
+             * @description who wants people only
+             * @enum {string}
+             */
+            people_only: "" | "contact" | "agent";
+        };
+        PeopleOnly: {
+            people_only: boolean;
         };
         Address: {
             /** @enum {string} */
@@ -4257,6 +4284,31 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Address"][];
                 };
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    setPeopleOnly: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PeopleOnly"];
+            };
+        };
+        responses: {
+            /** @description Stored */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Error"];
         };

@@ -170,6 +170,7 @@ export const api = {
   call: (id: number) => ask(client.GET('/api/calls/{id}', path(id))),
   responder: (hours: number) => ask(client.GET('/api/responder', { params: { query: { hours } } })),
   addAddress: (contact: number, body: Address) => ask(client.POST('/api/contacts/{id}/addresses', { ...path(contact), body })),
+  setPeopleOnly: (contact: number, people_only: boolean) => ask(client.PUT('/api/contacts/{id}/people-only', { ...path(contact), body: { people_only } })),
   recording: (id: number) => ask(client.GET('/api/recordings/{id}', path(id))),
   deleteRecording: (id: number) => ask(client.DELETE('/api/recordings/{id}', path(id))),
   // whySilent asks for the first byte of a recording that did not play, for the server's words.

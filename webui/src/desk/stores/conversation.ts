@@ -239,9 +239,11 @@ export const useConversation = defineStore('conversation', () => {
     detail.value = { ...detail.value, addresses }
   }
 
+  const setPeopleOnly = async (contact: number, on: boolean): Promise<boolean> => act('people-only', () => api.setPeopleOnly(contact, on) as Promise<undefined>)
+
   return {
     id, detail, messages, draft, typing, hearing, error, actError, acting, readingOlder, row, mine, wrapUp, lastSeq, hasOlder, revealed,
     open, leave, again, add, take, receive, receiveState, receiveDraft, receiveCard, receiveTranscript, receiveTyping, tellTyping, older, reveal,
-    takeOver, transfer, end, close, deleteRecording, addAddress,
+    takeOver, transfer, end, close, deleteRecording, addAddress, setPeopleOnly,
   }
 })
