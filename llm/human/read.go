@@ -1,5 +1,7 @@
 package human
 
+import "unicode"
+
 // verdict of one clause in one language.
 type verdict struct {
 	wish Wish
@@ -283,6 +285,9 @@ func (g *grammar) aloneIn(c clause, row []symbol) bool {
 	}
 	persons, others := 0, false
 	for i, s := range row {
+		if s.is(never) && !s.is(fill) {
+			return g.whole(c, alone)
+		}
 		switch {
 		case s.is(not|never|before|after|tongue|machine|exist|enough) && !s.is(fill), s.class == 0, s.is(name) && !s.is(person|fill):
 			others = true
@@ -296,6 +301,9 @@ func (g *grammar) aloneIn(c clause, row []symbol) bool {
 		return true
 	}
 	from, to := 0, len(c)
+	for to > 0 && unicode.Is(unicode.So, []rune(c[to-1].text)[0]) { // a face behind the words
+		to--
+	}
 	for {
 		for end := to; end > from; end-- {
 			if g.whole(c[from:end], alone) {
