@@ -108,6 +108,9 @@ func own(text string, kind channels.Kind) string {
 
 // languages are those that know most of the words, best first.
 func (lib *library) languages(all clause) []*grammar {
+	if len(all) == 0 {
+		return nil
+	}
 	var score [128]float32
 	for _, w := range all[:min(len(all), rowWords)] {
 		who := lib.speakers(w.text)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"patchbay/channels"
 )
 
 // table reads a file of marked lines and reports each line that is judged wrongly.
@@ -150,6 +152,9 @@ func BenchmarkHuman(b *testing.B) {
 func FuzzHuman(f *testing.F) {
 	for _, s := range []string{"I want to talk to a human", "kein Bot", "l'agent", "AGENT!!", "\xff\x00 aaa", "İ ŉ ﷺ"} {
 		f.Add(s, true)
+		f.Add("", false)
+		f.Add("...", false)
+		f.Add("😡", true)
 	}
 	f.Fuzz(func(t *testing.T, text string, offered bool) {
 		w := Read(text, Context{Offered: offered})
@@ -158,5 +163,8 @@ func FuzzHuman(f *testing.F) {
 		}
 		Declined(text)
 		Refused(text)
+		Agreed(text)
+		Offered(text)
+		Heard([]Said{{"ai", text}, {"customer", text}}, channels.Email)
 	})
 }
