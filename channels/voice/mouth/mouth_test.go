@@ -43,7 +43,8 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// until sends frames, in real time while there is no sound yet, until an event of this kind or enough sound.
+// until takes frames, in real time while there is no sound yet, until an event of this kind or enough sound. A frame for which
+// the engine was too slow is silence on a leg and left out here: it would cut a word of the code in two.
 func (b *bench) until(kind EventKind, length time.Duration) {
 	b.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -55,7 +56,9 @@ func (b *bench) until(kind EventKind, length time.Duration) {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		b.sound = append(b.sound, frame...)
+		if n > 0 {
+			b.sound = append(b.sound, frame...)
+		}
 		select {
 		case <-b.News():
 			for _, e := range b.Events() {

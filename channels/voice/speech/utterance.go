@@ -63,11 +63,19 @@ func openUtterance(ctx context.Context, e *Engines, text string, rate int, from 
 	return u
 }
 
-// Read fills pcm with the next samples and never waits: 0, nil means that they are not made yet. io.EOF is the end; another error means that the rest will
+// Read fills pcm with the next samples and never waits: 0, nil means that they are not made yet, not all of them; only the last
+// samples may be fewer. io.EOF is the end; another error means that the rest will
 // not come: the engine failed, or the context ended, and then what was made is dropped too.
 func (u *Utterance) Read(pcm []int16) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	ready := 0
+	for i := 0; i < len(u.chunks) && ready < len(pcm); i++ {
+		ready += len(u.chunks[i])
+	}
+	if ready < len(pcm) && u.err == nil { // a frame that is filled up with silence would click in the middle of a word
+		return 0, nil
+	}
 	n := 0
 	for n < len(pcm) && len(u.chunks) > 0 {
 		c := copy(pcm[n:], u.chunks[0])
