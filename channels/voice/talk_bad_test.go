@@ -190,12 +190,12 @@ func TestTalkEngineDies(t *testing.T) {
 	h.server.Says(speechtest.Breaks, 0)
 	c.Says("tell me about tents")
 	h.expect(ctx, channels.Words)
-	h.draft(channels.Draft{Text: tents, To: h.seq})
+	h.draft(channels.Draft{Text: tents, To: h.seq.Load()})
 	until(t, ctx, "the sentence asked for", func() bool {
 		return slices.ContainsFunc(h.server.Said(), func(r speechtest.Request) bool { return strings.HasPrefix(r.Text, "We have many") })
 	})
 	h.server.Says(speechtest.Right, 0)
-	h.draft(channels.Draft{Text: tents, To: h.seq, Ending: &channels.Ending{}})
+	h.draft(channels.Draft{Text: tents, To: h.seq.Load(), Ending: &channels.Ending{}})
 	in := h.expect(ctx, channels.Said)
 	if in.Body != tents || in.Spoken.Cut {
 		t.Errorf("said %q %+v", in.Body, in.Spoken)
@@ -252,13 +252,7 @@ func TestTalkInLine(t *testing.T) {
 	ctx := testCtx(t)
 	c := h.call(t, ctx)
 	h.script(func(_ context.Context, in channels.Inbound) (channels.Receipt, error) {
-		r, err := h.agree(in)
-		r.State = channels.Waiting
-		if in.Type == channels.Words {
-			h.seq++
-			r.Message = &channels.Message{Seq: h.seq}
-		}
-		return r, err
+		return h.store(in, channels.Waiting)
 	})
 	c.RTP.Press(ctx, '0')
 	h.expect(ctx, channels.Wish)
