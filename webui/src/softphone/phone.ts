@@ -96,6 +96,8 @@ export const usePhone = defineStore('phone', () => {
     }
     if (c.direction === 'out' && (c.state === 'dialling' || c.state === 'ringing')) return c.state
     if (c.device ? c.state !== 'bridged' : !up.value) return wasUp.value ? 'reconnecting' : 'connecting'
+    // my sound is there, and the caller hears who I am first
+    if (!c.device && c.state === 'connecting' && !c.bridged_at && role.value === 'agent') return 'connecting'
     return held.value ? 'held' : 'call'
   })
   // whom I can pass on, hold or send tones to
