@@ -36,6 +36,9 @@ func (s *stages) spoke(e mouth.Event) {
 	}
 }
 
+// ready is how late the caller's words may be taken that end a turn; what is later has waited for the turn's end.
+const ready = 20 * time.Millisecond
+
 // times are those stages in milliseconds since the caller's last sound; nil: the turn had no answer that was heard.
 func (s *stages) times(cut bool) *channels.TurnTimes {
 	if s.speechEnd.IsZero() || s.audio.IsZero() || s.sentence.IsZero() || s.audio.Before(s.speechEnd) {
@@ -43,7 +46,11 @@ func (s *stages) times(cut bool) *channels.TurnTimes {
 	}
 	ms := func(t time.Time) int { return max(0, int(t.Sub(s.speechEnd).Milliseconds())) }
 	between := func(from, to time.Time) time.Duration { return max(0, to.Sub(from)) }
-	own := between(s.final, s.stored) + between(s.stored, s.sentence) - min(s.model, between(s.stored, s.sentence)) + between(s.sentence, s.asked) + between(s.made, s.audio)
-	return &channels.TurnTimes{At: s.speechEnd, TurnEnd: ms(s.over), FinalText: ms(s.final), Stored: ms(s.stored), FirstToken: ms(s.sentence.Add(s.token - s.model)),
+	over := s.over
+	if between(s.final, s.taken) > ready { // the words were there before the turn was over
+		over = s.taken
+	}
+	own := between(s.taken, s.stored) + between(s.stored, s.sentence) - min(s.model, between(s.stored, s.sentence)) + between(s.sentence, s.asked) + between(s.made, s.audio)
+	return &channels.TurnTimes{At: s.speechEnd, TurnEnd: ms(over), FinalText: ms(s.final), Stored: ms(s.stored), FirstToken: ms(s.sentence.Add(s.token - s.model)),
 		FirstSentence: ms(s.sentence), FirstAudio: ms(s.audio), Own: int(own.Milliseconds()), Cut: cut}
 }
