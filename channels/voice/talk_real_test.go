@@ -124,7 +124,7 @@ func TestTalkForReal(t *testing.T) {
 	sound, _ := c.RTP.Joined()
 	back := strings.ToLower(understand(sound))
 	t.Logf("the telephone heard %q", back)
-	if !strings.Contains(back, "open from") || !strings.Contains(back, "afternoon") {
+	if !strings.Contains(back, "in the morning") || !strings.Contains(back, "afternoon") {
 		t.Errorf("the telephone heard %q", back)
 	}
 	c.Plays(append(wish, pause...))
