@@ -31,7 +31,8 @@ type Output struct {
 	frame     int64 // the pacer's frame of that packet
 	press     *keyPress
 	presses   []keyPress
-	pressFree int64 // frame from which the next key may be sent
+	pressFree int64     // frame from which the next key may be sent
+	relayKey  time.Time // when a key of the source's was passed on last: ours wait for its end
 	paced     bool
 	closed    bool
 	packets   uint64
@@ -166,7 +167,7 @@ func (o *Output) pace() {
 func (o *Output) tick(frame int64, now time.Time) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.press == nil && len(o.presses) > 0 && frame >= o.pressFree && !o.closed {
+	if o.press == nil && len(o.presses) > 0 && frame >= o.pressFree && now.Sub(o.relayKey) > keyPause*Frame && !o.closed {
 		k := o.presses[0]
 		o.presses = o.presses[1:]
 		k.ts = o.nextTS(now)

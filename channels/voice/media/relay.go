@@ -61,6 +61,7 @@ func (o *Output) Write(p *Packet) {
 	}
 	switch {
 	case p.Event && o.format.Events != 0:
+		o.relayKey = p.Arrived
 		copy(dst, p.Payload)
 		rescaleEvent(dst[:len(p.Payload)], p.Codec.ClockRate(), o.format.eventClock())
 		o.put(marker, o.format.Events, seq, ts, p.Arrived, len(p.Payload))
