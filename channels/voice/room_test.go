@@ -51,8 +51,8 @@ func TestJoinAndEnd(t *testing.T) {
 	if f := waitChan(t, ctx, frames, "frame"); !strings.Contains(f, `"connecting"`) {
 		t.Errorf("frame %s", f)
 	}
-	if after, err := h.voice.Send(ctx, nil, conv, &channels.Message{Body: "hello"}); after != nil || err != nil {
-		t.Errorf("send: %v", err)
+	if after, err := h.voice.Send(ctx, nil, conv, &channels.Message{Body: "a note", Private: true}); after != nil || err != nil {
+		t.Errorf("a note is sent: %v", err)
 	}
 	if err := h.voice.End(ctx, conv, "closed"); err != nil {
 		t.Fatal(err)
