@@ -107,7 +107,11 @@ func (c *call) obey(data []byte) (any, error) {
 	if c.post(cmd) {
 		select {
 		case refused = <-cmd.reply:
-		case <-c.gone:
+		case <-c.gone: // perhaps by this command
+			select {
+			case refused = <-cmd.reply:
+			default:
+			}
 		}
 	}
 	switch {
