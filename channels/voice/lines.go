@@ -50,7 +50,12 @@ func (c *call) secondLine(leg *sipleg.Leg, agentID int64, to string) *edge.Refus
 		select {
 		case refused := <-asked.reply:
 			return refused
-		case <-c.gone:
+		case <-c.gone: // perhaps by this transfer
+			select {
+			case refused := <-asked.reply:
+				return refused
+			default:
+			}
 		}
 	}
 	return edge.Refuse(480, "That Call Is Over")
