@@ -5,8 +5,8 @@ cd "$(dirname "$0")/.."
 [ -f webui/dist/index.html ] || (cd webui && npm ci --silent --no-audit --no-fund && npm run --silent build)
 how=(-p 1 -count=1 -timeout 15m -run "${RUN:-Browser}" "$@") packages="./channels/voice/webleg ./server"
 export PATCHBAY_TEST_BROWSER=1
-if [ -n "${GOTESTSUM:-}" ]; then # deploy/test.sh: what fails runs once more, and that is said
-  exec "$GOTESTSUM" --format testname --rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test --packages="$packages" -- "${how[@]}"
+if [ -n "${GOTESTSUM:-}" ]; then # deploy/test.sh: what fails runs again, and that is said
+  exec "$GOTESTSUM" --format testname --rerun-fails=2 --rerun-fails-max-failures=6 --rerun-fails-run-root-test --packages="$packages" -- "${how[@]}"
 fi
 # shellcheck disable=SC2086
 exec go test -v "${how[@]}" $packages

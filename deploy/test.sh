@@ -50,7 +50,7 @@ generated() { # generated files are what the spec says
 }
 runner=$log/bin/gotestsum
 need_runner() { [ -x "$runner" ] || GOBIN=$log/bin go install gotest.tools/gotestsum@v1.13.0; }
-# A test that fails beside the others runs once more alone, and the end says so: telephones are compared by ear here, and a
+# A test that fails beside the others runs again alone, twice at most, and the end says so: telephones are compared by ear here, and a
 # machine that others use too drops sound. A data race or a panic is never run again.
 go_tests() { # each package starts its own Postgres
   need_runner || return 1
@@ -58,7 +58,7 @@ go_tests() { # each package starts its own Postgres
   # The calls are compared by ear with telephones that run beside them: they get the machine for themselves.
   rest=$(go list ./... | grep -v '/channels/voice$' | tr '\n' ' ')
   for packages in "$rest" ./channels/voice; do
-    "$runner" --format pkgname-and-test-fails --hide-summary=skipped --jsonfile-timing-events "$log/go.$((++runs)).json" --packages="$packages" --rerun-fails=1 --rerun-fails-max-failures=6 \
+    "$runner" --format pkgname-and-test-fails --hide-summary=skipped --jsonfile-timing-events "$log/go.$((++runs)).json" --packages="$packages" --rerun-fails=2 --rerun-fails-max-failures=15 \
       --rerun-fails-run-root-test --rerun-fails-abort-on-data-race --rerun-fails-report "$log/again.$runs" -- -race -shuffle=on -timeout 20m || code=1
   done
   echo "skipped: $(last skip | sort | uniq | tr '\n' ' ')"
