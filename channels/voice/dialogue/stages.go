@@ -46,11 +46,11 @@ func (s *stages) times(cut bool) *channels.TurnTimes {
 	}
 	ms := func(t time.Time) int { return max(0, int(t.Sub(s.speechEnd).Milliseconds())) }
 	between := func(from, to time.Time) time.Duration { return max(0, to.Sub(from)) }
-	over := s.over
+	over, final := s.over, s.final
 	if between(s.final, s.taken) > ready { // the words were there before the turn was over
-		over = s.taken
+		over, final = s.taken, s.taken
 	}
 	own := between(s.taken, s.stored) + between(s.stored, s.sentence) - min(s.model, between(s.stored, s.sentence)) + between(s.sentence, s.asked) + between(s.made, s.audio)
-	return &channels.TurnTimes{At: s.speechEnd, TurnEnd: ms(over), FinalText: ms(s.final), Stored: ms(s.stored), FirstToken: ms(s.sentence.Add(s.token - s.model)),
+	return &channels.TurnTimes{At: s.speechEnd, TurnEnd: ms(over), FinalText: ms(final), Stored: ms(s.stored), FirstToken: ms(s.sentence.Add(s.token - s.model)),
 		FirstSentence: ms(s.sentence), FirstAudio: ms(s.audio), Own: int(own.Milliseconds()), Cut: cut}
 }
