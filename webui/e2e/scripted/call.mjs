@@ -52,6 +52,7 @@ export function sampleDetail() {
             id: 7, conversation_id: 3, direction: 'in', from_address: t.number, to_address: t.ours, agent_id: 7, media: 'sip', state: 'ended', started_at: t.started_at, bridged_at: t.bridged_at, ended_at: t.ended_at,
             result: t.result, reason: t.reason, stats: {}, contact_name: 'Rosa Lindt', agent_name: 'Ana Berg', mos: 4, lost_percent: 4.1, jitter_ms: 14, traced: true,
         },
+        turns: [],
         verdicts: [
             { code: 'loss', grade: 'fault', title: 'Sound was lost on the way', text: 'What we hear from the telephone network was bad for 30 of 60 seconds, first after 31 s: up to 12 % lost, jitter up to 34 ms. Look at our line, or theirs towards us.', evidence: [], leg: 1 },
             {
