@@ -149,7 +149,7 @@ func CheckPlayed(t testing.TB, who string, heard, right []int16, wrong ...[]int1
 func played(sent, heard []float64) (mean float64, pieces []float64) {
 	const piece, stray = 100, 10
 	_, lag := Score(sent, heard)
-	for i := 0; i+piece <= len(heard); i += piece {
+	for i := max(0, lag); i+piece <= min(len(heard), len(sent)+lag); i += piece { // what both share
 		best := -1.0
 		for from := i - lag - stray; from <= i-lag+stray; from++ {
 			if from >= 0 && from+piece <= len(sent) {
@@ -159,7 +159,10 @@ func played(sent, heard []float64) (mean float64, pieces []float64) {
 		pieces = append(pieces, best)
 		mean += best
 	}
-	return mean / float64(max(1, len(pieces))), pieces
+	if len(pieces) < MinOverlap/piece {
+		return -1, pieces
+	}
+	return mean / float64(len(pieces)), pieces
 }
 
 // drift is by how many frames the second half of what both share lies elsewhere than the whole.
