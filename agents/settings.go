@@ -52,9 +52,9 @@ type Step struct {
 type Overflow struct {
 	Cause     string `json:"cause"`       // wait, length, nobody
 	Threshold int    `json:"threshold"`   // wait, nobody: seconds of waiting; length: conversations before it
-	Action    string `json:"action"`      // queue, skills, callback, message
+	Action    string `json:"action"`      // queue, skills, message
 	ToQueueID *int64 `json:"to_queue_id"` // of queue
-	Words     string `json:"words"`       // of message, and of callback where the house's own words are not wanted
+	Words     string `json:"words"`       // of message
 }
 
 // Causes and actions of an Overflow.
@@ -63,10 +63,9 @@ const (
 	CauseLength = "length"
 	CauseNobody = "nobody"
 
-	ToQueue    = "queue"
-	ToSkills   = "skills"   // what the queue asks for is dropped
-	ToCallback = "callback" // a call back is offered
-	ToMessage  = "message"  // words
+	ToQueue   = "queue"
+	ToSkills  = "skills"  // what the queue asks for is dropped
+	ToMessage = "message" // words
 )
 
 // NewQueue is what a queue begins with.
@@ -333,8 +332,8 @@ func (s *QueueSettings) checkOverflows() error {
 			return invalid("overflows", "Only the action queue leads to another queue.")
 		case o.Action == ToMessage && strings.TrimSpace(o.Words) == "":
 			return invalid("overflows", "What shall the customer read?")
-		case !slices.Contains([]string{ToQueue, ToSkills, ToCallback, ToMessage}, o.Action):
-			return invalid("overflows", "The action is queue, skills, callback or message.")
+		case !slices.Contains([]string{ToQueue, ToSkills, ToMessage}, o.Action):
+			return invalid("overflows", "The action is queue, skills or message.")
 		}
 		for _, other := range s.Overflows[:i] {
 			if other.Cause == o.Cause && other.Threshold == o.Threshold && other.Action == o.Action {

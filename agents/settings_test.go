@@ -174,7 +174,7 @@ func TestOverflowsComeOnce(t *testing.T) {
 	h := newHouse(t)
 	q := NewQueue()
 	q.ID, q.Name = h.queue, "Service"
-	q.Overflows = []Overflow{{CauseWait, 60, ToSkills, nil, ""}, {CauseLength, 1, ToCallback, nil, ""}, {CauseNobody, 30, ToMessage, nil, "Alone."}}
+	q.Overflows = []Overflow{{CauseWait, 60, ToSkills, nil, ""}, {CauseLength, 1, ToMessage, nil, "It takes longer."}, {CauseNobody, 30, ToMessage, nil, "Alone."}}
 	h.saved(q)
 	list := func() (causes []string) {
 		t.Helper()

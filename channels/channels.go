@@ -138,7 +138,6 @@ const (
 	CodeNoAnswer    = "no_answer"      // I don't know that; getting a person
 	CodeNobodyHere  = "nobody_here"    // nobody answers now: when a person will
 	CodeOverflow    = "overflow"       // (private) the line took too long, and what was done about it
-	CodeCallback    = "callback"       // it takes longer: shall we call you? You keep your place
 	CodeLonger      = "longer"         // words of the queue while the customer waits
 	CodeMoved       = "moved"          // (private) it belongs to another queue now
 	CodeThrough     = "through"        // you're through to Ana

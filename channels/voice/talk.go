@@ -3,7 +3,6 @@ package voice
 import (
 	"encoding/json"
 	"fmt"
-
 	"time"
 
 	"patchbay/channels"

@@ -64,7 +64,7 @@ func TestOverflowKeepsPlaceAndPromise(t *testing.T) {
 	sales := f.queue(func(q *agents.QueueSettings) { q.Name = "Sales" })
 	f.queue(func(q *agents.QueueSettings) {
 		q.ID, q.Name = f.QueueID, "Service"
-		q.Overflows = []agents.Overflow{{Cause: agents.CauseWait, Threshold: 10, Action: agents.ToSkills}, {Cause: agents.CauseWait, Threshold: 20, Action: agents.ToCallback},
+		q.Overflows = []agents.Overflow{{Cause: agents.CauseWait, Threshold: 10, Action: agents.ToSkills}, {Cause: agents.CauseWait, Threshold: 20, Action: agents.ToMessage, Words: "It takes longer than usual."},
 			{Cause: agents.CauseNobody, Threshold: 30, Action: agents.ToMessage, Words: "Everybody is out."}, {Cause: agents.CauseWait, Threshold: 40, Action: agents.ToQueue, ToQueueID: &sales.ID}}
 	})
 	id := f.visitor("I want to talk to a human")
@@ -83,8 +83,8 @@ func TestOverflowKeepsPlaceAndPromise(t *testing.T) {
 		t.Errorf("since %s, was %s; %d promises", since(), before, f.promises(id, ""))
 	}
 	got := text(f, `select string_agg(case when private then '' else 'told: ' end || body, ' | ' order by seq) from messages
-		where conversation_id = $1 and data->>'code' in ('overflow', 'callback', 'longer')`, id)
-	for _, want := range []string{"Anybody of Service may take it: it has waited 41 s in Service.", "told: " + wordsCallback, "told: Everybody is out.",
+		where conversation_id = $1 and data->>'code' in ('overflow', 'longer')`, id)
+	for _, want := range []string{"Anybody of Service may take it: it has waited 41 s in Service.", "told: It takes longer than usual.", "told: Everybody is out.",
 		"nobody of Service is at the desk", "Moved to the queue Sales: it has waited 41 s in Service."} {
 		if strings.Count(got, want) != 1 {
 			t.Errorf("%q is not there once: %s", want, got)

@@ -12,11 +12,7 @@ import (
 // What happens when a line takes too long. Every branch ends in a line: the conversation keeps its time, its place by it,
 // and its promise; a rule changes where and by whom it is taken, and what the customer is told.
 
-const (
-	overflowMost = 200 // conversations a sweep; the rest comes a second later
-
-	wordsCallback = "It takes longer than usual. Shall we call you back? You keep your place in line."
-)
+const overflowMost = 200 // conversations a sweep; the rest comes a second later
 
 func (s *Switchboard) sweepOverflow(ctx context.Context) error {
 	list, err := agents.Overflows(ctx, s.Pool, overflowMost)
@@ -42,14 +38,7 @@ func (s *Switchboard) overflow(ctx context.Context, o agents.Overflowing) error 
 		case agents.ToSkills:
 			ch.line(channels.CodeOverflow, fmt.Sprintf("Anybody of %s may take it: %s.", o.QueueName, o.Reason()), why)
 		default:
-			code, words := channels.CodeLonger, o.Words
-			if o.Action == agents.ToCallback {
-				code = channels.CodeCallback
-				if words == "" {
-					words = wordsCallback
-				}
-			}
-			if err := ch.notice(ctx, code, words, why); err != nil {
+			if err := ch.notice(ctx, channels.CodeLonger, o.Words, why); err != nil {
 				return err
 			}
 			ch.line(channels.CodeOverflow, "The customer was told so: "+o.Reason()+".", why)

@@ -44,7 +44,7 @@ create table queue_overflows (
   queue_id    bigint not null references queues on delete cascade,
   cause       text not null check (cause in ('wait', 'length', 'nobody')),
   threshold   int not null default 0 check (threshold >= 0), -- wait, nobody: seconds; length: conversations
-  action      text not null check (action in ('queue', 'skills', 'callback', 'message')),
+  action      text not null check (action in ('queue', 'skills', 'message')),
   to_queue_id bigint references queues on delete cascade,
   words       text not null default '',
   check ((action = 'queue') = (to_queue_id is not null)),

@@ -1168,7 +1168,7 @@ export interface components {
              * @description skills: what the queue asks for is dropped
              * @enum {string}
              */
-            action: "queue" | "skills" | "callback" | "message";
+            action: "queue" | "skills" | "message";
             /** Format: int64 */
             to_queue_id?: number | null;
             words?: string;
