@@ -44,6 +44,7 @@ func TestBrowserWaitingLine(t *testing.T) {
 	css("line-offer_seconds", "20")
 	css("line-week", "Mon-Sun 00:00-24:00")
 	b.click("ana", "button", "Add a rule")
+	b.do("fill", frame{"page": "ana", "css": "[aria-label='Words 1']", "value": "It takes longer than usual today."})
 	picture("queue")
 	b.click("ana", "button", "Save the queue")
 	b.see("ana", "Mon-Sun 00:00-24:00")

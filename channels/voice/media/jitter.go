@@ -129,7 +129,7 @@ func (j *jitter) put(p *Packet) {
 	if s.full {
 		return // twice
 	}
-	if sound && !j.measure(p) {
+	if sound && (!j.measure(p) || j.stood(p)) {
 		j.forget()
 		j.next, j.last, j.at, j.begun = p.Seq, p.Seq, p.TS, false
 	}
@@ -206,6 +206,17 @@ func (j *jitter) measure(p *Packet) bool {
 	}
 	// The upper edge of the bin, and a frame: that is how far apart pulls are.
 	j.target = min(max(time.Duration(left+1)*jitterBin+Frame, minDelay), maxDelay)
+	return true
+}
+
+// stood says whether the source's clock stood still while it sent nothing, and counts from this packet then. RFC 3550 section
+// 5.1 wants it to go on; telephones exist that do otherwise, and all that they say from then on would be an old backlog.
+// After a stalled network what stalled follows at once, and shows by how much this packet was late.
+func (j *jitter) stood(p *Packet) bool {
+	if j.held > 0 || p.Arrived.Sub(j.epoch)-j.mediaTime(p.TS)-j.early() <= maxDelay {
+		return false
+	}
+	j.setClock(p)
 	return true
 }
 
