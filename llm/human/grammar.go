@@ -102,6 +102,9 @@ func (l langs) or(m langs) langs {
 	return langs{l[0] | m[0], l[1] | m[1]}
 }
 
+// Load reads the word books, some 50 ms, so that the first customer does not wait for it.
+func Load() { books() }
+
 // books are compiled in: a constant, read once.
 var books = sync.OnceValue(func() *library {
 	lib := &library{known: map[string]langs{}, stem: map[string]langs{}, names: map[string]bool{}}

@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
+	"patchbay/llm/human"
 	"patchbay/llm"
 	"patchbay/server/bus"
 )
@@ -71,6 +72,7 @@ func New(cfg Config) *Switchboard {
 	if cfg.AgentGone == 0 {
 		cfg.AgentGone = time.Minute
 	}
+	human.Load()
 	s := &Switchboard{Config: cfg}
 	s.loops = loops{running: map[int64]*loop{}, wg: &sync.WaitGroup{}}
 	return s
