@@ -23,8 +23,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
-	"patchbay/llm/human"
 	"patchbay/llm"
+	"patchbay/llm/human"
 	"patchbay/server/bus"
 )
 
