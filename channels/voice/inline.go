@@ -69,7 +69,7 @@ func (c *call) onPlaced(p placed) {
 	default:
 		return
 	}
-	c.line.place, c.line.saidAt, c.line.due = p.place, time.Now(), linePrompts(p)
+	c.line.place, c.line.saidAt, c.line.due = p.place, time.Now(), append(linePrompts(p), c.lineOffers()...)
 	if c.playing == nil && !c.dia.Speaks() { // else its end says it
 		c.thenMusic()
 	}

@@ -90,6 +90,9 @@ func TestToldInLine(t *testing.T) {
 	at.mu.Unlock()
 	until(t, ctx, "asked again", func() bool { at.mu.Lock(); defer at.mu.Unlock(); return at.asked > asked+2 })
 	hearsMusic(t, ctx, "no better place", phoneEar(t, ctx, c))
+	c.RTP.Forget()
+	c.RTP.Press(ctx, '*') // the place again
+	hearsPrompts(t, ctx, c, "place_2")
 
 	b := h.join(ctx, 1, 7)
 	defer b.Close()

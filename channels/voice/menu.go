@@ -115,6 +115,8 @@ func (c *call) onKey(digit byte) {
 		if !c.dia.Key(digit) && !c.languageKey(digit) {
 			c.choose(digit)
 		}
+	case channels.CallWaiting:
+		c.lineKey(digit)
 	case channels.CallBridged:
 		c.v.publish(c.agentID(), keyNews{Type: "call_dtmf", CallID: c.id, ConversationID: c.conversation, Digit: string(digit)})
 	}
