@@ -12,7 +12,7 @@ import (
 var files embed.FS
 
 // class is a set of roles that a phrase may play; words/README.txt explains each.
-type class uint32
+type class uint64
 
 const (
 	want class = 1 << iota
@@ -45,11 +45,18 @@ const (
 	always
 	until
 	past
+	whom
+	over
+	hello
+	said
+	here
+	hours
+	urge
 	name
 
 	// inRow are the classes that a clause is read into; the others are looked up as phrases.
 	inRow = want | talk | get | call | person | weak | title | to | fill | not | never | enough | machine | help | soft | ask | exist |
-		after | before | tongue | but | always | until | past
+		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge
 	// content are the classes that make a language out and that English lends to others.
 	content = talk | get | call | person | weak | machine
 )
@@ -58,7 +65,8 @@ var classNames = map[string]class{
 	"want": want, "talk": talk, "get": get, "call": call, "person": person, "weak": weak, "title": title, "to": to | fill, "fill": fill,
 	"not": not, "never": never, "enough": enough, "machine": machine, "help": help, "soft": soft, "ask": ask, "exist": exist,
 	"after": after, "before": before, "tongue": tongue, "but": but, "alone": alone, "maybe": maybe, "safety": safety, "yes": yes, "no": no,
-	"go on": goOn, "always": always, "until": until, "past": past,
+	"go on": goOn, "always": always, "until": until, "past": past, "whom": whom, "over": over, "hello": hello, "said": said, "here": here,
+	"hours": hours, "urge": urge | fill,
 }
 
 // grammar is one language's phrases by first word, longest first, and by the stem of the first word.

@@ -27,7 +27,7 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 	}
 	for i, s := range row {
 		switch {
-		case s.is(machine) && take(machineAt(row, i)), s.is(call) && take(callAt(row, i)):
+		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(whomAt(row, i)), s.is(call) && take(callAt(row, i)):
 			return out
 		case s.is(person|weak|name) && isPerson(row, i) && take(g.personAt(row, i)):
 			return out
@@ -53,6 +53,7 @@ type walk struct {
 	negated bool
 	blocked bool // by a telling or asking word right beside it
 	open    bool // it goes on with words that belong to something else
+	told    bool // somebody said it
 	to      bool // "to", "with" stands between
 }
 
@@ -71,6 +72,12 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			}
 			w.negated = true
 			w.end = j
+			return w
+		case s.is(said):
+			if step < 0 && w.cues&want == 0 { // somebody's words or advice: "she told me to contact an agent"
+				w.cues, w.told = 0, true
+			}
+			w.open = true
 			return w
 		case s.is(never):
 			w.blocked = cost == 0 && w.cues == 0
@@ -123,6 +130,9 @@ func absorbed(row []symbol, at, from int) bool {
 func (g *grammar) personAt(row []symbol, at int) verdict {
 	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
 	s := row[at]
+	if l.told {
+		return verdict{}
+	}
 	if s.is(person) && conditional(row, at) {
 		return yesBecause("condition", text(row, 0, len(row)-1))
 	}
@@ -152,16 +162,22 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	if rc&(exist|ask) != 0 {
 		existAt = min(existAt, r.exist)
 	}
-	if cues&want == 0 && anyOf(row, past) { // "yesterday I talked to an agent"
+	if cues&want == 0 && anyOf(row, past|hours) { // "yesterday I talked to an agent"
 		return verdict{}
 	}
 	strong := s.is(person)
+	if strong && !l.blocked && demanded(row, at) {
+		return yesBecause("alone", text(row, at, len(row)-1))
+	}
 	// "do your agents speak Spanish" is no talk with them
 	tongued := hasTongue(row) && cues&(want|get) == 0
 	why := text(row, min(at, l.end), max(at, r.end))
 	yes := func(rule string) verdict { return yesBecause(rule, why) }
 	unsure := verdict{wish: Wish{Unsure: true, Rule: "near", Why: why}}
 	if s.is(name) && !s.is(person|weak) {
+		if cues&(exist|ask) != 0 && present(row, at) {
+			return yes("name")
+		}
 		if row[at].titled && cues&(exist|want|ask) != 0 && (existAt == 0 || wantAt == 0) && !r.open {
 			return yes("name")
 		}
@@ -177,7 +193,7 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	switch {
 	case cues&(talk|get) != 0 && talkAt <= limit && !tongued:
 		return yes("words")
-	case strong && cues&want != 0 && wantAt <= 1 && (wantAt == 0 || !r.open):
+	case strong && cues&want != 0 && (wantAt == 0 || wantAt <= 1 && !r.open && described(row, at)):
 		return yes("words")
 	case strong && cues&exist != 0 && existAt == 0 && (!r.open || rc&help != 0):
 		return yes("presence")
@@ -207,6 +223,51 @@ func conditional(row []symbol, at int) bool {
 		}
 	}
 	return false
+}
+
+// demanded says whether a clause ends with the bare person and a word of hurry: "this is a joke real person now".
+func demanded(row []symbol, at int) bool {
+	hurry := false
+	for _, s := range row[at+1:] {
+		if !s.is(fill) || s.is(to|want|ask) {
+			return false
+		}
+		hurry = hurry || s.is(urge)
+	}
+	if !hurry || anyOf(row, said|past|hours|before|not) {
+		return false
+	}
+	j := at - 1
+	for j >= 0 && row[j].is(fill) && !row[j].is(to) {
+		j--
+	}
+	return j < 0 || row[j].class == 0 || row[j].is(hello|enough|machine)
+}
+
+// described says whether the unknown words before the person describe it, "a qualified person"; a verb of its own does not:
+// "I want to rate an agent", "I need a tent for a person".
+func described(row []symbol, at int) bool {
+	j := at - 1
+	for j >= 0 && row[j].class == 0 {
+		j--
+	}
+	return j == at-1 || j >= 0 && row[j].is(fill) && !row[j].is(to)
+}
+
+// present says whether somebody named is asked after: "is Maria in today", beside the name only words of the house.
+func present(row []symbol, at int) bool {
+	found := false
+	for i, s := range row {
+		switch {
+		case i == at:
+		case s.is(here):
+			found = true
+		case s.is(fill|ask|exist|hello|name|title|want|weak|help|past) || s.is(after) && i > at:
+		default:
+			return false
+		}
+	}
+	return found
 }
 
 // helps says whether beside the weak person stands something that only a person would do: "call me", "take over".
@@ -245,15 +306,36 @@ func isPerson(row []symbol, at int) bool {
 	return next >= len(row) || !row[next].is(after)
 }
 
-// machineAt is the refusal of a machine: "no bots", "I don't want to talk to a robot", "enough of this computer".
-func machineAt(row []symbol, at int) verdict {
+// machineAt is the refusal of a machine: "no bots", "I don't want to talk to a robot", "enough of this computer". A machine
+// that is soft too may be one that the customer owns: it must be talked to.
+func (g *grammar) machineAt(row []symbol, at int) verdict {
 	for _, step := range []int{-1, 1} {
+		talked := !row[at].is(soft)
 		for j := at + step; j >= 0 && j < len(row); j += step {
-			if row[j].is(not | enough) {
+			if row[j].is(enough) && talked || row[j].is(not) && talked && (step < 0 || g.right&talk != 0) {
 				return yesBecause("machine", text(row, min(at, j), max(at, j)))
 			}
-			if row[j].is(never|before|after) || !row[j].is(fill|want|talk|get|to|person|weak|machine) {
+			talked = talked || row[j].is(talk)
+			if row[j].is(never|before|after|said) || !row[j].is(fill|want|talk|get|to|person|weak|machine) {
 				break
+			}
+		}
+	}
+	return verdict{}
+}
+
+// whomAt is "who can I talk to": the person asked for is the question itself.
+func whomAt(row []symbol, at int) verdict {
+	var cost float32
+	for j := at + 1; j < len(row); j++ {
+		switch s := row[j]; {
+		case s.is(talk | get | call):
+			return yesBecause("words", text(row, at, j))
+		case s.is(never | not | said):
+			return verdict{}
+		case s.class == 0:
+			if cost += s.cost; cost > bridge {
+				return verdict{}
 			}
 		}
 	}
@@ -280,24 +362,29 @@ func callAt(row []symbol, at int) verdict {
 
 // aloneIn is a clause that is nothing but a person ("AGENT!!", "a real person please") or a phrase listed as such.
 func (g *grammar) aloneIn(c clause, row []symbol) bool {
-	if len(row) > 9 {
+	for len(row) > 0 && row[0].is(hello) {
+		row = row[1:]
+	}
+	if len(row) > 9 || len(row) == 0 {
 		return false
 	}
-	persons, others := 0, false
+	persons, others, handed := 0, false, false
 	for i, s := range row {
+		handed = handed || s.is(over)
 		if s.is(never) && !s.is(fill) {
 			return g.whole(c, alone)
 		}
 		switch {
-		case s.is(not|never|before|after|tongue|machine|exist|enough) && !s.is(fill), s.class == 0, s.is(name) && !s.is(person|fill):
+		case s.is(hello) && persons > 0:
+		case s.is(not|never|before|after|tongue|machine|exist|enough|said|past|hours) && !s.is(fill), s.class == 0, s.is(name) && !s.is(person|fill):
 			others = true
 		case s.is(person) && isPerson(row, i):
 			persons++
-		case !s.is(fill | want | get | weak | to | title | talk | help):
+		case !s.is(fill | want | get | weak | to | title | talk | help | over | ask):
 			others = true
 		}
 	}
-	if persons > 0 && !others {
+	if (persons > 0 || handed) && !others {
 		return true
 	}
 	from, to := 0, len(c)
@@ -309,7 +396,7 @@ func (g *grammar) aloneIn(c clause, row []symbol) bool {
 			if g.whole(c[from:end], alone) {
 				return true
 			}
-			if cl, n := g.match(c[end-1:end], inRow); n == 0 || cl&fill == 0 {
+			if cl, n := g.match(c[end-1:end], inRow); n == 0 || cl&(fill|hello) == 0 {
 				break
 			}
 		}
@@ -317,7 +404,7 @@ func (g *grammar) aloneIn(c clause, row []symbol) bool {
 			return false
 		}
 		cl, n := g.match(c[from:to], inRow)
-		if n == 0 || cl&fill == 0 {
+		if n == 0 || cl&(fill|hello) == 0 {
 			return false
 		}
 		from += n

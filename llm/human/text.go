@@ -1,6 +1,7 @@
 package human
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -244,6 +245,7 @@ func joined(in clause) clause {
 // unquoted takes out what the customer puts between quotation marks: words of somebody else, a button's name. A text
 // that is nothing but a quotation is the customer's own, and so is a single word ("a human").
 func unquoted(text string) string {
+	text = singleQuotes.ReplaceAllString(text, "$1\"$2\"$3")
 	if !strings.ContainsAny(text, "\"“”„«»「『") {
 		return text
 	}
@@ -275,6 +277,9 @@ func unquoted(text string) string {
 	}
 	return out.String()
 }
+
+// singleQuotes are those around words, not the apostrophes in them.
+var singleQuotes = regexp.MustCompile(`(^|[\s(:,])['‘‚]([^'‘’\n]{3,200})['’]($|[\s).,!?:;])`)
 
 var closing = map[rune]string{'"': "\"”", '“': "”\"“", '„': "“”\"", '«': "»", '「': "」", '『': "』"}
 
