@@ -104,12 +104,6 @@ func setAway(ctx context.Context, q channels.Querier, agentID int64, reason stri
 	return n > 0, err
 }
 
-// Present tells whether the agent is available and has a tab open on a living node.
-func Present(ctx context.Context, q channels.Querier, agentID int64) (bool, error) {
-	return scalar[bool](ctx, q, "present",
-		`select exists (select from agents a where a.id = $1 and a.presence = 'available' and `+atDesk+`)`, agentID)
-}
-
 // Online tells whether the agent has a tab open on a living node.
 func Online(ctx context.Context, q channels.Querier, agentID int64) (bool, error) {
 	return scalar[bool](ctx, q, "online", `select exists (select from agents a where a.id = $1 and `+atDesk+`)`, agentID)

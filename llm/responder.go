@@ -199,30 +199,6 @@ func (r *Responder) Describe() string {
 
 var errQuoteMode = errors.New("quote mode: no model is set")
 
-// Ready says whether the models are there; nil means that each Ollama answers and has its own.
-func (r *Responder) Ready(ctx context.Context) error {
-	if len(r.gate.hosts) == 0 {
-		return errQuoteMode
-	}
-	var all error
-	for _, h := range r.gate.hosts {
-		all = errors.Join(all, h.ready(ctx))
-	}
-	return all
-}
-
-// Pull fetches the models; progress may be nil.
-func (r *Responder) Pull(ctx context.Context, progress func(status string, done, total int64)) error {
-	if len(r.gate.hosts) == 0 {
-		return errQuoteMode
-	}
-	var all error
-	for _, h := range r.gate.hosts {
-		all = errors.Join(all, h.ollama.pull(ctx, progress))
-	}
-	return all
-}
-
 // Answer answers one question. emit is called on Answer's own goroutine, with growing text. It returns within
 // FirstSentence when nothing can be shown and within Total in any case; when ctx ends the stream to Ollama is closed at
 // once and ctx's error comes back. The only other errors are *Failure; what was shown until then is in the Answer.

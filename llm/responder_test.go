@@ -308,9 +308,6 @@ func TestNobodyListens(t *testing.T) {
 	if got.reason() != "dead" || got.took > time.Second {
 		t.Errorf("%v after %v", got.err, got.took)
 	}
-	if err := r.Ready(t.Context()); err == nil {
-		t.Error("ready without a server")
-	}
 }
 
 func TestSlowButAlive(t *testing.T) {
@@ -390,20 +387,21 @@ func TestKnowledgeBaseDown(t *testing.T) {
 
 func TestModelsReadyAndPull(t *testing.T) {
 	h := newHouse(t, demoPool(t), llmtest.Missing)
+	only := h.gate.hosts[0]
 	var f *Failure
-	if err := h.Ready(t.Context()); !errors.As(err, &f) || f.Reason != "missing" {
+	if err := only.ready(t.Context()); !errors.As(err, &f) || f.Reason != "missing" {
 		t.Errorf("ready: %v", err)
 	}
 	steps := 0
-	if err := h.Pull(t.Context(), func(string, int64, int64) { steps++ }); err != nil || steps != 4 {
+	if err := only.ollama.pull(t.Context(), func(string, int64, int64) { steps++ }); err != nil || steps != 4 {
 		t.Errorf("pull: %v after %d steps", err, steps)
 	}
-	if err := h.Ready(t.Context()); err != nil {
+	if err := only.ready(t.Context()); err != nil {
 		t.Error(err)
 	}
 	for _, mood := range []llmtest.Mood{llmtest.Error500, llmtest.Reset, llmtest.Refuse} {
 		h.srv.SetMood(mood)
-		if err := h.Pull(t.Context(), nil); err == nil {
+		if err := only.ollama.pull(t.Context(), nil); err == nil {
 			t.Errorf("pull in mood %s", mood)
 		}
 	}

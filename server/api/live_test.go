@@ -151,13 +151,13 @@ func TestHelloAndPresence(t *testing.T) {
 	if f := p.next(LiveOutTypePresence); f.Me == nil || f.Me.Presence != agents.Available {
 		t.Errorf("%+v", f)
 	}
-	present := func() bool {
-		ok, err := agents.Present(h.ctx, h.pool, h.mira)
+	online := func() bool {
+		ok, err := agents.Online(h.ctx, h.pool, h.mira)
 		h.ok(err)
 		return ok
 	}
-	if !present() {
-		t.Error("not present with an open tab")
+	if !online() {
+		t.Error("not online with an open tab")
 	}
 	second := h.page(s)
 	p.conn.Close()
@@ -166,11 +166,11 @@ func TestHelloAndPresence(t *testing.T) {
 		h.ok(h.pool.QueryRow(h.ctx, `select count(*) from agent_sockets`).Scan(&n))
 		return n == 1
 	})
-	if !present() {
-		t.Error("not present with the second tab")
+	if !online() {
+		t.Error("not online with the second tab")
 	}
 	second.conn.Close()
-	h.until("the agent is gone", func() bool { return !present() })
+	h.until("the agent is gone", func() bool { return !online() })
 	if list, err := report.Colleagues(h.ctx, h.pool); err != nil || list[1].Presence != "available" || list[1].Online {
 		t.Errorf("the row stays, the agent is not online: %+v, %v", list, err)
 	}

@@ -9,12 +9,9 @@ import (
 	"strings"
 )
 
-// Mask takes everything personal out of a trace and keeps its shape: the same number, name or address has the same
+// mask takes everything personal out of a trace and keeps its shape: the same number, name or address has the same
 // stand-in everywhere, private addresses stay private, ports stay. It lets through only what it knows to be harmless;
-// whatever it does not know is left out. Leave it the whole trace, not parts: stand-ins are counted anew each time.
-func Mask(t Trace) Trace { return newMask().trace(t) }
-
-// mask remembers what stands for what.
+// whatever it does not know is left out. It remembers what stands for what: give one mask the whole trace.
 type mask struct {
 	names map[string]map[string]string // kind -> original -> stand-in
 	addrs map[netip.Addr]netip.Addr

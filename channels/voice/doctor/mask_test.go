@@ -150,7 +150,7 @@ func TestBundleStillTells(t *testing.T) {
 func TestMaskKeepsShape(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := drawPersonal(t).rich(t)
-		m := Mask(c)
+		m := newMask().trace(c)
 		if len(m.Messages) != len(c.Messages) || len(m.Legs) != len(c.Legs) || len(m.Events) != len(c.Events) {
 			t.Fatal("something was left out")
 		}

@@ -186,7 +186,7 @@ func TestIPv6(t *testing.T) {
 	l4 := newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: old.addr, Mux: true}})
 	l6.SDPSent()
 	l4.SDPSent()
-	Bridge(l6.Leg, l4.Leg)
+	bridge(l6.Leg, l4.Leg)
 	old.say(t, l4.LocalAddr(), TypePCMU, 1, 0, 1, loud(loudLeft))
 	b := make([]byte, MaxPacket)
 	_ = pair.RTP.SetReadDeadline(time.Now().Add(20 * time.Second))

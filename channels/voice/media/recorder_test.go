@@ -557,7 +557,7 @@ func BenchmarkCallsRecorded(b *testing.B) {
 						agent: newUDPLeg(b, Config{Ports: ports, Remote: Remote{Addr: from.addr}})}
 					c.caller.SDPSent()
 					c.agent.SDPSent()
-					Bridge(c.caller.Leg, c.agent.Leg)
+					bridge(c.caller.Leg, c.agent.Leg)
 					if recorded {
 						var err error
 						if c.recorder, err = NewRecorder(RecorderConfig{Path: filepath.Join(dir, fmt.Sprint(b.N, i, time.Now().UnixNano()))}); err != nil {

@@ -157,7 +157,7 @@ func TestRoom(t *testing.T) {
 // TestRoomComesAndGoes: a relay becomes a room and a relay again on the same stream, with a prompt in between.
 func TestRoomComesAndGoes(t *testing.T) {
 	a, b, c := newGuest(t, PCMU, 21, 8*time.Second), newGuest(t, PCMA, 22, 8*time.Second), newGuest(t, PCMU, 23, 8*time.Second)
-	Bridge(a.leg, b.leg)
+	bridge(a.leg, b.leg)
 	room := NewRoom(NewPacer())
 	var seats []*Seat
 	words := NewPlayer(make(Prompt, 10*FrameSamples))
@@ -173,7 +173,7 @@ func TestRoomComesAndGoes(t *testing.T) {
 			seats[2].Leave()
 			seats[2].Leave()
 		case 350:
-			Bridge(a.leg, b.leg)
+			bridge(a.leg, b.leg)
 			room.Close()
 		}
 		for _, g := range []*guest{a, b, c} {

@@ -1,7 +1,6 @@
 package media
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -77,7 +76,7 @@ func TestBridge(t *testing.T) {
 	}
 	la.SDPSent()
 	lb.SDPSent()
-	Bridge(la.Leg, lb.Leg)
+	bridge(la.Leg, lb.Leg)
 	voice := make([]byte, FrameSamples)
 	var got Packet
 	read := func(p *peer) {
@@ -170,51 +169,6 @@ func waitFor(t testing.TB, ok func() bool) {
 		<-tick.C
 	}
 	t.Fatal("waited in vain")
-}
-
-func TestHoldAndMute(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	pacer, ended := NewPacer(), make(chan error, 1)
-	go func() { ended <- pacer.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
-	var wires [2]wire
-	var legs [2]*Leg
-	for i := range legs {
-		legs[i] = NewLeg(LegConfig{Pacer: pacer, Send: wires[i].send})
-		defer legs[i].CloseOutput()
-	}
-	caller, agent := legs[0], legs[1]
-	Bridge(caller, agent)
-	packet := func(seq uint16) *Packet { return sound(1, seq, uint32(seq)*160, time.Now()) }
-	caller.Deliver(packet(1))
-	music := Loop(make(Prompt, 160))
-	Hold(caller, agent, music)
-	caller.Deliver(packet(2))
-	waitFor(t, func() bool { return music.Played() >= 60*time.Millisecond })
-	Bridge(caller, agent)
-	<-music.Done()
-	caller.Deliver(packet(9))
-	Mute(agent, caller)
-	agent.Deliver(packet(1))
-	Unmute(agent, caller)
-	agent.Deliver(packet(2))
-	for _, l := range legs {
-		l.CloseOutput() // nothing more is written
-	}
-	voice := func(w *wire) (n int) {
-		for _, p := range w.pkts {
-			if p.Payload[0] == 0 {
-				n++
-			}
-		}
-		return n
-	}
-	if n := voice(&wires[1]); n != 2 {
-		t.Errorf("the agent heard %d packets of the caller, want 2", n)
-	}
-	if n := voice(&wires[0]) - int(music.Played()/Frame); n != 1 {
-		t.Errorf("the caller heard %d packets of the agent, want 1", n)
-	}
 }
 
 func TestRTCP(t *testing.T) {
@@ -369,7 +323,7 @@ func relayLoop(t testing.TB) (step func(), la, lb *UDPLeg) {
 	lb = newUDPLeg(t, Config{Ports: ports, Remote: Remote{Addr: to.addr, Format: Format{Codec: PCMA, Events: 101}}})
 	la.SDPSent()
 	lb.SDPSent()
-	Bridge(la.Leg, lb.Leg)
+	bridge(la.Leg, lb.Leg)
 	var out [headerSize + FrameSamples]byte
 	in := make([]byte, MaxPacket)
 	dst := la.LocalAddr()
@@ -444,7 +398,7 @@ func BenchmarkCalls(b *testing.B) {
 		ly := newUDPLeg(b, Config{Ports: ports, Remote: Remote{Addr: y.addr}})
 		lx.SDPSent()
 		ly.SDPSent()
-		Bridge(lx.Leg, ly.Leg)
+		bridge(lx.Leg, ly.Leg)
 		ends = append(ends, end{x, lx.LocalAddr()}, end{y, ly.LocalAddr()})
 		for _, l := range []*UDPLeg{lx, ly} { // count what goes on, sending included
 			other := l.Swap(Discard)

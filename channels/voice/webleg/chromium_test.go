@@ -153,7 +153,7 @@ func browserLeg(t *testing.T, like media.Codec) {
 	if f := agent.Format(); f.Codec != like || f.EventClock != like.ClockRate() {
 		t.Errorf("the browser speaks %+v, want %s with keys by its clock", f, like.Name())
 	}
-	media.Bridge(leg.Leg, agent.Leg)
+	bridge(leg.Leg, agent.Leg)
 	phone.Play(ctx, voicetest.ULaw(caller))
 	close(press)
 	select {
