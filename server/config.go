@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -124,12 +123,12 @@ type KnowledgeConfig struct {
 	URL string `koanf:"url" rule:"weburl" help:"Where customers can read them: an article's address is this, a slash, and its file's name without .md. Empty: /help on this server."`
 }
 
-// SpeechConfig is the engines: our own are off while Models is "", the remote one while RemoteURL is.
+// SpeechConfig is the engines: our own are off while Models is "", the first remote one while RemoteURL is (speech.go).
 type SpeechConfig struct {
 	Language        string   `koanf:"language" rule:"word" help:"What callers are spoken to in, and expected to speak: en, de ..."`
 	Models          string   `koanf:"models" help:"The folder that \"bash deploy/models.sh speech\" has filled and printed. Empty: no engines of our own."`
 	Threads         int      `koanf:"threads" rule:"0..1024" help:"CPU threads for hearing, and as many for speaking. 0: one less than the machine has."`
-	Prefer          string   `koanf:"prefer" rule:"local|remote" help:"Which is tried first, where a queue does not name one: local (our own) or remote."`
+	Prefer          string   `koanf:"prefer" rule:"some" help:"Which is tried first, where a queue does not name one: local (our own), remote (the next settings), or a name of remotes. One that is down is passed over."`
 	RemoteURL       string   `koanf:"remote_url" rule:"weburl" help:"A server that speaks OpenAI's audio API, for example http://127.0.0.1:8000/v1. Empty: none."`
 	RemoteKey       string   `koanf:"remote_key" secret:"all" help:"Its bearer token, if it wants one."`
 	RemoteHearModel string   `koanf:"remote_hear_model" help:"Its model for /audio/transcriptions. Empty: it does not hear."`
@@ -137,17 +136,8 @@ type SpeechConfig struct {
 	RemoteVoice     string   `koanf:"remote_voice" help:"Its voice."`
 	RemoteRate      int      `koanf:"remote_rate" rule:"8000..48000" help:"Samples a second of the PCM that it sends."`
 	RemoteLanguages []string `koanf:"remote_languages" rule:"languages" help:"What it hears and speaks, for example [\"en\", \"de\"]. Empty: anything."`
-}
-
-// engines is what channels/voice/speech is opened with.
-func (c SpeechConfig) engines(log *slog.Logger) speech.Config {
-	cfg := speech.Config{Models: c.Models, Threads: c.Threads, Log: log}
-	if c.RemoteURL != "" {
-		cfg.Remote = []speech.Remote{{Name: "remote", URL: c.RemoteURL, Key: c.RemoteKey, HearModel: c.RemoteHearModel, SayModel: c.RemoteSayModel,
-			Voice: c.RemoteVoice, SayRate: c.RemoteRate, Languages: c.RemoteLanguages}}
-		cfg.Prefer = c.Prefer
-	}
-	return cfg
+	Remotes         []string `koanf:"remotes" rule:"remotes" help:"More such servers, by a name that a queue chooses them by (in the desk, under Waiting line): \"hall http://192.0.2.9:8000/v1 hear=MODEL say=MODEL voice=NAME rate=24000 languages=en+de\". Of hear and say one is needed, the rest may be left out."`
+	RemoteKeys      []string `koanf:"remote_keys" rule:"remotekeys" secret:"all" help:"Their bearer tokens, each \"hall TOKEN\"."`
 }
 
 // SIPConfig is the telephone line; Listen is "" when it is switched off.
@@ -232,7 +222,7 @@ func defaultConfig() Config {
 		HTTP:       HTTPConfig{Listen: "127.0.0.1:8080", TrustedProxies: []string{}, AllowedOrigins: []string{}},
 		Chat:       ChatConfig{VisitorPerSecond: 2, AddressPerSecond: 20, AddressSockets: 200, Calls: true, AddressCalls: 20},
 		Ollama:     OllamaConfig{Hosts: []string{}, FirstTokenSeconds: 8, TotalSeconds: 30},
-		Speech:     SpeechConfig{Language: "en", Prefer: speech.Local, RemoteRate: 24000, RemoteLanguages: []string{}},
+		Speech:     SpeechConfig{Language: "en", Prefer: speech.Local, RemoteRate: 24000, RemoteLanguages: []string{}, Remotes: []string{}, RemoteKeys: []string{}},
 		SIP:        SIPConfig{Listen: "127.0.0.1:5060", ListenAlso: []string{}, Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
 		Calls:      CallsConfig{ShowListening: true, TraceDays: 30},
 		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},

@@ -33,6 +33,8 @@ var expectations = map[string]string{
 	"sockets":       `a list like ["tcp:0.0.0.0:5060", "tls:[::]:5061"]`,
 	"agents":        `a list like ["bo: Bo Lind", "mira: Mira Solheim (supervisor)"]`,
 	"bucket":        "a bucket's name: 3 to 63 small letters, digits, dots and dashes, or nothing",
+	"remotes":       `a list like ["hall http://192.0.2.9:8000/v1 hear=whisper-1 say=kokoro voice=af_heart rate=24000 languages=en+de"], with names other than local and remote`,
+	"remotekeys":    `a list like ["hall TOKEN"]`,
 	"languages":     `a list of languages by their two letters, for example ["en", "de"]`,
 	"mail":          "an address like help@example.com, or nothing",
 }
@@ -105,6 +107,12 @@ func holds(rule, v string) bool {
 	case "endpoints":
 		_, err := netip.ParseAddrPort(v)
 		return err == nil
+	case "remotes":
+		_, ok := parseRemote(v)
+		return ok
+	case "remotekeys":
+		name, key, _ := strings.Cut(v, " ")
+		return enginePattern.MatchString(name) && strings.TrimSpace(key) != ""
 	case "languages":
 		return tonguePattern.MatchString(v)
 	case "":

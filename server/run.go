@@ -133,8 +133,8 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	if h.archive, err = archive.Open(h.archiveConfig()); err != nil {
 		return err
 	}
-	if c := h.cfg.Speech; c.Models != "" || c.RemoteURL != "" {
-		if h.speech, err = speech.Open(c.engines(h.log)); err != nil { // it makes itself ready beside the start
+	if engines, ok := h.cfg.Speech.engines(h.log); ok {
+		if h.speech, err = speech.Open(engines); err != nil { // it makes itself ready beside the start
 			return fmt.Errorf("speech: %w", err)
 		}
 	}

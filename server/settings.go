@@ -66,8 +66,9 @@ func flagName(name string) string { return strings.ReplaceAll(name, "_", "-") }
 // shown is the value without what is secret in it.
 func (s setting) shown(v any) any {
 	text, ok := v.(string)
+	list, isList := v.([]string)
 	switch {
-	case s.secret == "" || ok && text == "":
+	case s.secret == "" || ok && text == "" || isList && len(list) == 0:
 		return v
 	case s.secret == "url" && ok:
 		u, err := url.Parse(text)
@@ -263,9 +264,7 @@ func (l *loader) together(c *Config) {
 		l.mistake("ollama.total_seconds", l.from("ollama.total_seconds", "ollama.first_token_seconds"), strconv.Itoa(c.Ollama.TotalSeconds),
 			"not less than ollama.first_token_seconds, "+strconv.Itoa(c.Ollama.FirstTokenSeconds))
 	}
-	if s := c.Speech; s.RemoteURL != "" && s.RemoteHearModel == "" && s.RemoteSayModel == "" {
-		l.needed("speech.remote_url", needed{"speech.remote_hear_model", ""})
-	}
+	l.engines(c.Speech)
 	if listen := c.TURN.TLSListen; listen != "" && listen != "off" {
 		for _, need := range []struct{ name, value string }{{"turn.cert", c.TURN.Cert}, {"turn.key", c.TURN.Key}} {
 			if need.value == "" {

@@ -89,6 +89,7 @@ func (d *distant) heard(c *child, w wireHeard) {
 	case Paused:
 		d.speaking = false
 	case Final:
+		h.Engine = Local
 		d.said = d.speaking
 		d.ended = max(0, d.ended-1)
 	case Failed:
@@ -171,31 +172,74 @@ func (d *lentDetector) hear(at int64, pcm []int16, edge func(speaking bool, at i
 	d.frame(at, pcm)
 }
 
-// speaker makes sound in a child.
-func (l *local) speaker(cfg SayConfig) maker {
-	return func(ctx context.Context, text string, rate int, put func([]int16) error) error {
-		c, err := l.wait(ctx)
-		if err != nil {
-			return err
-		}
-		ended := make(chan error, 1)
-		id := c.open(kindSay, sayWish{text, cfg.Language, cfg.Voice, rate}, func(m message) {
-			if end, err := takeMade(m, put); end {
-				select {
-				case ended <- err:
-				default: // it ended already
-				}
+// transcribe has a piece of speech heard by a child, for an Ear whose own engine has failed.
+func (l *local) transcribe(ctx context.Context, cfg HearConfig, pcm []int16) (transcript, error) {
+	c, err := l.wait(ctx)
+	if err != nil {
+		return transcript{}, err
+	}
+	ended := newOutcomes()
+	id := c.open(kindHear, wireHear{HearConfig: cfg}, func(m message) {
+		if w, err := readHeard(m); err != nil || w.Kind == Failed || w.Kind == Final {
+			if err == nil && w.Kind == Failed {
+				err = fmt.Errorf("%w: %s", ErrEngine, w.Error)
 			}
-		})
-		defer c.close(id)
-		select {
-		case err = <-ended:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-c.dead:
-			return fmt.Errorf("%w: %w", ErrEngine, c.last())
+			ended.put(w, err)
 		}
+	})
+	defer c.close(id)
+	for at := 0; at < len(pcm); at += slotSize {
+		part := pcm[at:min(at+slotSize, len(pcm))]
+		c.order(appendMessage(nil, kindSound, id, binary.LittleEndian.AppendUint64(nil, uint64(at)), appendSamples(nil, part)))
+	}
+	c.order(appendMessage(nil, kindFinish, id))
+	w, err := ended.wait(ctx, c)
+	return transcript{text: w.Text, confidence: w.Confidence, words: w.Words}, err
+}
+
+// say makes sound in a child.
+func (l *local) say(ctx context.Context, cfg SayConfig, text string, rate int, put func([]int16) error) error {
+	c, err := l.wait(ctx)
+	if err != nil {
+		return err
+	}
+	ended := newOutcomes()
+	id := c.open(kindSay, sayWish{text, cfg.Language, cfg.Voice, rate}, func(m message) {
+		if end, err := takeMade(m, put); end {
+			ended.put(wireHeard{}, err)
+		}
+	})
+	defer c.close(id)
+	_, err = ended.wait(ctx, c)
+	return err
+}
+
+// outcome is how a session with a child ended.
+type outcome struct {
+	heard wireHeard
+	err   error
+}
+
+// outcomes holds one; what comes after it is dropped.
+type outcomes chan outcome
+
+func newOutcomes() outcomes { return make(outcomes, 1) }
+
+func (o outcomes) put(heard wireHeard, err error) {
+	select {
+	case o <- outcome{heard, err}:
+	default:
+	}
+}
+
+func (o outcomes) wait(ctx context.Context, c *child) (wireHeard, error) {
+	select {
+	case is := <-o:
+		return is.heard, is.err
+	case <-ctx.Done():
+		return wireHeard{}, ctx.Err()
+	case <-c.dead:
+		return wireHeard{}, fmt.Errorf("%w: %w", ErrEngine, c.last())
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // HearConfig says whom an Ear hears.
 type HearConfig struct {
 	Language string // ISO 639-1, "en"; empty: the engine's own choice
-	Engine   string // a name of Describe; empty: the first that can
+	Engine   string // a name of Describe, which is tried first; empty: the house's order
 	Rate     int    // of the frames: Narrow or Wide
 	Expect   string // "digits" when a number was asked for: engines that can listen for nothing else; else empty
 }
@@ -43,6 +43,7 @@ type Heard struct {
 	Confidence float64 // of Text, 0 to 1; 0: the engine does not tell
 	From, To   time.Duration
 	Words      []Word // of a Final, if the engine tells
+	Engine     string // of a Final with Text: whose it is
 	Err        error
 }
 

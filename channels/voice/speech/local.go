@@ -143,8 +143,8 @@ func (l *local) describe() Description {
 	return d
 }
 
-// can says whether a language, and a voice, are offered, by the present child or by the one that is being started.
-func (l *local) can(language, voice string) bool {
+// can says whether a language is offered, by the present child or by the one that is being started.
+func (l *local) can(language string) bool {
 	d := l.describe()
 	if d.Standing == Missing || d.Standing == Broken && d.Languages == nil {
 		return false
@@ -152,7 +152,7 @@ func (l *local) can(language, voice string) bool {
 	if d.Standing == Starting {
 		return true
 	}
-	return (language == "" || slices.Contains(d.Languages, language)) && (voice == "" || slices.Contains(d.Voices, voice))
+	return language == "" || slices.Contains(d.Languages, language)
 }
 
 // live is a child's life, from its start to its end.

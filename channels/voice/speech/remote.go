@@ -50,7 +50,13 @@ type remote struct {
 	client *http.Client
 
 	mu   sync.Mutex
-	last map[Job]error // of the last request of each kind; none yet: not there
+	last map[Job]verdict // of the last request of each kind; none yet: not there
+}
+
+// verdict is how a request went.
+type verdict struct {
+	err error
+	at  time.Time
 }
 
 const (
@@ -66,7 +72,20 @@ func newRemote(r Remote) *remote {
 	r.URL = strings.TrimRight(r.URL, "/")
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = 16
-	return &remote{Remote: r, client: &http.Client{Transport: t}, last: map[Job]error{}}
+	return &remote{Remote: r, client: &http.Client{Transport: t}, last: map[Job]verdict{}}
+}
+
+// does tells whether it has a model for the job.
+func (r *remote) does(job Job) bool {
+	return job == Hearing && r.HearModel != "" || job == Speaking && r.SayModel != ""
+}
+
+// ill tells whether it has just failed.
+func (r *remote) ill(job Job) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.last[job]
+	return v.err != nil && time.Since(v.at) < rest
 }
 
 func (r *remote) knows(language string) bool {
@@ -77,14 +96,14 @@ func (r *remote) describe() []Description {
 	var all []Description
 	for _, job := range []Job{Hearing, Speaking} {
 		d := Description{Engine: r.Name, Job: job, Standing: Ready, Languages: r.Languages, Detail: r.URL}
-		if job == Hearing && r.HearModel == "" || job == Speaking && r.SayModel == "" {
+		if !r.does(job) {
 			continue
 		}
 		if job == Speaking && r.Voice != "" {
 			d.Voices = []string{r.Voice}
 		}
 		r.mu.Lock()
-		if err := r.last[job]; err != nil {
+		if err := r.last[job].err; err != nil {
 			d.Standing, d.Detail = Broken, err.Error()
 		}
 		r.mu.Unlock()
@@ -95,9 +114,9 @@ func (r *remote) describe() []Description {
 
 // note keeps how a request went; one that its caller gave up says nothing about the server.
 func (r *remote) note(ctx context.Context, job Job, err error) error {
-	if err == nil || !errors.Is(ctx.Err(), context.Canceled) {
+	if err == nil || !errors.Is(ctx.Err(), context.Canceled) || errors.Is(context.Cause(ctx), ErrEngine) {
 		r.mu.Lock()
-		r.last[job] = err
+		r.last[job] = verdict{err, time.Now()}
 		r.mu.Unlock()
 	}
 	return err
@@ -125,17 +144,7 @@ func (r *remote) post(ctx context.Context, path, kind string, body io.Reader) (*
 	return res, nil
 }
 
-// transcriber asks for whole pieces only: a look at an unfinished one would send the same sound again and again.
-func (r *remote) transcriber(cfg HearConfig) transcriber {
-	return func(ctx context.Context, pcm []int16, whole bool) (transcript, error) {
-		if !whole {
-			return transcript{}, nil
-		}
-		t, err := r.hear(ctx, cfg, pcm)
-		return t, r.note(ctx, Hearing, err)
-	}
-}
-
+// hear turns a piece of speech into text.
 func (r *remote) hear(ctx context.Context, cfg HearConfig, pcm []int16) (transcript, error) {
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
@@ -204,13 +213,7 @@ func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// speaker makes sound of text as it streams in.
-func (r *remote) speaker(cfg SayConfig) maker {
-	return func(ctx context.Context, text string, rate int, put func([]int16) error) error {
-		return r.note(ctx, Speaking, r.say(ctx, cfg, text, rate, put))
-	}
-}
-
+// say makes sound of text as it streams in.
 func (r *remote) say(ctx context.Context, cfg SayConfig, text string, rate int, put func([]int16) error) error {
 	voice := cfg.Voice
 	if voice == "" {

@@ -281,7 +281,7 @@ func TestWhoCanNotIsTold(t *testing.T) {
 	e, _ := withServer(t)
 	for _, try := range []struct {
 		engine, language, want string
-	}{{"", "fr", `language "fr"`}, {"other", "en", `"other"`}} {
+	}{{"", "fr", `language "fr"`}, {"other", "fr", `language "fr"`}} {
 		if _, err := e.Hear(t.Context(), HearConfig{Engine: try.engine, Language: try.language, Rate: Narrow}); !errors.Is(err, ErrNoEngine) || !strings.Contains(err.Error(), try.want) {
 			t.Errorf("hear %+v: %v", try, err)
 		}

@@ -352,11 +352,13 @@ func (s *server) say(m message) error {
 }
 
 func (s *server) speak(ctx context.Context, id uint32, wish sayWish) error {
-	i := slices.IndexFunc(s.voices, func(v loadedVoice) bool {
-		return (wish.Voice == "" || wish.Voice == v.name) && (wish.Language == "" || wish.Language == v.language)
-	})
+	speaks := func(v loadedVoice) bool { return wish.Language == "" || wish.Language == v.language }
+	i := slices.IndexFunc(s.voices, func(v loadedVoice) bool { return wish.Voice == v.name && speaks(v) })
+	if i < 0 { // none was wished, or it speaks another language
+		i = slices.IndexFunc(s.voices, speaks)
+	}
 	if i < 0 {
-		return fmt.Errorf("no voice %q speaks %q", wish.Voice, wish.Language)
+		return fmt.Errorf("no voice speaks %q", wish.Language)
 	}
 	voice := s.voices[i]
 	for _, part := range breaths(wish.Text) {

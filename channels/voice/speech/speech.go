@@ -51,10 +51,9 @@ type Config struct {
 	Threads int
 	// Hang is how long a child may give no sign of life before it is killed. 0: 1.5 seconds.
 	Hang time.Duration
-	// Remote are servers beside the local engines. Where nobody names an engine the local ones are tried first, then these
-	// in their order.
+	// Remote are servers beside the local engines. The house's order is: the local ones, then these as they stand here.
 	Remote []Remote
-	// Prefer is the name of an engine that is tried before them. Empty: none.
+	// Prefer is the name of an engine that is tried before them, where nobody names another one. Empty: none.
 	Prefer string
 	Log    *slog.Logger
 }
@@ -144,7 +143,7 @@ type Description struct {
 	Detail    string
 }
 
-// Describe tells each engine's state, in the order in which they are tried.
+// Describe tells each engine's state, in the house's order.
 func (e *Engines) Describe() []Description {
 	var all []Description
 	for _, name := range e.names {
@@ -160,18 +159,24 @@ func (e *Engines) Describe() []Description {
 	return all
 }
 
-// Languages that can be heard and spoken now, sorted.
+// Languages that can be heard and spoken now, sorted. An engine that takes any adds those of the others.
 func (e *Engines) Languages() []string {
-	can := map[Job]map[string]bool{Hearing: {}, Speaking: {}}
+	can, any := map[Job]map[string]bool{Hearing: {}, Speaking: {}}, map[Job]bool{}
 	for _, d := range e.Describe() {
-		if d.Standing == Ready {
-			for _, l := range d.Languages {
-				can[d.Job][l] = true
-			}
+		if d.Standing != Ready {
+			continue
+		}
+		any[d.Job] = any[d.Job] || len(d.Languages) == 0
+		for _, l := range d.Languages {
+			can[d.Job][l] = true
 		}
 	}
-	maps.DeleteFunc(can[Hearing], func(l string, _ bool) bool { return !can[Speaking][l] })
-	return slices.Sorted(maps.Keys(can[Hearing]))
+	all := maps.Clone(can[Hearing])
+	maps.Copy(all, can[Speaking])
+	maps.DeleteFunc(all, func(l string, _ bool) bool {
+		return !can[Hearing][l] && !any[Hearing] || !can[Speaking][l] && !any[Speaking]
+	})
+	return slices.Sorted(maps.Keys(all))
 }
 
 // Hear opens an Ear for one caller. It lives until ctx ends or it is closed.
@@ -182,23 +187,22 @@ func (e *Engines) Hear(ctx context.Context, cfg HearConfig) (*Ear, error) {
 	if e.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	for _, name := range e.order(cfg.Engine) {
-		if l := e.local[Hearing]; name == Local && l != nil && l.can(cfg.Language, "") {
-			return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return newDistant(ear, l, cfg) }), nil
-		}
-		if r := e.remote[name]; r != nil && r.HearModel != "" && r.knows(cfg.Language) {
-			return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing {
-				w := newWhole(ear, r.transcriber(cfg), false)
-				if l := e.local[Hearing]; l != nil {
-					w.detector = newLentDetector(w, l, cfg)
-				} else {
-					w.detector = newEnergy(cfg.Rate)
-				}
-				return w
-			}), nil
-		}
+	able := e.able(Hearing, cfg.Engine, cfg.Language, "")
+	if len(able) == 0 {
+		return nil, e.none(Hearing, cfg.Language)
 	}
-	return nil, e.none(Hearing, cfg.Engine, cfg.Language)
+	if l := able[0].local; l != nil {
+		return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return newDistant(ear, l, cfg) }), nil
+	}
+	return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing {
+		w := newWhole(ear, e.transcriber(able, cfg), false)
+		if l := e.local[Hearing]; l != nil {
+			w.detector = newLentDetector(w, l, cfg)
+		} else {
+			w.detector = newEnergy(cfg.Rate)
+		}
+		return w
+	}), nil
 }
 
 // Say starts to make the sound of text, plain words without markup, at most MaxText bytes. ctx cancels it.
@@ -212,38 +216,22 @@ func (e *Engines) Say(ctx context.Context, text string, cfg SayConfig) (*Utteran
 	if e.ctx.Err() != nil {
 		return nil, ErrClosed
 	}
-	for _, name := range e.order(cfg.Engine) {
-		if l := e.local[Speaking]; name == Local && l != nil && l.can(cfg.Language, cfg.Voice) {
-			return openUtterance(ctx, e, text, cfg.Rate, l.speaker(cfg)), nil
-		}
-		if r := e.remote[name]; r != nil && r.SayModel != "" && r.knows(cfg.Language) {
-			return openUtterance(ctx, e, text, cfg.Rate, r.speaker(cfg)), nil
-		}
+	able := e.able(Speaking, cfg.Engine, cfg.Language, cfg.Voice)
+	if len(able) == 0 {
+		return nil, e.none(Speaking, cfg.Language)
 	}
-	return nil, e.none(Speaking, cfg.Engine, cfg.Language)
-}
-
-// order is the engines to try: the one that is named, or all.
-func (e *Engines) order(name string) []string {
-	if name != "" {
-		return []string{name}
-	}
-	return e.names
+	return openUtterance(ctx, e, text, cfg.Rate, func(u *Utterance) maker { return e.speaker(able, cfg, u.by) }), nil
 }
 
 // none explains why no engine was found.
-func (e *Engines) none(job Job, engine, language string) error {
+func (e *Engines) none(job Job, language string) error {
 	var why []string
 	for _, d := range e.Describe() {
-		if d.Job == job && (engine == "" || d.Engine == engine) {
+		if d.Job == job {
 			why = append(why, fmt.Sprintf("%s is %s (%s)", d.Engine, d.Standing, d.Detail))
 		}
 	}
-	switch {
-	case len(why) > 0:
-	case engine != "":
-		why = []string{fmt.Sprintf("none is called %q", engine)}
-	default:
+	if len(why) == 0 {
 		why = []string{"none is configured"}
 	}
 	return fmt.Errorf("%w to %s language %q: %s", ErrNoEngine, job, language, strings.Join(why, "; "))

@@ -19,8 +19,8 @@ const maxSound = 4 * time.Minute
 // SayConfig says how to speak.
 type SayConfig struct {
 	Language string // ISO 639-1, "en"; empty: the engine's own choice
-	Voice    string // a name of Describe; empty: the engine's first of the language
-	Engine   string // a name of Describe; empty: the first that can
+	Voice    string // of Engine; empty, or not there, or of another language: its first of the language
+	Engine   string // a name of Describe, which is tried first; empty: the house's order
 	Rate     int    // of the sound: Narrow or Wide
 }
 
@@ -36,15 +36,17 @@ type Utterance struct {
 	mu     sync.Mutex // held for copying a frame at most
 	chunks [][]int16  // made and not yet read
 	made   int        // samples
+	engine string     // whose they are
 	err    error      // io.EOF: all is made
 }
 
 // maker makes the sound of text at the Utterance's rate; put's error ends it. It returns soon after ctx ends.
 type maker func(ctx context.Context, text string, rate int, put func(pcm []int16) error) error
 
-func openUtterance(ctx context.Context, e *Engines, text string, rate int, from maker) *Utterance {
+func openUtterance(ctx context.Context, e *Engines, text string, rate int, open func(*Utterance) maker) *Utterance {
 	u := &Utterance{text: text, rate: rate, first: make(chan struct{}), done: make(chan struct{})}
 	ctx, u.cancel = context.WithCancel(ctx)
+	from := open(u)
 	e.wg.Go(func() {
 		defer u.cancel()
 		defer context.AfterFunc(e.ctx, u.cancel)()
@@ -104,6 +106,20 @@ func (u *Utterance) Err() error {
 		return nil
 	}
 	return u.err
+}
+
+// Engine is the name of the one whose sound it is; empty before the first.
+func (u *Utterance) Engine() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.engine
+}
+
+// by sets it.
+func (u *Utterance) by(engine string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.engine = engine
 }
 
 // Made is how much sound has been made so far.

@@ -13,6 +13,7 @@ type transcript struct {
 	text       string
 	confidence float64
 	words      []Word
+	engine     string // whose it is; empty in a child
 }
 
 // transcriber turns a piece of speech into text; whole says that it is a piece that ended, not a look at one that goes on. It
@@ -322,7 +323,7 @@ func (w *whole) sum(pieces []*piece, to int64) Heard {
 		if p.text.text == "" {
 			continue
 		}
-		texts = append(texts, p.text.text)
+		texts, h.Engine = append(texts, p.text.text), p.text.engine
 		if c := p.text.confidence; h.Confidence == 0 || c < h.Confidence {
 			h.Confidence = c
 		}
