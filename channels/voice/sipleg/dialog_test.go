@@ -11,23 +11,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"patchbay/channels/voice/edge"
+	"patchbay/channels/voice/voicetest"
 )
-
-func parseRequest(t testing.TB, lines ...string) *sip.Request {
-	t.Helper()
-	msg, err := sip.ParseMessage([]byte(strings.Join(append(lines, "", ""), "\r\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req := msg.(*sip.Request)
-	req.SetSource("192.0.2.9:5060")
-	req.SetTransport("UDP")
-	return req
-}
 
 func invitation(t testing.TB, more ...string) *sip.Request {
 	t.Helper()
-	return parseRequest(t, append([]string{"INVITE sip:100@198.51.100.1 SIP/2.0", "Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa", "Max-Forwards: 70",
+	return voicetest.ParseRequest(t, append([]string{"INVITE sip:100@198.51.100.1 SIP/2.0", "Via: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKa", "Max-Forwards: 70",
 		`From: "Ana" <sip:+4930123@carrier.example>;tag=them`, "To: <sip:100@198.51.100.1>", "Call-ID: c1", "CSeq: 7 INVITE",
 		"Contact: <sip:ana@192.0.2.10:5070>"}, more...)...)
 }

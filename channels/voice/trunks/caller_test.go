@@ -3,26 +3,14 @@ package trunks
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/emiago/sipgo/sip"
 
 	"patchbay/channels"
 	"patchbay/channels/voice/edge"
+	"patchbay/channels/voice/voicetest"
 )
-
-func parseRequest(t testing.TB, lines ...string) *sip.Request {
-	t.Helper()
-	msg, err := sip.ParseMessage([]byte(strings.Join(append(lines, "", ""), "\r\n")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req := msg.(*sip.Request)
-	req.SetSource("192.0.2.9:5060")
-	req.SetTransport("UDP")
-	return req
-}
 
 // TestCaller: who calls, and what they are called.
 func TestCaller(t *testing.T) {
@@ -42,7 +30,7 @@ func TestCaller(t *testing.T) {
 		if c.pai != "" {
 			lines = append(lines, "P-Asserted-Identity: "+c.pai)
 		}
-		number, name := newTrunk(channels.Trunk{CallerHeader: "pai"}).caller(parseRequest(t, lines...))
+		number, name := newTrunk(channels.Trunk{CallerHeader: "pai"}).caller(voicetest.ParseRequest(t, lines...))
 		if number != c.number || name != c.name {
 			t.Errorf("%s, %s: %q %q, want %q %q", c.from, c.pai, number, name, c.number, c.name)
 		}

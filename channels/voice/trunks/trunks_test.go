@@ -17,6 +17,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/edge"
+	"patchbay/channels/voice/voicetest"
 	"patchbay/server/bus"
 	"patchbay/server/db/dbtest"
 )
@@ -82,7 +83,7 @@ func TestArrive(t *testing.T) {
 					lines = append(lines, h)
 				}
 			}
-			a, r := s.Arrive(netip.MustParseAddr(c.from), parseRequest(t, append(lines, c.headers...)...), false)
+			a, r := s.Arrive(netip.MustParseAddr(c.from), voicetest.ParseRequest(t, append(lines, c.headers...)...), false)
 			if c.code != 0 {
 				if r == nil || r.Code != c.code {
 					t.Errorf("%+v, want %d", r, c.code)
@@ -97,7 +98,7 @@ func TestArrive(t *testing.T) {
 			}
 		})
 	}
-	req := parseRequest(t, "INVITE sip:x@y SIP/2.0", "Via: SIP/2.0/UDP a;branch=z9hG4bKa", "Call-ID: c1", "CSeq: 1 INVITE", "From: <sip:1@c>;tag=a", "To: <sip:+49301000@c>")
+	req := voicetest.ParseRequest(t, "INVITE sip:x@y SIP/2.0", "Via: SIP/2.0/UDP a;branch=z9hG4bKa", "Call-ID: c1", "CSeq: 1 INVITE", "From: <sip:1@c>;tag=a", "To: <sip:+49301000@c>")
 	one, r := s.Arrive(netip.MustParseAddr("203.0.113.5"), req, false)
 	if r != nil {
 		t.Fatal(r)

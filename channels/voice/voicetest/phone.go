@@ -449,3 +449,16 @@ func (c *Call) Replaces() string {
 	defer c.mu.Unlock()
 	return fmt.Sprintf("Replaces: %s;to-tag=%s;from-tag=%s", c.callID, c.toTag, c.tag)
 }
+
+// ParseRequest is a request of these lines as it comes by UDP from 192.0.2.9.
+func ParseRequest(t testing.TB, lines ...string) *sip.Request {
+	t.Helper()
+	msg, err := sip.ParseMessage([]byte(strings.Join(append(lines, "", ""), "\r\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := msg.(*sip.Request)
+	req.SetSource("192.0.2.9:5060")
+	req.SetTransport("UDP")
+	return req
+}

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,18 +76,7 @@ func TestBrowserLeg(t *testing.T) {
 func browserLeg(t *testing.T, like media.Codec) {
 	program := voicetest.Need(t, "chromium")
 	w, ctx := webRoom(t), testCtx(t)
-	ports := media.NewPorts(netip.MustParseAddr("127.0.0.1"), 0, 0)
-	t.Cleanup(func() { _ = ports.Close() })
-	phone := voicetest.NewRTP(t, netip.MustParseAddr("127.0.0.1"))
-	leg, err := media.NewUDPLeg(media.Config{
-		Ports: ports, Pacer: w.pacer, Remote: media.Remote{Addr: phone.Addr(), Format: media.Format{Events: 101}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = leg.Close() })
-	leg.SDPSent()
-	phone.SetRemote(leg.LocalAddr(), media.TypePCMU, 101)
+	phone, leg := telephone(t, w.pacer)
 
 	legs, failed := make(chan *Leg, 1), make(chan string, 4)
 	press := make(chan struct{})

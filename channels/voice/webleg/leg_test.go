@@ -64,6 +64,24 @@ func nextEvent(t *testing.T, ctx context.Context, l *Leg, want Event) {
 	}
 }
 
+// telephone is one with its leg, on a pacer.
+func telephone(t *testing.T, pacer *media.Pacer) (*voicetest.RTP, *media.UDPLeg) {
+	t.Helper()
+	ports := media.NewPorts(netip.MustParseAddr("127.0.0.1"), 0, 0)
+	t.Cleanup(func() { _ = ports.Close() })
+	phone := voicetest.NewRTP(t, netip.MustParseAddr("127.0.0.1"))
+	leg, err := media.NewUDPLeg(media.Config{
+		Ports: ports, Pacer: pacer, Remote: media.Remote{Addr: phone.Addr(), Format: media.Format{Events: 101}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = leg.Close() })
+	leg.SDPSent()
+	phone.SetRemote(leg.LocalAddr(), media.TypePCMU, 101)
+	return phone, leg
+}
+
 // bridge joins two legs as a call of two does.
 func bridge(a, b *media.Leg) {
 	a.Swap(b.Out())
@@ -73,18 +91,7 @@ func bridge(a, b *media.Leg) {
 // TestBrowserBridge joins a phone and a browser: each must hear the other, and keys must pass both ways.
 func TestBrowserBridge(t *testing.T) {
 	w, ctx := webRoom(t), testCtx(t)
-	ports := media.NewPorts(netip.MustParseAddr("127.0.0.1"), 0, 0)
-	t.Cleanup(func() { _ = ports.Close() })
-	phone := voicetest.NewRTP(t, netip.MustParseAddr("127.0.0.1"))
-	leg, err := media.NewUDPLeg(media.Config{
-		Ports: ports, Pacer: w.pacer, Remote: media.Remote{Addr: phone.Addr(), Format: media.Format{Events: 101}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = leg.Close() })
-	leg.SDPSent()
-	phone.SetRemote(leg.LocalAddr(), media.TypePCMU, 101)
+	phone, leg := telephone(t, w.pacer)
 
 	b := voicetest.NewBrowser(t)
 	offer := b.Offer(ctx)
