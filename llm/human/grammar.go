@@ -52,11 +52,12 @@ const (
 	here
 	hours
 	urge
+	they
 	name
 
 	// inRow are the classes that a clause is read into; the others are looked up as phrases.
 	inRow = want | talk | get | call | person | weak | title | to | fill | not | never | enough | machine | help | soft | ask | exist |
-		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge
+		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they
 	// content are the classes that make a language out and that English lends to others.
 	content = talk | get | call | person | weak | machine
 )
@@ -66,7 +67,7 @@ var classNames = map[string]class{
 	"not": not, "never": never, "enough": enough, "machine": machine, "help": help, "soft": soft, "ask": ask, "exist": exist,
 	"after": after, "before": before, "tongue": tongue, "but": but, "alone": alone, "maybe": maybe, "safety": safety, "yes": yes, "no": no,
 	"go on": goOn, "always": always, "until": until, "past": past, "whom": whom, "over": over, "hello": hello, "said": said, "here": here,
-	"hours": hours, "urge": urge | fill,
+	"hours": hours, "urge": urge | fill, "they": they | fill,
 }
 
 // grammar is one language's phrases by first word, longest first, and by the stem of the first word.
@@ -201,7 +202,9 @@ func parseGrammar(lang, data string) *grammar {
 		}
 		c := g.class(key)
 		for item := range strings.SplitSeq(items, "|") {
-			g.add(item, c)
+			for _, phrase := range spelled(item) {
+				g.add(phrase, c)
+			}
 		}
 	}
 	return g
@@ -213,6 +216,25 @@ func (g *grammar) class(name string) class {
 		panic("human: words/" + g.lang + ".txt: no class " + name)
 	}
 	return c
+}
+
+// spelled lists the phrases that an item with choices stands for: "call {me,us,} back" is three.
+func spelled(item string) []string {
+	from := strings.IndexByte(item, '{')
+	if from < 0 {
+		return []string{item}
+	}
+	to := from + strings.IndexByte(item[from:], '}')
+	if to < from {
+		panic("human: words: no } in " + item)
+	}
+	var out []string
+	for choice := range strings.SplitSeq(item[from+1:to], ",") {
+		for _, rest := range spelled(item[to+1:]) {
+			out = append(out, item[:from]+choice+rest)
+		}
+	}
+	return out
 }
 
 // add files one phrase; a * behind a word stands for any ending.

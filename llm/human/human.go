@@ -165,7 +165,11 @@ func (lib *library) also(speak []*grammar, c clause) []*grammar {
 func (lib *library) read(speak []*grammar, text string) (found Wish, declined bool) {
 	vetoed := false // a part of this sentence says that nobody is wanted: the whole is not read against it
 	var last clause
-	for _, c := range clauses(text) {
+	all, parts := clauses(text)
+	for i, c := range all {
+		if parts[i] && waits(speak, c) {
+			continue
+		}
 		for _, g := range speak {
 			if g.find(c, goOn) != "" {
 				declined = true
@@ -188,6 +192,16 @@ func (lib *library) read(speak []*grammar, text string) (found Wish, declined bo
 		last = c
 	}
 	return found, declined
+}
+
+// waits says whether a part of a sentence tells only how long: ", until an agent checks it", which its beginning decides.
+func waits(speak []*grammar, c clause) bool {
+	for _, g := range speak {
+		if _, n := g.match(c, until); n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // clause asks the languages one after the other; the first that understands decides.

@@ -29,7 +29,11 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 		switch {
 		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(whomAt(row, i)), s.is(call) && take(callAt(row, i)):
 			return out
+		case s.is(over) && take(overAt(row, i)):
+			return out
 		case s.is(person|weak|name) && isPerson(row, i) && take(g.personAt(row, i)):
+			return out
+		case s.is(they) && take(g.theyAt(row, i)):
 			return out
 		}
 	}
@@ -77,6 +81,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			if step < 0 && w.cues&want == 0 { // somebody's words or advice: "she told me to contact an agent"
 				w.cues, w.told = 0, true
 			}
+			w.told = w.told || step > 0 && w.cues&^fill == 0 // "the agent at my bank says"
 			w.open = true
 			return w
 		case s.is(never):
@@ -130,7 +135,7 @@ func absorbed(row []symbol, at, from int) bool {
 func (g *grammar) personAt(row []symbol, at int) verdict {
 	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
 	s := row[at]
-	if l.told {
+	if l.told || r.told && l.cues&(want|talk|get) == 0 {
 		return verdict{}
 	}
 	if s.is(person) && conditional(row, at) {
@@ -211,6 +216,9 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 
 // conditional says whether the person is what the customer waits for: "until a human answers", "unless a person comes".
 func conditional(row []symbol, at int) bool {
+	if anyOf(row, hours) || at+1 < len(row) && row[at+1].is(hours) {
+		return false
+	}
 	var cost float32
 	for _, step := range []int{-1, 1} {
 		for j := at + step; j >= 0 && j < len(row); j += step {
@@ -311,17 +319,27 @@ func isPerson(row []symbol, at int) bool {
 func (g *grammar) machineAt(row []symbol, at int) verdict {
 	for _, step := range []int{-1, 1} {
 		talked := !row[at].is(soft)
+		spoken, strange := talkedTo(row, at), false // one unknown word may stand between: "no longer talk to a machine"
 		for j := at + step; j >= 0 && j < len(row); j += step {
 			if row[j].is(enough) && talked || row[j].is(not) && talked && (step < 0 || g.right&talk != 0) {
 				return yesBecause("machine", text(row, min(at, j), max(at, j)))
 			}
-			talked = talked || row[j].is(talk)
+			talked, spoken = talked || row[j].is(talk), spoken || row[j].is(talk)
+			if row[j].class == 0 && !strange && spoken {
+				strange = true
+				continue
+			}
 			if row[j].is(never|before|after|said) || !row[j].is(fill|want|talk|get|to|person|weak|machine) {
 				break
 			}
 		}
 	}
 	return verdict{}
+}
+
+// talkedTo says whether the machine is what somebody talks to, said behind it: "mit einem Roboter sprechen".
+func talkedTo(row []symbol, at int) bool {
+	return at+1 < len(row) && row[at+1].is(talk) || at+2 < len(row) && row[at+1].is(fill) && row[at+2].is(talk)
 }
 
 // whomAt is "who can I talk to": the person asked for is the question itself.
@@ -340,6 +358,40 @@ func whomAt(row []symbol, at int) verdict {
 		}
 	}
 	return verdict{}
+}
+
+// overAt is "put me through to reservations": where to is open, but a person is there.
+func overAt(row []symbol, at int) verdict {
+	for j := at - 1; j >= 0 && (row[j].class == 0 || row[j].is(fill|want|ask|not|never|said|past)); j-- {
+		if row[j].is(not | never | said | past) {
+			return verdict{veto: row[j].is(not)}
+		}
+	}
+	for _, s := range row[at+1:] {
+		switch {
+		case s.is(not | after | machine | never):
+			return verdict{veto: s.is(not)}
+		case s.is(to):
+			return yesBecause("words", text(row, at, len(row)-1))
+		case !s.is(fill):
+			return verdict{}
+		}
+	}
+	return verdict{}
+}
+
+// theyAt is "can I talk to her": somebody of ours named before, or the one who should be reached.
+func (g *grammar) theyAt(row []symbol, at int) verdict {
+	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
+	cues, near := l.cues, l.talk
+	if g.right&talk != 0 {
+		cues |= r.cues
+		near = min(near, r.talk)
+	}
+	if cues&want == 0 || cues&(talk|get) == 0 || near > 1 || l.negated || r.negated || l.blocked || l.told || anyOf(row, past) {
+		return verdict{}
+	}
+	return yesBecause("name", text(row, min(at, l.end), max(at, r.end)))
 }
 
 // callAt is "call me back": a person is asked for without being named.

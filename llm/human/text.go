@@ -25,9 +25,9 @@ const (
 	partEnds     = ",–—、，،՝፣/"
 )
 
-// clauses cuts text into sentences; each comes with its parts between commas when there are several.
-func clauses(text string) []clause {
-	var out []clause
+// clauses cuts text into sentences; each comes with its parts between commas when there are several. The first of them
+// that is no part is their sentence.
+func clauses(text string) (out []clause, partial []bool) {
 	shouted := strings.ToUpper(text) == text
 	for _, sentence := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(sentenceEnds, r) }) {
 		whole := words(sentence, !shouted)
@@ -37,13 +37,13 @@ func clauses(text string) []clause {
 		if strings.ContainsAny(sentence, partEnds) {
 			for part := range strings.FieldsFuncSeq(sentence, func(r rune) bool { return strings.ContainsRune(partEnds, r) }) {
 				if w := words(part, !shouted); len(w) > 0 && len(w) < len(whole) {
-					out = append(out, w)
+					out, partial = append(out, w), append(partial, true)
 				}
 			}
 		}
-		out = append(out, whole)
+		out, partial = append(out, whole), append(partial, false)
 	}
-	return out
+	return out, partial
 }
 
 // words folds case, accents, widths, spellings and what people put between or into letters: "H U M A N", "hu-man",
