@@ -165,8 +165,8 @@ func (c *call) handle(m any) {
 		c.onCardText(m)
 	case hasRead:
 		c.onHasRead(m)
-	case spoke:
-		c.onSpoke(m)
+	case firstWord:
+		c.onFirstWord(m)
 	case wantTrace:
 		m.reply <- c.trace()
 	case drafted:

@@ -19,19 +19,6 @@ import (
 
 // What callers and engines do that they should not.
 
-// asked brings the call to where an answer is being said.
-func (h *talkHouse) asked(t *testing.T, ctx context.Context) *voicetest.Talker {
-	t.Helper()
-	c := h.call(t, ctx)
-	c.Says("tell me about tents")
-	h.expect(ctx, channels.Words)
-	h.answers("We have many tents in all sizes and colours, small and large ones, for one person and for eight.")
-	c.Hears("We have many")
-	return c
-}
-
-const tents = "We have many tents in all sizes and colours, small and large ones, for one person and for eight."
-
 // TestTalkNoiseWhileWeSpeak: a short noise at most holds us, and we go on to the end.
 func TestTalkNoiseWhileWeSpeak(t *testing.T) {
 	t.Parallel()
@@ -133,9 +120,7 @@ func TestTalkKeysInWords(t *testing.T) {
 	h := newTalkHouse(t, func(cfg *Config) { cfg.Times.Turn = turn.Times{Keys: time.Second} })
 	ctx := testCtx(t)
 	c := h.call(t, ctx)
-	c.Says("where is my parcel")
-	h.expect(ctx, channels.Words)
-	h.answers("What is your order number?")
+	h.ask(c, "where is my parcel", "What is your order number?")
 	h.expect(ctx, channels.Said)
 	c.Says("it is")
 	for _, k := range "4071" {
@@ -158,9 +143,7 @@ func TestTalkMarkup(t *testing.T) {
 	h := newTalkHouse(t, nil)
 	ctx := testCtx(t)
 	c := h.call(t, ctx)
-	c.Says("what is it")
-	h.expect(ctx, channels.Words)
-	h.answers("**It is** a [tent](https://example.com/tent) \U0001F3D5 `really`.")
+	h.ask(c, "what is it", "**It is** a [tent](https://example.com/tent) \U0001F3D5 `really`.")
 	c.Hears("It is a tent really.")
 	if in := h.expect(ctx, channels.Said); in.Spoken.Cut {
 		t.Errorf("said: %+v", in)
@@ -169,9 +152,7 @@ func TestTalkMarkup(t *testing.T) {
 		t.Errorf("heard %q", heard)
 	}
 	h.server.Says(speechtest.Right, 0)
-	c.Says("tell me all")
-	h.expect(ctx, channels.Words)
-	h.answers(strings.Repeat("A word more. ", 5000/3))
+	h.ask(c, "tell me all", strings.Repeat("A word more. ", 5000/3))
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	in := h.expect(ctx, channels.Said)
@@ -257,9 +238,7 @@ func TestTalkInLine(t *testing.T) {
 	c.RTP.Press(ctx, '0')
 	h.expect(ctx, channels.Wish)
 	c.Hears(dialogue.Phrase("en", "waiting"))
-	c.Says("what are your opening hours")
-	h.expect(ctx, channels.Words)
-	h.answers("We are open from nine to five.")
+	h.ask(c, "what are your opening hours", "We are open from nine to five.")
 	c.Hears("We are open from nine to five.")
 	h.expect(ctx, channels.Said)
 	voicetest.Check(t, "music", hearPrompt(t, ctx, c.RTP, 9*time.Second), promptSamples(t, promptMusic), promptSamples(t, promptGreeting))
@@ -287,10 +266,7 @@ func TestTalkInterruptedSoon(t *testing.T) {
 			t.Error("not cut")
 		}
 		h.expect(ctx, channels.Words)
-		if err := c.Bye(ctx); err != nil {
-			t.Fatal(err)
-		}
-		h.expect(ctx, channels.CallEndedIn)
+		h.hangsUp(c)
 	}
 	slices.Sort(all)
 	if p := all[len(all)/2]; p > 200*time.Millisecond {

@@ -87,6 +87,34 @@ func (h *talkHouse) draft(d channels.Draft) {
 	}
 }
 
+// ask has the caller ask, and the responder answer.
+func (h *talkHouse) ask(c *voicetest.Talker, question string, answer ...string) {
+	h.t.Helper()
+	c.Says(question)
+	h.expect(c.Ctx, channels.Words)
+	h.answers(answer...)
+}
+
+const tents = "We have many tents in all sizes and colours, small and large ones, for one person and for eight."
+
+// asked brings the call to where an answer, tents, is being said.
+func (h *talkHouse) asked(t *testing.T, ctx context.Context) *voicetest.Talker {
+	t.Helper()
+	c := h.call(t, ctx)
+	h.ask(c, "tell me about tents", tents)
+	c.Hears("We have many")
+	return c
+}
+
+// hangsUp ends the call from the caller's side.
+func (h *talkHouse) hangsUp(c *voicetest.Talker) {
+	h.t.Helper()
+	if err := c.Bye(c.Ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	h.expect(c.Ctx, channels.CallEndedIn)
+}
+
 // TestTalk: the greeting says what it is and how to reach a person; the caller's words go up, the answer is heard, and what
 // was heard goes up too, with the times of its stages.
 func TestTalk(t *testing.T) {
@@ -113,10 +141,7 @@ func TestTalk(t *testing.T) {
 	if times.TurnEnd > times.FinalText || times.FinalText > times.Stored || times.Stored > times.FirstSentence || times.FirstSentence > times.FirstAudio || times.FirstAudio > 3000 {
 		t.Errorf("times: %+v", times)
 	}
-	if err := c.Bye(ctx); err != nil {
-		t.Fatal(err)
-	}
-	h.expect(ctx, channels.CallEndedIn)
+	h.hangsUp(c)
 }
 
 // TestTalkInterrupted: words of the caller silence us, the timeline is told only what was heard, and the next answer is
@@ -126,9 +151,7 @@ func TestTalkInterrupted(t *testing.T) {
 	h := newTalkHouse(t, nil)
 	ctx := testCtx(t)
 	c := h.call(t, ctx)
-	c.Says("tell me about tents")
-	h.expect(ctx, channels.Words)
-	h.answers("We have many tents, small and large ones.", "The largest of them sleeps eight people and weighs twelve kilograms.")
+	h.ask(c, "tell me about tents", "We have many tents, small and large ones.", "The largest of them sleeps eight people and weighs twelve kilograms.")
 	c.Hears("We have many tents, small and large ones. The largest")
 	c.Says("stop i mean the small ones")
 	in := h.expect(ctx, channels.Said)
@@ -157,17 +180,12 @@ func TestTalkBackChannel(t *testing.T) {
 	t.Parallel()
 	h := newTalkHouse(t, nil)
 	ctx := testCtx(t)
-	c := h.call(t, ctx)
-	c.Says("tell me about tents")
-	h.expect(ctx, channels.Words)
-	h.answers("We have many tents in all sizes and colours, small and large ones.")
-	c.Hears("We have many")
+	c := h.asked(t, ctx)
 	c.Says("okay")
-	in := h.expect(ctx, channels.Said)
-	if in.Spoken.Cut || in.Body != "We have many tents in all sizes and colours, small and large ones." {
+	if in := h.expect(ctx, channels.Said); in.Spoken.Cut || in.Body != tents {
 		t.Errorf("said: %q %+v", in.Body, in.Spoken)
 	}
-	if heard := c.Heard(); !strings.HasSuffix(heard, "small and large ones.") {
+	if heard := c.Heard(); !strings.HasSuffix(heard, "and for eight.") {
 		t.Errorf("heard %q", heard)
 	}
 }
@@ -198,9 +216,7 @@ func TestTalkKeyZero(t *testing.T) {
 	t.Parallel()
 	for name, press := range map[string]func(h *talkHouse, c *voicetest.Talker){
 		"while we speak": func(h *talkHouse, c *voicetest.Talker) {
-			c.Says("tell me about tents")
-			h.expect(c.Ctx, channels.Words)
-			h.answers("We have many tents in all sizes and colours, small and large ones.")
+			h.ask(c, "tell me about tents", tents)
 			c.Hears("We have many")
 			c.RTP.Press(c.Ctx, '0')
 			if in := h.expect(c.Ctx, channels.Said); !in.Spoken.Cut {

@@ -38,10 +38,7 @@ func TestTalkInTheCallersLanguage(t *testing.T) {
 	h.answers("Sie kommt am 3. Mai.")
 	c.Hears("Sie kommt am dritten Mai.")
 	h.expect(ctx, channels.Said)
-	if err := c.Bye(ctx); err != nil {
-		t.Error(err)
-	}
-	h.expect(ctx, channels.CallEndedIn)
+	h.hangsUp(c)
 
 	ctx = testCtx(t)
 	c = h.call(t, ctx)
@@ -54,8 +51,5 @@ func TestTalkInTheCallersLanguage(t *testing.T) {
 		t.Error("a language is offered to one who speaks it")
 	}
 	h.expect(ctx, channels.Said)
-	if err := c.Bye(ctx); err != nil {
-		t.Error(err)
-	}
-	h.expect(ctx, channels.CallEndedIn)
+	h.hangsUp(c)
 }

@@ -18,8 +18,8 @@ type word struct {
 	stop func()
 }
 
-// spoke lands in the mail: somebody whom the customer hears has said something.
-type spoke struct {
+// firstWord lands in the mail: somebody whom the customer hears has said something.
+type firstWord struct {
 	leg     *media.Leg
 	agentID int64
 }
@@ -51,7 +51,7 @@ func (c *call) listenForWord(e ears) {
 			return
 		}
 		select {
-		case c.mail <- spoke{leg, agent}:
+		case c.mail <- firstWord{leg, agent}:
 			said.Store(true)
 		default: // the next frame tries again
 		}
@@ -66,8 +66,8 @@ func (c *call) deafTo(leg *media.Leg) {
 	}
 }
 
-// onSpoke: the promise is kept.
-func (c *call) onSpoke(m spoke) {
+// onFirstWord: the promise is kept.
+func (c *call) onFirstWord(m firstWord) {
 	if c.ended || c.word.of != m.leg {
 		return // said to somebody else by now
 	}

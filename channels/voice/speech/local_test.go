@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,15 +17,7 @@ import (
 // models is the folder that deploy/models.sh fills. Without it the local engines' tests are skipped, but not in CI.
 func models(t testing.TB) string {
 	t.Helper()
-	cache := os.Getenv("PATCHBAY_CACHE")
-	if cache == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(base, "patchbay")
-	}
-	dir := filepath.Join(cache, "models", "speech")
+	dir := speechtest.Folder(t)
 	_, err := shelf(dir).ears()
 	_, err2 := shelf(dir).voices()
 	if err = errors.Join(err, err2); err != nil {
@@ -166,8 +157,8 @@ func TestRemoteIsSparedNoise(t *testing.T) {
 	words := all(t, say(t, e, "I have a question.", SayConfig{Engine: Local, Rate: Narrow}))
 	s.Script("I have a question.")
 	ear := hear(t, e, HearConfig{Rate: Narrow})
-	write(t, ear, line(slices.Concat(noise(2, 0, 3000), toneOf(2, 440, 480), make([]int16, Narrow)), 0, 1))
-	speak(ear, line(slices.Concat(louder(words, 12000), make([]int16, Narrow)), 0, 2))
+	write(t, ear, speechtest.Line(slices.Concat(noise(2, 0, 3000), toneOf(2, 440, 480), make([]int16, Narrow)), 0, 1))
+	speak(ear, speechtest.Line(slices.Concat(speechtest.Louder(words, 12000), make([]int16, Narrow)), 0, 2))
 	if b := next(t, ear, Began); b.From < 4900*time.Millisecond {
 		t.Errorf("speech is heard at %v, where noise or a tone is", b.From)
 	}
@@ -181,7 +172,7 @@ func TestRemoteIsSparedNoise(t *testing.T) {
 		ear.Write(make([]int16, 160))
 	}
 	s.Script("Again.")
-	speak(ear, slices.Concat(make([]int16, Narrow), louder(words, 12000), make([]int16, Narrow)))
+	speak(ear, slices.Concat(make([]int16, Narrow), speechtest.Louder(words, 12000), make([]int16, Narrow)))
 	ear.Finish()
 	if f := next(t, ear, Final); f.Text != "Again." {
 		t.Errorf("final %q", f.Text)

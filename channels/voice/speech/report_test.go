@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"patchbay/channels/voice/speech/speechtest"
 )
 
 // sentences are what customers say.
@@ -21,17 +21,6 @@ var sentences = []string{
 	"My name is Sarah Johnson and I live in Manchester.", "The payment was declined but the money left my bank account.", "Please send the replacement to my office address.",
 	"I have been waiting for an answer for two weeks.", "Is it possible to pay by credit card or bank transfer?", "Yes, that would be fine, thank you.", "No, that is not what I meant.",
 	"How much does the shipping cost to Germany?", "The box was damaged and one of the glasses is broken.",
-}
-
-// synthetic are voices of other engines than ours, by the command that writes a WAV file.
-var synthetic = map[string]func(text, to string) *exec.Cmd{
-	"flite rms": func(text, to string) *exec.Cmd { return exec.Command("flite", "-voice", "rms", "-t", text, "-o", to) },
-	"flite slt": func(text, to string) *exec.Cmd { return exec.Command("flite", "-voice", "slt", "-t", text, "-o", to) },
-	"flite awb": func(text, to string) *exec.Cmd { return exec.Command("flite", "-voice", "awb", "-t", text, "-o", to) },
-	"flite kal": func(text, to string) *exec.Cmd { return exec.Command("flite", "-voice", "kal", "-t", text, "-o", to) },
-	"espeak-ng en-us": func(text, to string) *exec.Cmd {
-		return exec.Command("espeak-ng", "-v", "en-us", "-s", "150", "-w", to, text)
-	},
 }
 
 // TestReport prints what deploy/decisions.md has of the local engines; deploy/speech-bench.sh runs it.
@@ -88,7 +77,7 @@ func reportFalse(t *testing.T, e *Engines) {
 	} {
 		ear := hear(t, e, HearConfig{Rate: Narrow})
 		go func() {
-			write(t, ear, line(sound.pcm, 0, 1))
+			write(t, ear, speechtest.Line(sound.pcm, 0, 1))
 			ear.Finish()
 		}()
 		began := 0
@@ -135,7 +124,7 @@ func heardOf(t *testing.T, e *Engines, pcm []int16) Heard {
 	t.Helper()
 	ear := hear(t, e, HearConfig{Rate: Narrow})
 	defer ear.Close()
-	write(t, ear, line(slices.Concat(make([]int16, Narrow/2), louder(pcm, 12000), make([]int16, Narrow/2)), 0.02, 5))
+	write(t, ear, speechtest.Line(slices.Concat(make([]int16, Narrow/2), speechtest.Louder(pcm, 12000), make([]int16, Narrow/2)), 0.02, 5))
 	ear.Finish()
 	return next(t, ear, Final)
 }
@@ -147,15 +136,13 @@ func reportWords(t *testing.T, e *Engines) {
 		pcm         []int16
 	}
 	var all []said
-	dir := t.TempDir()
-	for voice, command := range synthetic {
+	for _, speaker := range speechtest.Speakers {
+		if !speaker.Present() {
+			fmt.Printf("no voice %s\n", speaker.Name)
+			continue
+		}
 		for _, text := range sentences {
-			file := filepath.Join(dir, "say.wav")
-			if out, err := command(text, file).CombinedOutput(); err != nil {
-				fmt.Printf("no voice %s: %v %s\n", voice, err, out)
-				break
-			}
-			all = append(all, said{voice, text, soundFile(t, file)})
+			all = append(all, said{speaker.Name, text, speaker.Says(t, text, Narrow)})
 		}
 	}
 	all = append(all, said{"a real reader", "but with full ravishment the hours of prime singing received they in the midst of leaves that ever bore a burden to their rhymes", soundFile(t, "testdata/reader.wav")},
@@ -202,9 +189,9 @@ func call(t *testing.T, e *Engines, pcm []int16) (text string, late, final float
 		return "", 0, 0
 	}
 	defer ear.Close()
-	pcm = louder(pcm, 12000)
+	pcm = speechtest.Louder(pcm, 12000)
 	start := slices.IndexFunc(pcm, func(s int16) bool { return s > 600 || s < -600 })
-	sound := line(slices.Concat(make([]int16, Narrow), pcm, make([]int16, 3*Narrow)), 0.02, uint64(len(pcm)))
+	sound := speechtest.Line(slices.Concat(make([]int16, Narrow), pcm, make([]int16, 3*Narrow)), 0.02, uint64(len(pcm)))
 	onset := time.Second + time.Duration(start)*time.Second/Narrow
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
