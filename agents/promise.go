@@ -193,3 +193,9 @@ const (
 	PeopleFirst     = "people_first"
 	PeopleFirstOver = "people_first_over"
 )
+
+// Answered tells whether a person's first word has kept the contact's last promise.
+func Answered(ctx context.Context, q channels.Querier, contactID int64) (bool, error) {
+	row, err := one[struct{ ClosedBy string }](ctx, q, "answered", `select closed_by from promises where contact_id = $1 order by id desc limit 1`, contactID)
+	return row != nil && row.ClosedBy == "agent", err
+}

@@ -44,7 +44,7 @@ type Config struct {
 	Recordings RecordingsConfig `koanf:"recordings" help:"Recorded calls. Which queues record is set in the desk, under Telephone."`
 	Mail       MailConfig       `koanf:"mail" help:"One mailbox. Without imap_host there is no e-mail."`
 	Alarm      AlarmConfig      `koanf:"alarm" help:"Who is told of a broken promise, beside the supervisors' desks."`
-	Synthetic  SyntheticConfig  `koanf:"synthetic" help:"Our own test customer: it asks for a person by chat, so that it is known before a customer finds out whether one comes."`
+	Synthetic  SyntheticConfig  `koanf:"synthetic" help:"Our own test customer: it asks for a person by chat, telephone and mail in turns, so that it is known before a customer finds out whether one comes."`
 	Log        LogConfig        `koanf:"log" help:"What the server tells about itself."`
 }
 
@@ -57,7 +57,7 @@ type AlarmConfig struct {
 
 // SyntheticConfig is a test customer.
 type SyntheticConfig struct {
-	EveryMinutes int `koanf:"every_minutes" rule:"0..1440" help:"How often. Agents see by its name that it is a test; a word is enough, it thanks and leaves. 0: never."`
+	EveryMinutes int `koanf:"every_minutes" rule:"0..1440" help:"How often. Agents see by its name that it is a test; a word is enough, and it leaves. It calls from an address of 127.0.0.0/8 and writes from a +tag of mail.address. 0: never."`
 }
 
 // NodeConfig names this process.

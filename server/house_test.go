@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/voicetest"
 	"patchbay/server/db/dbtest"
 )
 
@@ -40,6 +41,7 @@ type testHouse struct {
 	pool    *pgxpool.Pool
 	env     []string
 	child   *exec.Cmd
+	house   *house // of open
 	stop    func()
 	stopped chan struct{} // closed when the child has ended
 }
@@ -69,8 +71,9 @@ func open(t *testing.T, more ...string) *testHouse {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	greeted, ended := newGreeting(), make(chan error, 1)
+	h.house = &house{cfg: cfg, log: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})), out: greeted.line}
 	go func() {
-		ended <- run(ctx, cfg, slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})), greeted.line)
+		ended <- h.house.run(ctx)
 	}()
 	h.stop = sync.OnceFunc(func() {
 		cancel()
@@ -514,6 +517,19 @@ func (a *agentClient) offer() frame {
 func (a *agentClient) accept(offer frame) {
 	a.t.Helper()
 	a.call("POST", fmt.Sprintf("/api/offers/%d/accept", offer.num("id")), nil, nil)
+}
+
+// picksUp accepts a call and connects a browser to it.
+func (a *agentClient) picksUp(ctx context.Context, offer frame) *voicetest.Browser {
+	a.t.Helper()
+	a.accept(offer)
+	id := one[int64](a.h, `select max(id) from calls where conversation_id = $1`, offer.num("conversation_id"))
+	tab := voicetest.NewBrowser(a.t)
+	if err := a.send(frame{"type": "connect", "ref": fmt.Sprint("connect-", id), "call_id": id, "sdp": tab.Offer(ctx)}); err != nil {
+		a.t.Fatal(err)
+	}
+	tab.Accept(a.await("the call's answer", func(f frame) bool { return f.str("type") == "call_answer" && f.num("call_id") == id }).str("sdp"))
+	return tab
 }
 
 func (a *agentClient) replies(conv int64, words string) {

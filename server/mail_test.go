@@ -31,16 +31,21 @@ func header(raw []byte, name string) string {
 	return ""
 }
 
+// mailSettings let a house read and write one mailbox.
+func mailSettings(dovecot *emailtest.Server, postfix *emailtest.Postfix) []string {
+	return []string{
+		"PATCHBAY_MAIL_IMAP_HOST=127.0.0.1", fmt.Sprintf("PATCHBAY_MAIL_IMAP_PORT=%d", dovecot.IMAPPort), "PATCHBAY_MAIL_IMAP_TLS=none",
+		"PATCHBAY_MAIL_SMTP_HOST=127.0.0.1", fmt.Sprintf("PATCHBAY_MAIL_SMTP_PORT=%d", postfix.Port), "PATCHBAY_MAIL_SMTP_TLS=none",
+		"PATCHBAY_MAIL_USER=" + shopMail, "PATCHBAY_MAIL_PASSWORD=" + emailtest.Password, "PATCHBAY_MAIL_ADDRESS=" + shopMail}
+}
+
 // TestMailStreet: a customer writes to a real dovecot; the responder answers through a real postfix; the reply word
 // brings a person; the agent's words arrive in the same thread; an automatic reply is seen and not answered.
 func TestMailStreet(t *testing.T) {
 	dovecot := emailtest.Start(t)
 	postfix := emailtest.StartPostfix(t, dovecot, shopMail, oleMail)
 	_, env := ollama(t, llmtest.Oracle)
-	h := open(t, append(env,
-		"PATCHBAY_MAIL_IMAP_HOST=127.0.0.1", fmt.Sprintf("PATCHBAY_MAIL_IMAP_PORT=%d", dovecot.IMAPPort), "PATCHBAY_MAIL_IMAP_TLS=none",
-		"PATCHBAY_MAIL_SMTP_HOST=127.0.0.1", fmt.Sprintf("PATCHBAY_MAIL_SMTP_PORT=%d", postfix.Port), "PATCHBAY_MAIL_SMTP_TLS=none",
-		"PATCHBAY_MAIL_USER="+shopMail, "PATCHBAY_MAIL_PASSWORD="+emailtest.Password, "PATCHBAY_MAIL_ADDRESS="+shopMail)...)
+	h := open(t, append(env, mailSettings(dovecot, postfix)...)...)
 	a := h.agent()
 
 	dovecot.Deliver(t, oleMail, shopMail, mailFrom(oleMail, "Sending back a tent", "Hello,\nhow long can I send back a tent?\n\nOle"))

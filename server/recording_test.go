@@ -28,13 +28,7 @@ func (h *testHouse) recordedTalk(ctx context.Context, a *agentClient) *voicetest
 	call := phone.Dial(ctx, netip.MustParseAddrPort(h.sip), "100", voicetest.Invite{})
 	<-call.RTP.HeardSome()
 	call.RTP.Press(ctx, '0')
-	a.accept(a.offer())
-	id := one[int64](h, `select max(id) from calls`)
-	tab := voicetest.NewBrowser(h.t)
-	if err := a.send(frame{"type": "connect", "ref": "c", "call_id": id, "sdp": tab.Offer(ctx)}); err != nil {
-		h.t.Fatal(err)
-	}
-	tab.Accept(a.await("the call's answer", func(f frame) bool { return f.str("type") == "call_answer" }).str("sdp"))
+	tab := a.picksUp(ctx, a.offer())
 	a.await("that it is recorded", func(f frame) bool { return f.str("type") == "call" && f.sub("call").str("recording") == "on" })
 	go call.RTP.Play(ctx, voicetest.ULaw(voiceOf(callerSeed)))
 	go tab.Play(ctx, voicetest.ULaw(voiceOf(agentSeed)))

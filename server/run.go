@@ -70,11 +70,15 @@ type house struct {
 	api       *api.Server
 	metrics   *prometheus.Registry
 	queue     int64
+	testPhone netip.Addr // our own test customer calls from here; invalid: it has no telephone
 }
 
 // run starts the whole house and returns after it has stopped: when ctx ends, or a part fails.
-func run(ctx context.Context, cfg Config, log *slog.Logger, out func(format string, args ...any)) (err error) {
-	h := &house{cfg: cfg, log: log, out: out}
+func run(ctx context.Context, cfg Config, log *slog.Logger, out func(format string, args ...any)) error {
+	return (&house{cfg: cfg, log: log, out: out}).run(ctx)
+}
+
+func (h *house) run(ctx context.Context) (err error) {
 	began := time.Now()
 	defer func() { err = errors.Join(err, h.close()) }()
 	if err := h.ground(ctx); err != nil {
@@ -140,6 +144,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	}
 	ways := map[channels.Kind]switchboard.Channel{}
 	if h.cfg.SIP.Listen != "" {
+		h.testPhone = h.cfg.testPhoneAddress()
 		telephone, err := h.voiceConfig(receive)
 		if err == nil {
 			h.voice, err = voice.New(telephone)
@@ -182,7 +187,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 			WrapUpDraft: h.flow.WrapUpDraft,
 			End:         h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress, PeopleOnly: h.flow.PeopleOnly, RemoveQueue: h.flow.RemoveQueue, RemoveAgent: h.flow.RemoveAgent},
 		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Version: version(), Facts: h.facts(), Model: func() channels.ModelState { return h.responder.Responder().State() },
-		Reports: api.Reports{Key: key, Company: h.cfg.Company.Name}, Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
+		Reports: api.Reports{Key: key, Company: h.cfg.Company.Name, Unmeasured: h.cfg.unmeasured()}, Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
 	return err
 }
 
@@ -203,7 +208,11 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 	if h.cfg.Demo && len(phones) == 0 {
 		phones = prefixes([]string{"127.0.0.0/8", "::1"})
 	}
-	cfg = voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: prefixes(h.cfg.SIP.Trunks), Phones: phones,
+	trunks := prefixes(h.cfg.SIP.Trunks)
+	if h.testPhone.IsValid() {
+		trunks = append(trunks, netip.PrefixFrom(h.testPhone, h.testPhone.BitLen()))
+	}
+	cfg = voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: trunks, Phones: phones,
 		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP,
 		Borrow: func(ctx context.Context, call, by int64, t channels.CallTarget) (int64, string, error) {
 			return agents.Borrow(ctx, h.db.Pool, call, by, t)
@@ -409,10 +418,7 @@ func (h *house) live(ctx context.Context, greet func()) error {
 	parts.Go(func() error { return h.flow.Run(running) })
 	parts.Go(func() error { return h.router.Run(running) })
 	parts.Go(func() error { return h.alarms.Run(running) })
-	parts.Go(func() error {
-		return synthetic.Run(running, synthetic.Config{Every: time.Duration(h.cfg.Synthetic.EveryMinutes) * time.Minute, URL: "ws://" + h.web.Addr().String() + "/chat/socket",
-			Token: h.chat.Synthetic, Patient: synthetic.Patience, Log: h.log})
-	})
+	parts.Go(func() error { return synthetic.Run(running, h.testCustomer()) })
 	archiving, stopArchive := context.WithCancel(context.WithoutCancel(ctx)) // the last calls bring their recordings
 	parts.Go(func() error { return h.archive.Run(archiving) })
 	parts.Go(func() error {

@@ -146,7 +146,11 @@ func (in *inbound) receive(ctx context.Context, tx pgx.Tx) error {
 		l.Broken = true
 		l.Whole = strings.TrimSpace(l.Whole + "\n\n[This mail is larger than " + fmt.Sprint(c.Largest>>20) + " MB; its end was not fetched.]")
 	}
-	why := automatic(l, c.own)
+	test, err := testCustomer(ctx, tx, l.From)
+	if err != nil {
+		return err
+	}
+	why := automatic(l, func(addr string) bool { return c.own(addr) && !test })
 	in.verdict = personal
 	if l.Broken {
 		in.verdict = broken

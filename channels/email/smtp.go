@@ -120,10 +120,15 @@ func (c *Channel) deliver(ctx context.Context, m *mailOut) outcome {
 	if m.Notice {
 		from = "" // nobody can bounce or answer a pure notice (RFC 3834, section 3.3)
 	}
+	return transmit(client, from, m.Recipient, raw)
+}
+
+// transmit hands one mail to the server.
+func transmit(client *smtp.Client, from, to string, raw []byte) outcome {
 	if err := client.Mail(from, nil); err != nil {
 		return verdict("sender", err)
 	}
-	if err := client.Rcpt(m.Recipient, nil); err != nil {
+	if err := client.Rcpt(to, nil); err != nil {
 		return verdict("recipient", err)
 	}
 	data, err := client.Data()

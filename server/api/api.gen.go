@@ -959,6 +959,9 @@ type Prompt = channels.Prompt
 // Proof defines model for Proof.
 type Proof = report.Proof
 
+// ProofDay A day's promises to customers, in hours, over all queues and channels.
+type ProofDay = report.ProofDay
+
 // ProofKey defines model for ProofKey.
 type ProofKey struct {
 	PublicKey string `json:"public_key"`
@@ -1113,6 +1116,9 @@ type TrunkState = channels.TrunkState
 
 // TurnTimes When the stages of a turn came, in milliseconds since the caller's last sound.
 type TurnTimes = channels.TurnTimes
+
+// Unmeasured defines model for Unmeasured.
+type Unmeasured = report.Unmeasured
 
 // Verdict One thing that the call doctor has found, the worst first.
 type Verdict = doctor.Verdict

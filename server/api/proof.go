@@ -15,8 +15,9 @@ import (
 
 // Reports is what signs a month's report.
 type Reports struct {
-	Key     *report.Key // nil: reports are not signed
-	Company string
+	Key        *report.Key // nil: reports are not signed
+	Company    string
+	Unmeasured []report.Unmeasured // channels without a synthetic customer
 }
 
 func (s *Server) GetProof(ctx context.Context, req GetProofRequestObject) (GetProofResponseObject, error) {
@@ -33,7 +34,7 @@ func (s *Server) GetProof(ctx context.Context, req GetProofRequestObject) (GetPr
 			return nil, badMonth()
 		}
 	}
-	proof, err := report.ReadProof(ctx, s.cfg.Pool, from, to)
+	proof, err := s.proof(ctx, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,15 @@ func (s *Server) month(ctx context.Context, text string) (*report.Proof, error) 
 	if err != nil {
 		return nil, badMonth()
 	}
-	return report.ReadProof(ctx, s.cfg.Pool, from, to)
+	return s.proof(ctx, from, to)
+}
+
+func (s *Server) proof(ctx context.Context, from, to time.Time) (*report.Proof, error) {
+	p, err := report.ReadProof(ctx, s.cfg.Pool, from, to)
+	if err == nil {
+		p.Unmeasured = append(p.Unmeasured, s.cfg.Reports.Unmeasured...)
+	}
+	return p, err
 }
 
 func (s *Server) GetProofCSV(ctx context.Context, req GetProofCSVRequestObject) (GetProofCSVResponseObject, error) {

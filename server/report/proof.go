@@ -42,6 +42,31 @@ type proofRow struct {
 	Acks, Rang, Said []*float64
 }
 
+// ProofDay is a day's (UTC) customers' promises in hours, all queues and channels together.
+type ProofDay struct {
+	Day    string   `json:"day" db:"day"` // 2026-11-22, of the wish
+	Kept   int      `json:"kept" db:"kept"`
+	Broken int      `json:"broken" db:"broken"`
+	Share  *float64 `json:"share" db:"share"` // per cent kept
+	P50    *float64 `json:"p50" db:"p50"`     // seconds to a person's first word
+	P95    *float64 `json:"p95" db:"p95"`
+}
+
+const daysSQL = `select to_char(opened_at at time zone 'UTC', 'YYYY-MM-DD') as day,
+		(count(*) filter (where closed_by = 'agent' and not bad))::int as kept, (count(*) filter (where bad))::int as broken,
+		100.0::float8 * count(*) filter (where closed_by = 'agent' and not bad) / count(*) as share,
+		percentile_disc(0.5) within group (order by said::float8) as p50, percentile_disc(0.95) within group (order by said::float8) as p95
+	from (select opened_at, closed_by, case when closed_by = 'agent' then extract(epoch from closed_at - opened_at) end as said,
+			broken_at is not null or closed_at is null and due_at < clock_timestamp() as bad
+		from promises where opened_at >= $1 and opened_at < $2 and in_hours and not synthetic and source <> 'people_first') p
+	where bad or closed_by = 'agent' group by 1 order by 1`
+
+// Unmeasured is a channel by which the synthetic customer does not come.
+type Unmeasured struct {
+	Channel string `json:"channel"`
+	Why     string `json:"why"`
+}
+
 // ModelRow is the responder's share beside the people's: it never stands alone.
 type ModelRow struct {
 	QueueName     string   `json:"queue_name" db:"queue_name"`
@@ -66,12 +91,15 @@ type BudgetRow struct {
 
 // Proof is the whole page.
 type Proof struct {
-	From      time.Time   `json:"from"`
-	To        time.Time   `json:"to"`
-	Rows      []ProofRow  `json:"rows"`
-	Synthetic []ProofRow  `json:"synthetic"`
-	Model     []ModelRow  `json:"model"`
-	Budgets   []BudgetRow `json:"budgets"`
+	From      time.Time  `json:"from"`
+	To        time.Time  `json:"to"`
+	Rows      []ProofRow `json:"rows"`
+	Synthetic []ProofRow `json:"synthetic"`
+	// Unmeasured are channels without a synthetic customer: no news of them is no good news. As the house is set now.
+	Unmeasured []Unmeasured `json:"unmeasured"`
+	Days       []ProofDay   `json:"days"` // those with a decided promise, the oldest first
+	Model      []ModelRow   `json:"model"`
+	Budgets    []BudgetRow  `json:"budgets"`
 }
 
 const proofSQL = `with p as (
@@ -97,7 +125,7 @@ const proofSQL = `with p as (
 
 // ReadProof counts the wishes of a period, from its beginning to before its end.
 func ReadProof(ctx context.Context, q channels.Querier, from, to time.Time) (*Proof, error) {
-	p := &Proof{From: from, To: to, Rows: []ProofRow{}, Synthetic: []ProofRow{}}
+	p := &Proof{From: from, To: to, Rows: []ProofRow{}, Synthetic: []ProofRow{}, Unmeasured: []Unmeasured{}}
 	list, err := rows[proofRow](ctx, q, "proof", `select queue_name, channel, coalesce(target_seconds, 0) as target_seconds, wishes, in_hours, open, kept, broken, left_, share,
 		synthetic, acks, rang, said from (`+proofSQL+`) p`, from, to)
 	if err != nil {
@@ -110,6 +138,9 @@ func ReadProof(ctx context.Context, q channels.Querier, from, to time.Time) (*Pr
 		} else {
 			p.Rows = append(p.Rows, r.ProofRow)
 		}
+	}
+	if p.Days, err = rows[ProofDay](ctx, q, "days", daysSQL, from, to); err != nil {
+		return nil, err
 	}
 	p.Model, err = rows[ModelRow](ctx, q, "the model's share", `with c as (
 			select q.name, c.channel, exists (select from messages m where m.conversation_id = c.id and m.author = 'ai')

@@ -64,6 +64,9 @@ func TestProof(t *testing.T) {
 			}
 		}
 	}
+	if d := p.Days; len(d) != 1 || d[0].Day != "2026-11-05" || d[0].Kept != 18 || d[0].Broken != 3 || *d[0].Share != *r.Share || *d[0].P50 != 100 || *d[0].P95 != 190 {
+		t.Errorf("days: %+v", d)
+	}
 	b := p.Budgets[0]
 	if b.Promises != 21 || b.Broken != 3 || b.Allowed < 1.04 || b.Allowed > 1.06 || b.Used == nil || *b.Used < 285 || *b.Used > 286 {
 		t.Errorf("budget: %+v", b)

@@ -1,29 +1,36 @@
-// Package synthetic is the house's own test customer: every few minutes it comes in by the chat's front door like anybody
-// else, asks for a person, and waits for a person's first word. It thanks and leaves; agents see by its name that it is a
-// test. Its promises are ordinary ones, but for the mark on its contact: their times stand apart in the proof and spend no
-// error budget.
+// Package synthetic is the house's own test customer: every few minutes it comes in by one of the doors that customers use,
+// in turns, asks for a person, and waits for a person's first word. It leaves by itself; agents see by its name that it is
+// a test. Its promises are ordinary ones, but for the mark on its contact: their times stand apart in the proof and spend
+// no error budget.
 //
-// It runs on the node that it belongs to and knows the house from outside: one WebSocket, no verb of the flow.
+//	chat.go    the web page's socket: words
+//	phone.go   a SIP telephone on an address of its own (127.x.y.z) that calls the house's number and presses 0
+//	mail.go    a mail to the house's own mailbox, by its SMTP server
+//
+// It runs on the node that it belongs to and knows the house from outside: it has no verb of the flow. What a caller and a
+// correspondent cannot tell by machine, whether the voice or the mail was a person's, it is told (Asked.Answered).
 package synthetic
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
-
-	"github.com/fasthttp/websocket"
 )
 
-// Config is what the customer needs. All fields but Log, Pause and Words are required; Every 0: it never comes.
+// Door is a way in.
+type Door struct {
+	Channel string
+	// Visit asks for a person and waits for one, at most so long; waited is from the wish to the first word.
+	Visit func(ctx context.Context, patient time.Duration) (waited time.Duration, err error)
+}
+
+// Config is what the customer needs. Every 0: it never comes.
 type Config struct {
-	Every time.Duration // from one visit to the next, give or take a tenth, so that nodes and clocks do not come in step
-	URL   string        // of the chat's socket: ws://127.0.0.1:8080/chat/socket
-	// Token makes a marked visitor of that name and returns its token.
-	Token   func(ctx context.Context, name string) (token string, err error)
+	Every   time.Duration // from one visit to the next, give or take a tenth, so that nodes and clocks do not come in step
+	Doors   []Door        // in turns
 	Patient time.Duration // how long it waits for a person; longer than any promise
 	Log     *slog.Logger
 }
@@ -34,21 +41,30 @@ const (
 	wish   = "Could I talk to a person, please?"
 	thanks = "Thank you. This was a test by the house itself: nothing is left to do."
 
-	greet = 10 * time.Second // for the door
+	greet = 10 * time.Second // for a door to open
 
 	// Patience is longer than promises are, so that a broken one is seen broken.
 	Patience = 30 * time.Minute
 )
 
-// Run comes again and again until ctx ends. A visit that fails is logged, and is the next one's time.
+var errNobody = errors.New("nobody came")
+
+// Run comes again and again until ctx ends. A visit that fails is logged, and the next one tries anew. A visit that waits
+// long keeps nobody from the other doors; its own door is passed by meanwhile.
 func Run(ctx context.Context, cfg Config) error {
-	if cfg.Every <= 0 {
+	if cfg.Every <= 0 || len(cfg.Doors) == 0 {
 		return nil
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	for {
+	var visits sync.WaitGroup
+	defer visits.Wait()
+	inside := make([]chan struct{}, len(cfg.Doors)) // holds one while a visit goes on
+	for i := range inside {
+		inside[i] = make(chan struct{}, 1)
+	}
+	for turn := 0; ; turn = (turn + 1) % len(cfg.Doors) {
 		pause := time.NewTimer(cfg.Every*9/10 + rand.N(cfg.Every/5+1))
 		select {
 		case <-ctx.Done():
@@ -56,90 +72,61 @@ func Run(ctx context.Context, cfg Config) error {
 			return nil
 		case <-pause.C:
 		}
-		if waited, err := Visit(ctx, cfg); err != nil && ctx.Err() == nil {
-			cfg.Log.Error("synthetic customer", "channel", "chat", "waited", waited.Round(time.Millisecond), "err", err)
-		} else if err == nil {
-			cfg.Log.Info("synthetic customer", "channel", "chat", "waited", waited.Round(time.Millisecond))
+		select {
+		case inside[turn] <- struct{}{}:
+			door, leave := cfg.Doors[turn], inside[turn]
+			visits.Go(func() {
+				defer func() { <-leave }()
+				visit(ctx, cfg, door)
+			})
+		default:
 		}
 	}
 }
 
-// frame is what the customer needs to understand of the chat's frames.
-type frame struct {
-	Type    string `json:"type"`
-	Message struct {
-		Author string `json:"author"`
-		Kind   string `json:"kind"`
-	} `json:"message"`
+func visit(ctx context.Context, cfg Config, d Door) {
+	defer func() {
+		if r := recover(); r != nil {
+			cfg.Log.Error("synthetic customer panic", "channel", d.Channel, "panic", r)
+		}
+	}()
+	waited, err := d.Visit(ctx, cfg.Patient)
+	waited = waited.Round(time.Millisecond)
+	if err == nil {
+		cfg.Log.Info("synthetic customer", "channel", d.Channel, "waited", waited)
+	} else if ctx.Err() == nil {
+		cfg.Log.Error("synthetic customer", "channel", d.Channel, "waited", waited, "err", err)
+	}
 }
 
-var errNobody = errors.New("nobody came")
+// Asked is a wish whose answer the customer is told of.
+type Asked struct {
+	Contact int64
+	// Answered tells whether a person has said or written a word to the contact since.
+	Answered func(ctx context.Context, contact int64) (bool, error)
+}
 
-// Visit is one visit; waited is how long it took from the wish to a person's first word.
-func Visit(ctx context.Context, cfg Config) (waited time.Duration, err error) {
-	token, err := cfg.Token(ctx, Name)
-	if err != nil {
-		return 0, err
-	}
-	dialling, cancel := context.WithTimeout(ctx, greet)
-	defer cancel()
-	conn, _, err := websocket.DefaultDialer.DialContext(dialling, cfg.URL, nil)
-	if err != nil {
-		return 0, fmt.Errorf("chat: %w", err)
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // wakes the reader
-	defer stop()
-	say := func(v map[string]any) {
-		if err == nil {
-			err = conn.WriteJSON(v)
-		}
-	}
-	say(map[string]any{"type": "hello", "token": token, "after": 0})
-	begun := time.Now()
-	say(map[string]any{"type": "say", "client_id": "wish", "body": wish})
-	if err != nil {
-		return 0, fmt.Errorf("chat: %w", err)
-	}
-	ping := time.NewTicker(20 * time.Second)
-	defer ping.Stop()
-	heard, ended := make(chan struct{}), make(chan error, 1)
-	go listen(conn, heard, ended)
-	defer func() { _ = conn.Close(); <-ended }()
-	patience := time.NewTimer(cfg.Patient)
+// wait looks until a person has answered; gone ends it, with the reason.
+func (a Asked) wait(ctx context.Context, look, patient time.Duration, gone <-chan error) error {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	patience := time.NewTimer(patient)
 	defer patience.Stop()
 	for {
 		select {
-		case <-heard:
-			waited = time.Since(begun)
-			say(map[string]any{"type": "say", "client_id": "thanks", "body": thanks})
-			say(map[string]any{"type": "end"})
-			return waited, err
+		case <-tick.C:
+			asking, cancel := context.WithTimeout(ctx, greet)
+			answered, err := a.Answered(asking, a.Contact)
+			cancel()
+			if answered && err == nil {
+				return nil
+			} // an error is the database's, and passes
+		case err := <-gone:
+			return err
 		case <-patience.C:
-			say(map[string]any{"type": "end"})
-			return time.Since(begun), errors.Join(errNobody, err)
-		case <-ping.C:
-			say(map[string]any{"type": "ping"})
-		case got := <-ended:
-			ended <- got
-			return time.Since(begun), fmt.Errorf("chat: %w", got)
-		}
-	}
-}
-
-// listen reads until the socket ends; heard is closed at a person's first words.
-func listen(conn *websocket.Conn, heard chan<- struct{}, ended chan<- error) {
-	open := true
-	for {
-		_, text, err := conn.ReadMessage()
-		if err != nil {
-			ended <- err
-			return
-		}
-		var f frame
-		if json.Unmarshal(text, &f) == nil && f.Type == "message" && f.Message.Author == "agent" && f.Message.Kind == "text" && open {
-			open = false
-			close(heard)
+			return errNobody
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

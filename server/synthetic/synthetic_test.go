@@ -83,10 +83,10 @@ func TestVisit(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- app.Listener(l) }()
 	defer func() { _ = app.Shutdown(); <-served }()
-	cfg := Config{URL: "ws://" + l.Addr().String() + "/chat/socket", Token: door.Synthetic, Patient: 20 * time.Second}
+	way := Chat("ws://"+l.Addr().String()+"/chat/socket", door.Synthetic)
 	visited := make(chan error, 1)
 	go func() {
-		waited, err := Visit(ctx, cfg)
+		waited, err := way.Visit(ctx, 20*time.Second)
 		if err == nil && waited <= 0 {
 			err = errors.New("it did not wait")
 		}
@@ -129,12 +129,10 @@ func TestVisit(t *testing.T) {
 	if err := pool.QueryRow(ctx, `select count(*) from conversations c join contacts t on t.id = c.contact_id where t.synthetic and t.name = $1`, Name).Scan(&marked); err != nil || marked != 1 {
 		t.Errorf("%d conversations of a marked contact, %v", marked, err)
 	}
-	cfg.Patient = 300 * time.Millisecond
-	if _, err := Visit(ctx, cfg); !errors.Is(err, errNobody) {
+	if _, err := way.Visit(ctx, 300*time.Millisecond); !errors.Is(err, errNobody) {
 		t.Errorf("nobody came: %v", err)
 	}
-	cfg.URL = "ws://127.0.0.1:1/chat/socket"
-	if _, err := Visit(ctx, cfg); err == nil {
+	if _, err := Chat("ws://127.0.0.1:1/chat/socket", door.Synthetic).Visit(ctx, time.Second); err == nil {
 		t.Error("no door, and no error")
 	}
 }

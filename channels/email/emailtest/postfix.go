@@ -34,6 +34,7 @@ virtual_uid_maps = static:%[3]s
 virtual_gid_maps = static:%[4]s
 virtual_minimum_uid = 1
 virtual_transport = virtual
+recipient_delimiter = +
 transport_maps =
 alias_maps =
 alias_database =

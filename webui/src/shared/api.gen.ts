@@ -466,7 +466,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description What became of every wish for a person, for each queue and channel: times from the wish to being told, to the first offer, and to a person's first word (seconds; percentiles are times that really were), promises open, kept and broken, the error budget, and the responder's share beside it. Synthetic customers stand apart. The period is in UTC. */
+        /** @description What became of every wish for a person, for each queue and channel: times from the wish to being told, to the first offer, and to a person's first word (seconds; percentiles are times that really were), promises open, kept and broken, the error budget, and the responder's share beside it; each day's share and times for a chart. Synthetic customers stand apart, with the channels that have none. The period is in UTC. */
         get: operations["getProof"];
         put?: never;
         post?: never;
@@ -2473,6 +2473,26 @@ export interface components {
             people_first: string | null;
             why: string;
         };
+        Unmeasured: {
+            /** @enum {string} */
+            channel: "voice" | "chat" | "email";
+            why: string;
+        };
+        /** @description A day's promises to customers, in hours, over all queues and channels. */
+        ProofDay: {
+            /**
+             * @description of the wish in UTC
+             * @example 2026-11-22
+             */
+            day: string;
+            kept: number;
+            broken: number;
+            /** @description per cent kept */
+            share: number | null;
+            /** @description seconds from the wish to a person's first word */
+            p50: number | null;
+            p95: number | null;
+        };
         Proof: {
             /** Format: date-time */
             from: string;
@@ -2480,6 +2500,10 @@ export interface components {
             to: string;
             rows: components["schemas"]["ProofRow"][];
             synthetic: components["schemas"]["ProofRow"][];
+            /** @description channels by which the synthetic customer does not come, as the house is set now */
+            unmeasured: components["schemas"]["Unmeasured"][];
+            /** @description with a decided promise, the oldest first */
+            days: components["schemas"]["ProofDay"][];
             model: components["schemas"]["ModelRow"][];
             budgets: components["schemas"]["BudgetRow"][];
         };
