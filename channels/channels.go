@@ -60,15 +60,24 @@ type Conversation struct {
 	WaitingSince *time.Time `json:"waiting_since" db:"waiting_since"`
 	Front        bool       `json:"front" db:"front"`
 	ReturnCall   bool       `json:"return_call" db:"return_call"`
-	WrapupUntil  *time.Time `json:"wrapup_until" db:"wrapup_until"`
-	Disposition  string     `json:"disposition" db:"disposition"`
-	LastSeq      int64      `json:"last_seq" db:"last_seq"`
-	CustomerSeq  int64      `json:"-" db:"customer_seq"`
-	AnsweredSeq  int64      `json:"-" db:"answered_seq"`
-	BotTurns     int        `json:"-" db:"bot_turns"`
-	FailedTurns  int        `json:"-" db:"failed_turns"`
-	OwnerID      *string    `json:"-" db:"owner_id"`
+	// LeftMessage says how the customer has left a message instead of waiting: by voicemail or email; "": has not.
+	LeftMessage string     `json:"left_message" db:"left_message"`
+	ReplyTo     string     `json:"-" db:"reply_to"` // where answers in writing go, as the customer said; a claim
+	WrapupUntil *time.Time `json:"wrapup_until" db:"wrapup_until"`
+	Disposition string     `json:"disposition" db:"disposition"`
+	LastSeq     int64      `json:"last_seq" db:"last_seq"`
+	CustomerSeq int64      `json:"-" db:"customer_seq"`
+	AnsweredSeq int64      `json:"-" db:"answered_seq"`
+	BotTurns    int        `json:"-" db:"bot_turns"`
+	FailedTurns int        `json:"-" db:"failed_turns"`
+	OwnerID     *string    `json:"-" db:"owner_id"`
 }
+
+// How a customer leaves a message: Conversation.LeftMessage.
+const (
+	ByVoicemail = "voicemail"
+	ByMail      = "email"
+)
 
 // Author says who speaks in a message.
 type Author string
@@ -87,6 +96,8 @@ const (
 	Happened = "event" // a line of the timeline that nobody said; Data.Code tells which
 	// Transcript is what a machine heard people say to each other in a call: private, and never read as a wish.
 	Transcript = "transcript"
+	// Voicemail is a message that a caller has spoken: Data.RecordingID is its sound, the body what a machine heard.
+	Voicemail = "voicemail"
 )
 
 // Message is one thing said, written or done in a conversation. Seq counts 1, 2, 3 without a gap in each conversation.
@@ -113,7 +124,7 @@ type MessageData struct {
 	Mode      string     `json:"mode,omitempty"`       // of an answer: model or quote
 	Cut       bool       `json:"cut,omitempty"`        // the answer was stopped here; what stands is what was shown
 	CallID    int64      `json:"call_id,omitempty"`
-	Seconds   int        `json:"seconds,omitempty"`   // of a call's end: how long it was
+	Seconds   int        `json:"seconds,omitempty"`   // of a call's end, or of a voicemail: how long it was
 	Subject   string     `json:"subject,omitempty"`   // of a mail
 	Full      string     `json:"full,omitempty"`      // of a mail: the whole text with quotes, when it differs from Body
 	Automatic bool       `json:"automatic,omitempty"` // a mail that no person wrote
@@ -121,6 +132,8 @@ type MessageData struct {
 	Source    string     `json:"source,omitempty"` // of a wish: words, button, key, mail, failure, turns, model, silence, lost
 	Reason    string     `json:"reason,omitempty"`
 	DueAt     *time.Time `json:"due_at,omitempty"` // of a promise
+
+	RecordingID int64 `json:"recording_id,omitempty"` // of a voicemail
 }
 
 // Source is a passage that an answer rests on.
@@ -140,6 +153,8 @@ const (
 	CodeOverflow    = "overflow"       // (private) the line took too long, and what was done about it
 	CodeLonger      = "longer"         // words of the queue while the customer waits
 	CodeMoved       = "moved"          // (private) it belongs to another queue now
+	CodeMessageLeft = "message_left"   // the customer does not wait here: the answer goes by mail, or by a call back
+	CodeNoMessage   = "no_message"     // (private) a voicemail without words was not kept
 	CodeThrough     = "through"        // you're through to Ana
 	CodeBackInLine  = "back_in_line"   // the agent was lost; you are first in line
 	CodeMissed      = "missed"         // (private) an offer was not answered

@@ -26,6 +26,8 @@ const (
 	PassOn        InboundType = "pass_on"        // and here passes the caller of CallID on to Target, by the telephone's own button
 	Said          InboundType = "said"           // on the telephone: of the answer to Spoken.To the caller has heard Body
 	Transcribed   InboundType = "transcribed"    // in a call a machine has heard the customer, or the agent AgentID, say Body: written down, never read as a wish
+	MessageLeft   InboundType = "message_left"   // a visitor leaves a message (Body, perhaps said before): the answer goes by mail to ReplyTo
+	VoicemailLeft InboundType = "voicemail_left" // a caller has spoken a message: Voicemail
 	Left          InboundType = "left"           // a visitor closed the conversation by its own button
 )
 
@@ -47,6 +49,8 @@ type Inbound struct {
 	ClientID string // the sender's id of this message; receiving it twice stores it once
 	Source   string // of a Wish: button, key, mail, silence
 
+	ReplyTo string // MessageLeft: the visitor's mail address, a claim
+
 	Automatic bool // a mail that must not get an automatic answer (RFC 3834)
 	MailInID  int64
 
@@ -60,6 +64,7 @@ type Inbound struct {
 	Target    *CallTarget // PassOn: a colleague
 	CallState string      // CallMoved
 	Spoken    *Spoken     // Said
+	Voicemail *SpokenMail // VoicemailLeft
 	Result    string      // CallEnded: completed, abandoned, lost, failed
 	Reason    string
 	Stats     any // CallEnded: JSON
@@ -71,6 +76,15 @@ type Spoken struct {
 	Cut    bool   // the caller has interrupted it, or it could not be said to its end
 	Ending Ending // of a whole answer
 	Times  *TurnTimes
+}
+
+// SpokenMail is a message that a caller has left; its words are the Inbound's Body.
+type SpokenMail struct {
+	RecordingID int64
+	Seconds     float64
+	Cut         bool   // a failure has cut it, the rest is kept
+	Empty       string // why it is not kept: nothing was said, the disk was full ...; "": it is
+	Unwritten   string // why it has no words; "": Body is them
 }
 
 // TurnTimes is when the stages of a turn came, in milliseconds since the caller's last sound.

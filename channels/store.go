@@ -18,7 +18,7 @@ import (
 
 // columns of conversations in the order of the struct's db tags do not matter: rows are collected by name.
 const conversationColumns = `id, contact_id, queue_id, state, channel, agent_id, subject, summary, last_words, last_author, created_at,
-	state_at, changed_at, waiting_since, front, return_call, wrapup_until, disposition, last_seq, customer_seq,
+	state_at, changed_at, waiting_since, front, return_call, left_message, reply_to, wrapup_until, disposition, last_seq, customer_seq,
 	answered_seq, bot_turns, failed_turns, owner_id`
 
 const messageColumns = `id, conversation_id, seq, author, agent_id, channel, kind, body, private, client_id, data, at`
@@ -143,6 +143,7 @@ const moveSQL = `update conversations set
 		wanted_agent_id = case when $2 in ('waiting', 'offered') then wanted_agent_id end,
 		passed_by_id = case when $2 in ('waiting', 'offered') then passed_by_id end,
 		return_call = return_call and $2 in ('waiting', 'offered', 'agent', 'wrapup'),
+		left_message = case when $2 in ('waiting', 'offered', 'agent', 'wrapup') then left_message else '' end,
 		agent_id = case when $2 in ('new', 'bot', 'waiting') then null else agent_id end,
 		wrapup_until = null,
 		bot_turns = case when $2 = 'bot' then 0 else bot_turns end,
@@ -171,8 +172,11 @@ func Append(ctx context.Context, tx pgx.Tx, m *Message) (dup bool, err error) {
 	if m.Kind == "" {
 		m.Kind = Text
 	}
-	spoken := m.Kind == Text
-	heard := spoken && m.Author == ByContact && !m.Data.Automatic
+	spoken, shown := m.Kind == Text, m.Body
+	if m.Kind == Voicemail {
+		shown = "Voicemail: " + cmp.Or(m.Body, fmt.Sprintf("%d:%02d", m.Data.Seconds/60, m.Data.Seconds%60))
+	}
+	heard := (spoken || m.Kind == Voicemail) && m.Author == ByContact && !m.Data.Automatic
 	got, err := one[Message](ctx, tx, `with moved as (
 			update conversations set last_seq = last_seq + 1, changed_at = clock_timestamp(),
 				last_words = case when $9 then $10 else last_words end,
@@ -186,7 +190,7 @@ func Append(ctx context.Context, tx pgx.Tx, m *Message) (dup bool, err error) {
 		select $1, last_seq, $2, $3, $4, $5, $6, $7, $8, $12 from moved
 		returning `+messageColumns,
 		m.ConversationID, m.Author, m.AgentID, m.Channel, m.Kind, m.Body, m.ClientID, data,
-		spoken, preview(m.Body), heard, m.Private)
+		spoken || m.Kind == Voicemail, preview(shown), heard, m.Private)
 	if err != nil {
 		return false, fmt.Errorf("append message: %w", err)
 	}

@@ -162,7 +162,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	}
 	if h.chat, err = chat.New(chat.Config{Pool: h.db.Pool, Bus: h.bus, Receive: receive, Log: h.log, Company: h.cfg.Company.Name,
 		Phone: h.phone(), Mail: h.cfg.Mail.Address, PublicURL: h.publicURL(), Origins: h.cfg.HTTP.AllowedOrigins,
-		Calls: h.voice != nil && h.cfg.Chat.Calls, NodeID: h.node, ICE: h.ice,
+		Messages: h.mail != nil, Calls: h.voice != nil && h.cfg.Chat.Calls, NodeID: h.node, ICE: h.ice,
 		Expect: func(ctx context.Context, id int64) (int, time.Duration, time.Duration, bool) {
 			return agents.Expect(ctx, h.db.Pool, id)
 		}, Limits: chat.Limits{

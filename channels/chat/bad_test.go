@@ -104,6 +104,14 @@ func TestBadFrames(t *testing.T) {
 		"long client_id":       {`{"type":"person","client_id":"` + long[:65] + `"}`, channels.Invalid, "", ""},
 		"long name":            {`{"type":"identify","name":"` + long + `"}`, channels.TooLarge, "name", ""},
 		"name with a line":     {`{"type":"identify","name":"a\nb"}`, channels.Invalid, "name", ""},
+		"leave, no address":    {`{"type":"leave","client_id":"a","body":"b"}`, channels.Invalid, "email", "a"},
+		"leave, no domain":     {`{"type":"leave","client_id":"a","email":"ole@customer","body":"b"}`, channels.Invalid, "email", "a"},
+		"leave, two":           {`{"type":"leave","client_id":"a","email":"a@b.test,c@d.test"}`, channels.Invalid, "email", "a"},
+		"leave, with a name":   {`{"type":"leave","client_id":"a","email":"Ole <ole@customer.test>"}`, channels.Invalid, "email", "a"},
+		"leave, a header":      {`{"type":"leave","client_id":"a","email":"a@b.test\r\nBcc: c@d.test"}`, channels.Invalid, "email", "a"},
+		"leave, long address":  {`{"type":"leave","client_id":"a","email":"` + strings.Repeat("a", 250) + `@b.test"}`, channels.TooLarge, "email", "a"},
+		"leave, long":          {`{"type":"leave","client_id":"a","email":"a@b.test","body":"` + long + `"}`, channels.TooLarge, "body", "a"},
+		"leave, no client_id":  {`{"type":"leave","email":"a@b.test","body":"b"}`, channels.Invalid, "client_id", ""},
 		"hello twice":          {`{"type":"hello"}`, channels.Conflict, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

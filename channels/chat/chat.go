@@ -50,6 +50,8 @@ type Config struct {
 	NodeID string                                 // whose telephone takes them
 	ICE    func(user string) []channels.ICEServer // nil: none
 
+	Messages bool // visitors may leave a message that is answered by mail: there is a mailbox
+
 	// Expect says where a waiting conversation stands (1: next) and when a person will take it: in half of all cases
 	// between low and high from now; ok is false when nothing honest can be said. nil: no time is ever told.
 	Expect func(ctx context.Context, conversationID int64) (place int, low, high time.Duration, ok bool)
@@ -73,6 +75,7 @@ type Chat struct {
 	silentIn time.Duration
 	limits   *limiter
 	calls    bool
+	messages bool
 	node     string
 	ice      func(string) []channels.ICEServer
 	expect   func(context.Context, int64) (int, time.Duration, time.Duration, bool)
@@ -105,6 +108,7 @@ func New(cfg Config) (*Chat, error) {
 		silentIn: or(cfg.SilentIn, 75*time.Second),
 		limits:   newLimiter(cfg.Limits),
 		calls:    cfg.Calls,
+		messages: cfg.Messages,
 		node:     cfg.NodeID,
 		ice:      cfg.ICE,
 		expect:   cfg.Expect,

@@ -17,6 +17,7 @@ const (
 	maxBody  = 4000     // characters of one message
 	maxName  = 100
 	maxID    = 64
+	maxMail  = 254
 	maxOffer = 20_000
 )
 
@@ -41,6 +42,13 @@ type (
 	identify struct {
 		Name string `json:"name"`
 	}
+	// leave is a message that is answered by mail; without a body what was said before is the message. The same client_id
+	// again is the same message.
+	leave struct {
+		ClientID string `json:"client_id"`
+		Email    string `json:"email"`
+		Body     string `json:"body"`
+	}
 	noPerson struct{} // "I no longer need a person"
 	typing   struct{}
 	end      struct{} // the visitor closes the conversation; a call goes on
@@ -50,11 +58,12 @@ type (
 // outFrame is a frame that goes out. Type says which fields count:
 //
 //	welcome  token (only when it is new), conversation_id (0: none yet), seq, state, company, agent_name, waiting, calls (we
-//	         can be called from this page), call
+//	         can be called from this page), messages (one can be left that is answered by mail), call
 //	message  message; every visible one after the hello's After, in order, then live
 //	ack      client_id, seq and message of what is stored now (a person's wish may store none), conversation_id
 //	draft    text (all of it so far), done; a stored message follows and replaces it
-//	state    state, agent_name, conversation_id and, while waiting, position, ahead, since, due_at, and low, high when an expected wait can be told
+//	state    state, agent_name, conversation_id and, while waiting, position, ahead, since, due_at, and low, high when an expected wait can be told; answer_to when a
+//	         message was left: the answer goes there
 //	typing   the agent types
 //	phone    ice_servers: what a call's connection is built with
 //	call_answer  sdp, client_id of the offer
@@ -80,6 +89,7 @@ type outFrame struct {
 	Field          string         `json:"field,omitempty"`
 
 	Calls      bool                  `json:"calls,omitempty"`
+	Messages   bool                  `json:"messages,omitempty"`
 	Call       *callStanding         `json:"call,omitempty"`
 	ICEServers *[]channels.ICEServer `json:"ice_servers,omitempty"`
 	SDP        string                `json:"sdp,omitempty"`
@@ -91,8 +101,9 @@ type place struct {
 	Ahead    int        `json:"ahead"`
 	Since    *time.Time `json:"since,omitempty"`
 	DueAt    *time.Time `json:"due_at,omitempty"`
-	Low      int        `json:"low,omitempty"`  // minutes from now: half of all waits like this one end
-	High     int        `json:"high,omitempty"` // between low and high; 0: nothing honest can be said
+	Low      int        `json:"low,omitempty"`       // minutes from now: half of all waits like this one end
+	High     int        `json:"high,omitempty"`      // between low and high; 0: nothing honest can be said
+	AnswerTo string     `json:"answer_to,omitempty"` // a message was left, the answer goes to this mail address, of which this is a hint
 }
 
 // message is what a visitor may know of a channels.Message.
@@ -167,6 +178,8 @@ func blank(kind string) any {
 		return &person{}
 	case "identify":
 		return &identify{}
+	case "leave":
+		return &leave{}
 	case "no_person":
 		return &noPerson{}
 	case "typing":
@@ -233,13 +246,12 @@ func check(in any) *channels.Error {
 		if strings.TrimSpace(f.Body) == "" {
 			return channels.FailField(channels.Invalid, "body", "The message is empty.")
 		}
-		if utf8.RuneCountInString(f.Body) > maxBody {
-			return channels.FailField(channels.TooLarge, "body", "A message has at most 4,000 characters.")
-		}
-		if strings.ContainsRune(f.Body, 0) { // Postgres keeps none
-			return channels.FailField(channels.Invalid, "body", "A message cannot hold the character NUL.")
+		if err := checkBody(f.Body); err != nil {
+			return err
 		}
 		return checkID(f.ClientID)
+	case *leave:
+		return checkLeave(f)
 	case *person:
 		return checkID(f.ClientID)
 	case *call:
@@ -259,6 +271,36 @@ func check(in any) *channels.Error {
 		}
 	}
 	return nil
+}
+
+func checkBody(body string) *channels.Error {
+	if utf8.RuneCountInString(body) > maxBody {
+		return channels.FailField(channels.TooLarge, "body", "A message has at most 4,000 characters.")
+	}
+	if strings.ContainsRune(body, 0) { // Postgres keeps none
+		return channels.FailField(channels.Invalid, "body", "A message cannot hold the character NUL.")
+	}
+	return nil
+}
+
+// checkLeave wants an address that a mail server of the world could take (RFC 5321 section 4.5.3.1: 254 bytes). Whose it
+// is nobody knows.
+func checkLeave(f *leave) *channels.Error {
+	f.Email = strings.TrimSpace(f.Email)
+	if f.Email == "" {
+		return channels.FailField(channels.Invalid, "email", "Where shall we write to? The address is missing.")
+	}
+	local, domain, found := strings.Cut(f.Email, "@")
+	if !found || local == "" || !strings.Contains(strings.Trim(domain, "."), ".") || strings.ContainsAny(f.Email, " <>,;\"()[]") || strings.Contains(domain, "@") {
+		return channels.FailField(channels.Invalid, "email", "A mail address looks like name@example.org.")
+	}
+	if len(f.Email) > maxMail {
+		return channels.FailField(channels.TooLarge, "email", "A mail address has at most 254 characters.")
+	}
+	if err := checkBody(f.Body); err != nil {
+		return err
+	}
+	return checkID(f.ClientID)
 }
 
 func checkOffer(id, sdp string) *channels.Error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,6 +177,8 @@ func (s *session) handle(ctx context.Context, in incoming) error {
 		return s.receive(ctx, f.ClientID, channels.Inbound{Type: channels.Words, Body: f.Body, ClientID: f.ClientID})
 	case *person:
 		return s.receive(ctx, f.ClientID, channels.Inbound{Type: channels.Wish, Source: "button", ClientID: f.ClientID})
+	case *leave:
+		return s.leave(ctx, f)
 	case *noPerson:
 		return s.receiveIfOpen(ctx, channels.Inbound{Type: channels.NoWish, Source: "button"})
 	case *end:
@@ -209,7 +212,7 @@ func (s *session) hello(ctx context.Context, f *hello) error {
 		return nil
 	}
 	v := &visitor{token: f.Token}
-	welcome := outFrame{Type: "welcome", Company: s.chat.about.Company, Calls: s.chat.calls}
+	welcome := outFrame{Type: "welcome", Company: s.chat.about.Company, Calls: s.chat.calls, Messages: s.chat.messages}
 	if f.Token == "" {
 		v.token = newToken()
 		welcome.Token = v.token
@@ -271,6 +274,19 @@ func (s *session) receive(ctx context.Context, id string, in channels.Inbound) e
 		return s.attach(ctx, got.ConversationID, nil)
 	}
 	return nil
+}
+
+// leave hands up a message that is answered by mail.
+func (s *session) leave(ctx context.Context, f *leave) error {
+	switch {
+	case !s.chat.messages:
+		s.refuse(f.ClientID, channels.Fail(channels.Unavailable, "We cannot answer by e-mail."))
+		return nil
+	case strings.EqualFold(f.Email, s.chat.about.Mail):
+		s.refuse(f.ClientID, channels.FailField(channels.Invalid, "email", "This is our own address. Where shall we write to you?"))
+		return nil
+	}
+	return s.receive(ctx, f.ClientID, channels.Inbound{Type: channels.MessageLeft, Body: f.Body, ReplyTo: f.Email, ClientID: f.ClientID})
 }
 
 func (s *session) acknowledge(id string, got channels.Receipt) {

@@ -368,3 +368,49 @@ func TestInfoHasOnlyWhatExists(t *testing.T) {
 		t.Errorf("%s, %v", body, err)
 	}
 }
+
+// TestAMessageThatIsAnsweredByMail: the page hears where the answer goes, now and when it comes back, and sees no more of the
+// address than a hint.
+func TestAMessageThatIsAnsweredByMail(t *testing.T) {
+	h := open(t, func(c *Config) { c.Messages, c.Mail = true, "help@nordlicht.test" })
+	p, w := h.visit("", 0)
+	if w["messages"] != true {
+		t.Errorf("welcome %v", w)
+	}
+	p.send(frame{"type": "person", "client_id": "button"})
+	p.want("ack")
+	p.wantMessage("We are getting a person.")
+	p.want("state")
+	p.send(frame{"type": "leave", "client_id": "left", "email": "Help@nordlicht.test", "body": "Hello"})
+	p.wantError(channels.Invalid, "email")
+	p.send(frame{"type": "leave", "client_id": "left", "email": " ole@customer.test ", "body": "My stove leaks."})
+	if ack := p.want("ack"); ack["client_id"] != "left" || ack["seq"] == nil {
+		t.Errorf("ack %v", ack)
+	}
+	p.wantMessage("My stove leaks.")
+	h.exec(`update conversations set left_message = 'email', reply_to = 'ole@customer.test', channel = 'email'`) // the switchboard's part
+	p.send(frame{"type": "ping"})
+	h.publish(1, nil)
+	var st frame
+	for st == nil || st["type"] == "pong" {
+		st, _ = p.next()
+	}
+	if st["type"] != "state" || st["state"] != "waiting" || st["answer_to"] != "o•••@customer.test" || st["due_at"] == nil {
+		t.Errorf("%v", st)
+	}
+	_, w = h.visit(p.token, 9)
+	if line, _ := w["waiting"].(map[string]any); line["answer_to"] != "o•••@customer.test" {
+		t.Errorf("welcome of who comes back: %v", w)
+	}
+}
+
+// TestNoMailbox: where nobody could answer by mail nothing is offered, and what is asked for all the same is refused.
+func TestNoMailbox(t *testing.T) {
+	h := open(t)
+	p, w := h.visit("", 0)
+	if w["messages"] != nil {
+		t.Errorf("welcome %v", w)
+	}
+	p.send(frame{"type": "leave", "client_id": "left", "email": "ole@customer.test", "body": "Hello"})
+	p.wantError(channels.Unavailable, "")
+}

@@ -110,6 +110,7 @@ type standing struct {
 	Ahead     int            `db:"ahead"`
 	Low       int            `db:"-"` // minutes, see place
 	High      int            `db:"-"`
+	AnswerTo  string         `db:"answer_to"` // of a message that was left
 	callStanding
 }
 
@@ -117,7 +118,7 @@ type standing struct {
 // which the router takes from it.
 func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error) {
 	rows, err := c.pool.Query(ctx, `select c.state, c.channel, c.last_seq, coalesce(a.name, '') as agent_name,
-			c.waiting_since, p.due_at,
+			c.waiting_since, p.due_at, case when c.left_message = 'email' then c.reply_to else '' end as answer_to,
 			case when c.state <> 'waiting' then 0 else (select count(*) from conversations o
 				where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
 				and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as ahead,
@@ -152,7 +153,7 @@ func (s *standing) place() *place {
 	if s.State != channels.Waiting && s.State != channels.Offered {
 		return nil
 	}
-	return &place{Position: s.Ahead + 1, Ahead: s.Ahead, Since: s.Since, DueAt: s.DueAt, Low: s.Low, High: s.High}
+	return &place{Position: s.Ahead + 1, Ahead: s.Ahead, Since: s.Since, DueAt: s.DueAt, Low: s.Low, High: s.High, AnswerTo: channels.MaskAddress(s.AnswerTo)}
 }
 
 // same tells whether a visitor would see a difference.
@@ -163,7 +164,7 @@ func (s *standing) same(o *standing) bool {
 		}
 		return t.UnixMicro()
 	}
-	return o != nil && s.State == o.State && s.AgentName == o.AgentName && s.Ahead == o.Ahead && s.Low == o.Low && s.High == o.High &&
+	return o != nil && s.State == o.State && s.AgentName == o.AgentName && s.Ahead == o.Ahead && s.Low == o.Low && s.High == o.High && s.AnswerTo == o.AnswerTo &&
 		at(s.Since) == at(o.Since) && at(s.DueAt) == at(o.DueAt)
 }
 

@@ -148,8 +148,10 @@ func answers(ctx context.Context, tx pgx.Tx, conversation *channels.Conversation
 		r.automatic = data.Automatic
 	}
 	// The sender must still be an address of this contact (a merge or an erasure may have come between).
-	err = tx.QueryRow(ctx, `select value from addresses where contact_id = $1 and kind = 'email' and value <> $3
-		order by (value = $2) desc, id desc limit 1`, conversation.ContactID, l.From, nobody).Scan(&r.recipient)
+	// Where a visitor has said that answers go is another: it is theirs to say for this conversation, and no more.
+	err = tx.QueryRow(ctx, `select value from (select value, id from addresses where contact_id = $1 and kind = 'email' and value <> $3
+			union all select $4, 0 where $4 <> '') a
+		order by (value = $2) desc, (value = $4) desc, id desc limit 1`, conversation.ContactID, l.From, nobody, conversation.ReplyTo).Scan(&r.recipient)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return r, fmt.Errorf("recipient: %w", err)
 	}
@@ -229,7 +231,8 @@ func (c *Channel) body(ctx context.Context, tx pgx.Tx, m *channels.Message) (str
 				text += ", " + oneLine(c.Name)
 			}
 		}
-		return text, nil
+		left, err := leftWords(ctx, tx, m)
+		return text + left, err
 	}
 	var before bool
 	err := tx.QueryRow(ctx, `select exists (select from mails_out o join messages m on m.id = o.message_id
@@ -249,6 +252,29 @@ func (c *Channel) body(ctx context.Context, tx pgx.Tx, m *channels.Message) (str
 		}
 	}
 	return text + "\n\n-- \n" + c.footer, nil
+}
+
+// leftWords quotes what a visitor has left on the page, below the first mail that answers it: a mail that opens a thread
+// must say by itself what it is about.
+func leftWords(ctx context.Context, tx pgx.Tx, m *channels.Message) (string, error) {
+	var said *string
+	var at *time.Time
+	err := tx.QueryRow(ctx, `select string_agg(body, E'\n' order by seq), max(at) from (select seq, body, at from messages
+		where conversation_id = $1 and seq < $2 and author = 'contact' and channel = 'chat' and kind = 'text'
+		and not exists (select from mails_out where conversation_id = $1)
+		and not exists (select from messages where conversation_id = $1 and author = 'contact' and channel = 'email') order by seq desc limit 5) s`,
+		m.ConversationID, m.Seq).Scan(&said, &at)
+	if err != nil {
+		return "", fmt.Errorf("words left: %w", err)
+	}
+	if said == nil {
+		return "", nil
+	}
+	quote := "\n\nYou wrote to us on " + at.UTC().Format("2 January 2006, 15:04") + " UTC:"
+	for _, line := range splitLines(clean(*said)) {
+		quote += "\n> " + line
+	}
+	return quote, nil
 }
 
 // newID makes a Message-ID in our domain; its randomness is what nobody can guess.

@@ -410,3 +410,35 @@ func TestCheckNamesEveryMistake(t *testing.T) {
 		t.Error("a mail has no live part")
 	}
 }
+
+// TestAnswerToWhatWasLeftOnThePage: the first mail opens a thread and says what it answers; the reply from that address comes
+// into the conversation, and goes on from there; a stranger who quotes it begins their own.
+func TestAnswerToWhatWasLeftOnThePage(t *testing.T) {
+	k, d := emailtest.StartSink(t), newDesk(t)
+	h := d.open(t, "one", nil, k.Port)
+	r, err := d.receive(t.Context(), channels.Inbound{Type: channels.Words, Channel: channels.Chat, From: channels.Address{Kind: channels.Visitor, Value: "v1"}, Body: "My stove leaks.\n.", ClientID: "left"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-d.news
+	exec(t, d.pool, `update conversations set left_message = 'email', reply_to = $2, channel = 'email' where id = $1`, r.ConversationID, ana)
+	h.agentAnswers(r.ConversationID, "We send you a valve.")
+	got, l := receiveMail(t, k)
+	text := strings.ReplaceAll(l.Whole, "\r", "")
+	if got.To != ana || l.Subject != "Re: your message" || l.header.get("auto-submitted") != "" || !strings.Contains(text, "We send you a valve.") ||
+		!strings.Contains(text, "UTC:\n> My stove leaks.\n> .") {
+		t.Errorf("to %s: %s", got.To, got.Raw)
+	}
+	reply := mailFrom(ana, "Re: your message", "Thank you!", "Message-ID: <thanks@customer.test>", "In-Reply-To: "+l.MessageID)
+	if id := d.conversation(t, h, ana, reply); id != r.ConversationID {
+		t.Errorf("the reply began conversation %d", id)
+	}
+	h.agentAnswers(r.ConversationID, "It is on its way.")
+	if got, l = receiveMail(t, k); got.To != ana || l.header.get("in-reply-to") != "<thanks@customer.test>" || strings.Contains(l.Whole, "stove") {
+		t.Errorf("second answer: %s", got.Raw)
+	}
+	const eve = "eve@elsewhere.test"
+	if id := d.conversation(t, h, eve, mailFrom(eve, "Re: your message", "Let me in", "In-Reply-To: "+l.MessageID)); id == r.ConversationID {
+		t.Error("a stranger is in the conversation")
+	}
+}

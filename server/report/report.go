@@ -31,7 +31,7 @@ const rowSQL = `select c.id, c.contact_id,
 			order by a.kind desc, a.id limit 1), 'Visitor ' || ct.id) as contact_name,
 		c.queue_id, q.name as queue_name, c.state, c.channel, c.agent_id, coalesce(ag.name, '') as agent_name,
 		c.subject, c.summary, c.last_words, c.last_author, c.created_at, c.state_at, c.changed_at, c.waiting_since,
-		c.front, c.return_call, c.wrapup_until, c.disposition, c.last_seq,
+		c.front, c.return_call, c.left_message, c.wrapup_until, c.disposition, c.last_seq,
 		p.due_at as promise_due_at, p.opened_at as promise_opened_at, l.id as call_id, coalesce(l.state, '') as call_state
 	from conversations c join contacts ct on ct.id = c.contact_id join queues q on q.id = c.queue_id
 	left join agents ag on ag.id = c.agent_id

@@ -40,7 +40,7 @@ func (s *Switchboard) Reply(ctx context.Context, agentID, conversationID int64, 
 		if err := ch.exec(ctx, "answered", `update conversations set answered_seq = customer_seq where id = $1`, ch.c.ID); err != nil {
 			return err
 		}
-		return agents.KeepPromise(ctx, ch.tx, ch.c.ID, agentID)
+		return ch.keepPromise(ctx, agentID)
 	})
 	if err != nil {
 		return nil, err
@@ -65,7 +65,9 @@ func (ch *change) writingChannel(ctx context.Context) (channels.Kind, error) {
 	}
 	var kind *string
 	err := ch.tx.QueryRow(ctx, `select coalesce((select channel from messages where conversation_id = $1 and author = 'contact' and kind = 'text'
-		and channel <> 'voice' order by seq desc limit 1), (select 'chat' from calls where conversation_id = $1 and media = 'web' limit 1))`, ch.c.ID).Scan(&kind)
+		and channel <> 'voice' order by seq desc limit 1), (select 'chat' from calls where conversation_id = $1 and media = 'web' limit 1),
+		(select 'email' from conversations c where id = $1 and $2 and (reply_to <> '' or exists (select from addresses where contact_id = c.contact_id and kind = 'email'))))`,
+		ch.c.ID, ch.s.Channels[channels.Email] != nil).Scan(&kind)
 	if err != nil {
 		return "", fmt.Errorf("writing channel: %w", err)
 	}

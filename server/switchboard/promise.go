@@ -15,11 +15,19 @@ import (
 
 // spoke: on a call between people the customer has heard the agent's first words. That the two were joined is no word.
 func (s *Switchboard) spoke(ctx context.Context, ch *change, in channels.Inbound) error {
-	if err := agents.KeepPromise(ctx, ch.tx, ch.c.ID, in.AgentID); err != nil {
+	if err := ch.keepPromise(ctx, in.AgentID); err != nil {
 		return err
 	}
 	ch.after(func() { s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: ch.c.ID}) })
 	return nil
+}
+
+// keepPromise: a person has spoken or written. A message that was left has its answer.
+func (ch *change) keepPromise(ctx context.Context, agentID int64) error {
+	if err := ch.exec(ctx, "message answered", `update conversations set left_message = '' where id = $1 and left_message <> ''`, ch.c.ID); err != nil {
+		return err
+	}
+	return agents.KeepPromise(ctx, ch.tx, ch.c.ID, agentID)
 }
 
 // withoutWord: the agent ends it, and no person has said a word. The promise is broken, and that is told.

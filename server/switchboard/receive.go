@@ -139,6 +139,10 @@ func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbou
 		return s.noWish(ctx, ch)
 	case channels.Said:
 		return s.said(ctx, ch, in)
+	case channels.MessageLeft:
+		return s.leaveMessage(ctx, ch, in, r)
+	case channels.VoicemailLeft:
+		return s.voicemail(ctx, ch, in, r)
 	case channels.Left:
 		return s.left(ctx, ch)
 	case channels.CallStarted:
@@ -194,6 +198,12 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 		}
 	}
 	ch.c.Channel = in.Channel
+	if err := ch.owned(ctx, in); err != nil {
+		return err
+	}
+	if err := ch.stillByMail(ctx); err != nil {
+		return err
+	}
 	ch.carded = ch.c.State == channels.Waiting || ch.c.State == channels.Offered
 	if automatic { // stored, threaded and visible; it wakes nobody
 		if ch.c.State == channels.New {
@@ -408,8 +418,11 @@ func (s *Switchboard) withdraw(ctx context.Context, ch *change) error {
 	return err
 }
 
-// left: the customer ended the conversation.
+// left: the customer ended the conversation. Who has left a message goes, and is owed the answer.
 func (s *Switchboard) left(ctx context.Context, ch *change) error {
+	if ch.c.LeftMessage != "" && (ch.c.State == channels.Waiting || ch.c.State == channels.Offered) {
+		return nil
+	}
 	if ch.c.State == channels.Offered {
 		if err := s.withdraw(ctx, ch); err != nil {
 			return err

@@ -195,7 +195,7 @@ func (s *Switchboard) handedOut(ctx context.Context, ch *change, in channels.Inb
 	}
 	ch.line(channels.CodeHandedOut, "The caller now talks with "+in.To+".", channels.MessageData{CallID: in.CallID})
 	if ch.c.AgentID != nil {
-		if err := agents.KeepPromise(ctx, ch.tx, ch.c.ID, *ch.c.AgentID); err != nil {
+		if err := ch.keepPromise(ctx, *ch.c.AgentID); err != nil {
 			return err
 		}
 	}

@@ -1383,6 +1383,11 @@ export interface components {
             waiting_since: string | null;
             front: boolean;
             return_call: boolean;
+            /**
+             * @description the customer has left a message so, and does not wait at the line
+             * @enum {string}
+             */
+            left_message: "" | "voicemail" | "email";
             /** Format: date-time */
             wrapup_until: string | null;
             disposition: string;
@@ -1862,10 +1867,10 @@ export interface components {
             agent_id: number | null;
             channel: components["schemas"]["Channel"];
             /**
-             * @description transcript: what a machine heard people say in a call
+             * @description transcript: what a machine heard people say in a call; voicemail: what a caller has spoken, its sound is data.recording_id
              * @enum {string}
              */
-            kind: "text" | "note" | "event" | "transcript";
+            kind: "text" | "note" | "event" | "transcript" | "voicemail";
             body: string;
             private: boolean;
             client_id: string | null;
@@ -1892,6 +1897,11 @@ export interface components {
             reason?: string;
             /** Format: date-time */
             due_at?: string;
+            /**
+             * Format: int64
+             * @description of a voicemail
+             */
+            recording_id?: number;
         };
         Source: {
             /** Format: int64 */
@@ -1944,6 +1954,8 @@ export interface components {
             /** @description it rings at others too, the first takes it */
             shared?: boolean;
             return_call: boolean;
+            /** @enum {string} */
+            left_message: "" | "voicemail" | "email";
             card: components["schemas"]["Card"] | null;
         };
         Dial: {
