@@ -53,11 +53,12 @@ const (
 	hours
 	urge
 	they
+	self
 	name
 
 	// inRow are the classes that a clause is read into; the others are looked up as phrases.
 	inRow = want | talk | get | call | person | weak | title | to | fill | not | never | enough | machine | help | soft | ask | exist |
-		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they
+		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self
 	// content are the classes that make a language out and that English lends to others.
 	content = talk | get | call | person | weak | machine
 )
@@ -67,7 +68,7 @@ var classNames = map[string]class{
 	"not": not, "never": never, "enough": enough, "machine": machine, "help": help, "soft": soft, "ask": ask, "exist": exist,
 	"after": after, "before": before, "tongue": tongue, "but": but, "alone": alone, "maybe": maybe, "safety": safety, "yes": yes, "no": no,
 	"go on": goOn, "always": always, "until": until, "past": past, "whom": whom, "over": over, "hello": hello, "said": said, "here": here,
-	"hours": hours, "urge": urge | fill, "they": they | fill,
+	"hours": hours, "urge": urge | fill, "they": they | fill, "self": self | fill,
 }
 
 // grammar is one language's phrases by first word, longest first, and by the stem of the first word.
@@ -76,6 +77,7 @@ type grammar struct {
 	index    int
 	right    class // the cues that may stand behind the person
 	prefixes []string
+	letters  *strings.Replacer // how the language is written without its own letters: ä as ae, х as h
 	first    map[string][]phrase
 	stems    map[string][]phrase
 	near     map[string]typo // what is left of a word without one letter -> the word
@@ -194,6 +196,14 @@ func parseGrammar(lang, data string) *grammar {
 				g.right |= g.class(n)
 			}
 			continue
+		case "letters":
+			var pairs []string
+			for p := range strings.FieldsSeq(items) {
+				from, to, _ := strings.Cut(p, "=")
+				pairs = append(pairs, from, to)
+			}
+			g.letters = strings.NewReplacer(pairs...)
+			continue
 		case "prefix":
 			for p := range strings.SplitSeq(items, "|") {
 				g.prefixes = append(g.prefixes, strings.Join(fold(p), ""))
@@ -204,6 +214,12 @@ func parseGrammar(lang, data string) *grammar {
 		for item := range strings.SplitSeq(items, "|") {
 			for _, phrase := range spelled(item) {
 				g.add(phrase, c)
+				if g.letters == nil {
+					continue
+				}
+				if plain := g.letters.Replace(phrase); plain != phrase {
+					g.add(plain, c)
+				}
 			}
 		}
 	}
@@ -250,6 +266,9 @@ func (g *grammar) add(item string, c class) {
 	if len(all) == 0 {
 		return
 	}
+	if c&want != 0 && slices.ContainsFunc(all, func(w string) bool { return g.is(w, self) }) {
+		c |= self
+	}
 	key, index := all[0], g.first
 	if s, ok := strings.CutSuffix(key, "*"); ok {
 		key, index = s, g.stems
@@ -269,6 +288,16 @@ func (g *grammar) add(item string, c class) {
 	if c&(person|talk|machine|get) != 0 && len(all) == 1 {
 		g.spell(key, c)
 	}
+}
+
+// is says whether w alone has been filed with class c.
+func (g *grammar) is(w string, c class) bool {
+	for _, p := range g.first[w] {
+		if len(p.words) == 1 && p.class&c != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // spell files a word so that it is known with mistakes in it.

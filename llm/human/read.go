@@ -55,10 +55,12 @@ type walk struct {
 	exist   float32
 	end     int // the last symbol that belongs to it
 	negated bool
-	blocked bool // by a telling or asking word right beside it
-	open    bool // it goes on with words that belong to something else
-	told    bool // somebody said it
-	to      bool // "to", "with" stands between
+	gap     float32 // unknown words between the last cue and the negation
+	still   bool    // behind the negation comes what it forbids: "nicht sprechen"
+	blocked bool    // by a telling or asking word right beside it
+	open    bool    // it goes on with words that belong to something else
+	told    bool    // somebody said it
+	to      bool    // "to", "with" stands between
 }
 
 // bridge is how many unknown words a cue may be away.
@@ -66,7 +68,7 @@ const bridge = 2.5
 
 func (g *grammar) walk(row []symbol, at, step int) walk {
 	w := walk{end: at, want: 99, talk: 99, exist: 99}
-	var cost float32
+	var cost, cued float32
 	for j := at + step; j >= 0 && j < len(row); j += step {
 		s := row[j]
 		switch {
@@ -74,8 +76,15 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			if absorbed(row, j, at) {
 				return w
 			}
-			w.negated = true
+			w.negated, w.gap = true, cost-cued
+			w.still = j+1 < len(row) && row[j+1].is(want|talk|get|help)
 			w.end = j
+			return w
+		case s.is(self) && (step < 0 && (w.cues|s.class)&want != 0 || step > 0 && w.cues&talk != 0 && !row[j-1].is(want|ask)):
+			w.cues |= s.class & (want | ask) // here a sentence begins: what stands beyond is another one
+			if s.is(want) {
+				w.want, w.end = min(w.want, cost), j
+			}
 			return w
 		case s.is(said):
 			if step < 0 && w.cues&want == 0 { // somebody's words or advice: "she told me to contact an agent"
@@ -89,7 +98,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			w.open = true
 			return w
 		case s.is(machine | call):
-			w.open = true
+			w.open = step < 0 || s.is(call)
 			return w
 		case s.is(want | talk | get | help | exist | ask):
 			if s.is(want) {
@@ -102,6 +111,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 				w.exist = min(w.exist, cost)
 			}
 			w.cues |= s.class
+			cued = cost
 		case s.is(fill | title | person | weak | name):
 		default:
 			w.open = true
@@ -115,6 +125,10 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 	}
 	return w
 }
+
+// forbids says whether the negation before a person is about it. When an unknown word stands between it and the wanting it
+// belongs to another sentence, which people who speak do not end: "es geht nicht voran ich will einen Menschen".
+func (w walk) forbids() bool { return w.negated && (w.cues&want == 0 || w.gap < 1) }
 
 // absorbed says whether a negation is about a machine that stands nearer to it than the person: "not a bot, a human".
 func absorbed(row []symbol, at, from int) bool {
@@ -141,7 +155,7 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	if s.is(person) && conditional(row, at) {
 		return yesBecause("condition", text(row, 0, len(row)-1))
 	}
-	if l.negated || r.negated && (l.cues&(want|talk|get) == 0 || g.right&talk != 0 || r.cues == 0) {
+	if l.forbids() || r.negated && (l.cues&(want|talk|get) == 0 || r.still || r.cues&(want|talk|get) != 0 && r.gap == 0) {
 		return verdict{veto: s.is(person | weak)}
 	}
 	// behind the person only what the language puts there; a relative clause ("that I can talk to") in all
