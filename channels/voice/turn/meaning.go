@@ -147,6 +147,8 @@ func (l *lexicon) weigh(text string, number bool) weight {
 	}
 	last := all[len(all)-1]
 	switch end := text[len(text)-1]; {
+	case end == '?' && l.trailing[last]: // the recogniser makes a whole of "is it possible to pay by"; "where are you from" is one
+		return open
 	case end == '?':
 		return complete
 	case l.trailing[last] || end == ',' || end == '-' || strings.HasSuffix(text, "...") || strings.HasSuffix(text, "…"):
