@@ -54,11 +54,12 @@ const (
 	urge
 	they
 	self
+	refuse
 	name
 
 	// inRow are the classes that a clause is read into; the others are looked up as phrases.
 	inRow = want | talk | get | call | person | weak | title | to | fill | not | never | enough | machine | help | soft | ask | exist |
-		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self
+		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self | refuse
 	// content are the classes that make a language out and that English lends to others.
 	content = talk | get | call | person | weak | machine
 )
@@ -68,7 +69,7 @@ var classNames = map[string]class{
 	"not": not, "never": never, "enough": enough, "machine": machine, "help": help, "soft": soft, "ask": ask, "exist": exist,
 	"after": after, "before": before, "tongue": tongue, "but": but, "alone": alone, "maybe": maybe, "safety": safety, "yes": yes, "no": no,
 	"go on": goOn, "always": always, "until": until, "past": past, "whom": whom, "over": over, "hello": hello, "said": said, "here": here,
-	"hours": hours, "urge": urge | fill, "they": they | fill, "self": self | fill,
+	"hours": hours, "urge": urge | fill, "they": they | fill, "self": self | fill, "refuse": refuse,
 }
 
 // grammar is one language's phrases by first word, longest first, and by the stem of the first word.

@@ -165,8 +165,13 @@ func (lib *library) also(speak []*grammar, c clause) []*grammar {
 func (lib *library) read(speak []*grammar, text string) (found Wish, declined bool) {
 	vetoed := false // a part of this sentence says that nobody is wanted: the whole is not read against it
 	var last clause
+	quoted := false // what follows is what somebody else said or wrote
 	all, parts := clauses(text)
 	for i, c := range all {
+		if quoted {
+			quoted = parts[i]
+			continue
+		}
 		if parts[i] && waits(speak, c) {
 			continue
 		}
@@ -181,6 +186,7 @@ func (lib *library) read(speak []*grammar, text string) (found Wish, declined bo
 			last, vetoed = nil, false
 			continue
 		}
+		quoted = c[len(c)-1].lead && lib.tells(speak, c)
 		v := lib.clause(lib.also(speak, c), c)
 		if v.wish.Yes {
 			return v.wish, declined
@@ -199,6 +205,18 @@ func waits(speak []*grammar, c clause) bool {
 	for _, g := range speak {
 		if _, n := g.match(c, until); n > 0 {
 			return true
+		}
+	}
+	return false
+}
+
+// tells says whether a clause ends with a word of saying: "my son wrote:".
+func (lib *library) tells(speak []*grammar, c clause) bool {
+	for _, g := range speak {
+		for from := max(0, len(c)-3); from < len(c); from++ {
+			if cl, n := g.match(c[from:], said|hello); from+n == len(c) && cl&said != 0 && cl&hello == 0 {
+				return true
+			}
 		}
 	}
 	return false

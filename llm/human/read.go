@@ -25,6 +25,9 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 		}
 		return v.wish.Yes
 	}
+	if g.anybody(row) {
+		return yesBecause("presence", c.String())
+	}
 	for i, s := range row {
 		switch {
 		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(whomAt(row, i)), s.is(call) && take(callAt(row, i)):
@@ -43,6 +46,19 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 	return out
 }
 
+// anybody is a clause that asks for nothing but somebody's presence: "hello is anyone there". Without a word for the place
+// only the person can be meant: "is there anyone real".
+func (g *grammar) anybody(row []symbol) bool {
+	var all class
+	for _, s := range row {
+		if !s.is(exist|ask|weak|person|here|fill|hello|help) || s.is(never|before|after|hours) && !s.is(here|fill) {
+			return false
+		}
+		all |= s.class
+	}
+	return all&exist != 0 && all&weak != 0 && all&here != 0
+}
+
 func yesBecause(rule, why string) verdict {
 	return verdict{wish: Wish{Yes: true, Rule: rule, Why: why}}
 }
@@ -51,6 +67,7 @@ func yesBecause(rule, why string) verdict {
 type walk struct {
 	cues    class
 	want    float32 // the distance, in unknown words, at which the cue was met
+	wish    float32 // want or get
 	talk    float32
 	exist   float32
 	end     int // the last symbol that belongs to it
@@ -60,6 +77,7 @@ type walk struct {
 	blocked bool    // by a telling or asking word right beside it
 	open    bool    // it goes on with words that belong to something else
 	told    bool    // somebody said it
+	must    bool    // "I have to", which may be "do I have to"
 	to      bool    // "to", "with" stands between
 }
 
@@ -67,12 +85,12 @@ type walk struct {
 const bridge = 2.5
 
 func (g *grammar) walk(row []symbol, at, step int) walk {
-	w := walk{end: at, want: 99, talk: 99, exist: 99}
+	w := walk{end: at, want: 99, wish: 99, talk: 99, exist: 99}
 	var cost, cued float32
 	for j := at + step; j >= 0 && j < len(row); j += step {
 		s := row[j]
 		switch {
-		case s.is(not):
+		case s.is(not|refuse) && !s.is(want):
 			if absorbed(row, j, at) {
 				return w
 			}
@@ -93,6 +111,9 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			w.told = w.told || step > 0 && w.cues&^fill == 0 // "the agent at my bank says"
 			w.open = true
 			return w
+		case s.is(past):
+			w.open = true
+			return w
 		case s.is(never):
 			w.blocked = cost == 0 && w.cues == 0
 			w.open = true
@@ -102,7 +123,14 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			return w
 		case s.is(want | talk | get | help | exist | ask):
 			if s.is(want) {
-				w.want = min(w.want, cost)
+				if cost > w.wish { // the wish of another sentence, spoken without a stop
+					return w
+				}
+				w.want = cost
+				w.must = w.must || s.is(not)
+			}
+			if s.is(want | get) {
+				w.wish = min(w.wish, cost)
 			}
 			if s.is(talk | get) {
 				w.talk = min(w.talk, cost)
@@ -128,7 +156,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 
 // forbids says whether the negation before a person is about it. When an unknown word stands between it and the wanting it
 // belongs to another sentence, which people who speak do not end: "es geht nicht voran ich will einen Menschen".
-func (w walk) forbids() bool { return w.negated && (w.cues&want == 0 || w.gap < 1) }
+func (w walk) forbids() bool { return w.negated && (w.cues&(want|get) == 0 || w.gap < 1) }
 
 // absorbed says whether a negation is about a machine that stands nearer to it than the person: "not a bot, a human".
 func absorbed(row []symbol, at, from int) bool {
@@ -149,7 +177,7 @@ func absorbed(row []symbol, at, from int) bool {
 func (g *grammar) personAt(row []symbol, at int) verdict {
 	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
 	s := row[at]
-	if l.told || r.told && l.cues&(want|talk|get) == 0 {
+	if l.told || r.told && l.cues&(want|talk|get) == 0 || l.must && r.open {
 		return verdict{}
 	}
 	if s.is(person) && conditional(row, at) {
@@ -172,6 +200,9 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	}
 	cues := l.cues | rc
 	talkAt, wantAt, existAt := l.talk, l.want, l.exist
+	if s.is(talk) { // "reach somebody" in one phrase
+		cues, talkAt = cues|talk, 0
+	}
 	if rc&(talk|get) != 0 {
 		talkAt = min(talkAt, r.talk)
 	}
@@ -185,8 +216,8 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 		return verdict{}
 	}
 	strong := s.is(person)
-	if strong && !l.blocked && demanded(row, at) {
-		return yesBecause("alone", text(row, at, len(row)-1))
+	if strong && !l.blocked && (demanded(row, at) || ordered(row, at)) {
+		return yesBecause("alone", text(row, 0, len(row)-1))
 	}
 	// "do your agents speak Spanish" is no talk with them
 	tongued := hasTongue(row) && cues&(want|get) == 0
@@ -194,10 +225,13 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	yes := func(rule string) verdict { return yesBecause(rule, why) }
 	unsure := verdict{wish: Wish{Unsure: true, Rule: "near", Why: why}}
 	if s.is(name) && !s.is(person|weak) {
-		if cues&(exist|ask) != 0 && present(row, at) {
+		if (l.cues|r.cues)&(exist|ask) != 0 && present(row, at) {
 			return yes("name")
 		}
 		if row[at].titled && cues&(exist|want|ask) != 0 && (existAt == 0 || wantAt == 0) && !r.open {
+			return yes("name")
+		}
+		if cues&want != 0 && wantAt < bridge && (helps(row, at) || rc&talk != 0) && !l.negated {
 			return yes("name")
 		}
 		if cues&(talk|get) != 0 && talkAt == 0 && !tongued && (l.to || r.to || cues&get != 0) {
@@ -220,7 +254,7 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 		return yes("presence")
 	case s.is(weak) && cues&help != 0 && helps(row, at) && (cues&(want|ask|exist) != 0 || g.right&help != 0 || at == 0 || row[at-1].is(fill)):
 		return yes("presence")
-	case s.is(weak) && cues&help != 0 && cues&want != 0 && wantAt == 0:
+	case s.is(weak) && cues&help != 0 && (cues&want != 0 && wantAt == 0 || cues&exist != 0 && existAt == 0):
 		return yes("presence")
 	case s.is(weak) && cues&(exist|ask) != 0 && existAt == 0 && (!r.open || cues&help != 0) || strong && cues&(talk|get|want) != 0 && !tongued:
 		return unsure
@@ -266,30 +300,53 @@ func demanded(row []symbol, at int) bool {
 	return j < 0 || row[j].class == 0 || row[j].is(hello|enough|machine)
 }
 
-// described says whether the unknown words before the person describe it, "a qualified person"; a verb of its own does not:
-// "I want to rate an agent", "I need a tent for a person".
-func described(row []symbol, at int) bool {
-	j := at - 1
-	for j >= 0 && row[j].class == 0 {
-		j--
+// ordered says whether a clause begins with a word of hurry and the bare person: "please an agent I do not understand".
+func ordered(row []symbol, at int) bool {
+	hurry := false
+	for _, s := range row[:at] {
+		if !s.is(fill|hello) || s.is(not|to|want) {
+			return false
+		}
+		hurry = hurry || s.is(urge)
 	}
-	return j == at-1 || j >= 0 && row[j].is(fill) && !row[j].is(to)
+	return hurry && (at+1 == len(row) || row[at+1].is(fill|hello|not) || row[at+1].class == 0) && !anyOf(row, said|past|hours)
+}
+
+// described says whether the unknown words between the wanting and the person belong to the person: "I want a qualified
+// person", "I want that it is seen by a person". A verb of its own does not: "I want to rate an agent", "to send it to a person".
+func described(row []symbol, at int) bool {
+	led := false // to a person
+	for j := at - 1; j >= 0; j-- {
+		switch s := row[j]; {
+		case s.is(to):
+			led = true
+		case s.class == 0:
+			if led || j > 0 && (row[j-1].is(to) || row[j-1].is(want) && !row[j-1].is(fill)) {
+				return false
+			}
+		case s.is(want):
+			return true
+		}
+	}
+	return true
 }
 
 // present says whether somebody named is asked after: "is Maria in today", beside the name only words of the house.
 func present(row []symbol, at int) bool {
-	found := false
+	found, others := len(row) <= 4 && anyOf(row, exist), 0
 	for i, s := range row {
 		switch {
 		case i == at:
 		case s.is(here):
 			found = true
 		case s.is(fill|ask|exist|hello|name|title|want|weak|help|past) || s.is(after) && i > at:
+		case s.class == 0: // "from billing"
+			others++
 		default:
 			return false
 		}
 	}
-	return found
+	return found && others <= 1
 }
 
 // helps says whether beside the weak person stands something that only a person would do: "call me", "take over".
@@ -299,7 +356,7 @@ func helps(row []symbol, at int) bool {
 			if row[j].is(help) && !row[j].is(soft) {
 				return true
 			}
-			if !row[j].is(fill | ask | want | to | help | exist) {
+			if !row[j].is(fill | ask | want | to | help | exist | hello) {
 				break
 			}
 		}
@@ -331,11 +388,14 @@ func isPerson(row []symbol, at int) bool {
 // machineAt is the refusal of a machine: "no bots", "I don't want to talk to a robot", "enough of this computer". A machine
 // that is soft too may be one that the customer owns: it must be talked to.
 func (g *grammar) machineAt(row []symbol, at int) verdict {
+	if row[at].is(enough | refuse) {
+		return yesBecause("machine", row[at].text)
+	}
 	for _, step := range []int{-1, 1} {
 		talked := !row[at].is(soft)
 		spoken, strange := talkedTo(row, at), false // one unknown word may stand between: "no longer talk to a machine"
 		for j := at + step; j >= 0 && j < len(row); j += step {
-			if row[j].is(enough) && talked || row[j].is(not) && talked && (step < 0 || g.right&talk != 0) {
+			if row[j].is(refuse) || row[j].is(enough) && talked || row[j].is(not) && talked && (step < 0 || g.right&talk != 0) {
 				return yesBecause("machine", text(row, min(at, j), max(at, j)))
 			}
 			talked, spoken = talked || row[j].is(talk), spoken || row[j].is(talk)
@@ -423,12 +483,30 @@ func callAt(row []symbol, at int) verdict {
 			return verdict{veto: next.is(not)}
 		}
 	}
+	if row[at].is(soft) && !wanted(row, at) {
+		return verdict{}
+	}
 	return yesBecause("call", row[at].text)
+}
+
+// wanted says whether the noun "a call" is asked for: words of wanting before it, or nothing else beside it.
+func wanted(row []symbol, at int) bool {
+	for j := at - 1; j >= 0 && row[j].cost == 0; j-- {
+		if row[j].is(want | get | ask) {
+			return true
+		}
+	}
+	for i, s := range row {
+		if i != at && !s.is(fill|hello|help|call|want|ask) {
+			return false
+		}
+	}
+	return true
 }
 
 // aloneIn is a clause that is nothing but a person ("AGENT!!", "a real person please") or a phrase listed as such.
 func (g *grammar) aloneIn(c clause, row []symbol) bool {
-	for len(row) > 0 && row[0].is(hello) {
+	for len(row) > 0 && row[0].is(hello) && !row[0].is(not) {
 		row = row[1:]
 	}
 	if len(row) > 9 || len(row) == 0 {
@@ -442,7 +520,7 @@ func (g *grammar) aloneIn(c clause, row []symbol) bool {
 		}
 		switch {
 		case s.is(hello) && persons > 0:
-		case s.is(not|never|before|after|tongue|machine|exist|enough|said|past|hours) && !s.is(fill), s.class == 0, s.is(name) && !s.is(person|fill):
+		case s.is(not|never|before|after|tongue|machine|exist|enough|said|past|hours|refuse) && !s.is(fill), s.class == 0, s.is(name) && !s.is(person|fill):
 			others = true
 		case s.is(person) && isPerson(row, i):
 			persons++

@@ -1,6 +1,7 @@
 package human
 
 import (
+	"iter"
 	"regexp"
 	"strings"
 	"unicode"
@@ -14,6 +15,7 @@ type word struct {
 	text string
 	name bool // written with a capital inside a sentence: may be somebody's name
 	char bool // one character of a script without spaces
+	lead bool // a colon follows
 }
 
 // clause is what is read at once: a sentence, or a part of one.
@@ -29,11 +31,12 @@ const (
 // that is no part is their sentence.
 func clauses(text string) (out []clause, partial []bool) {
 	shouted := strings.ToUpper(text) == text
-	for _, sentence := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(sentenceEnds, r) }) {
+	for sentence, end := range sentences(text) {
 		whole := words(sentence, !shouted)
 		if len(whole) == 0 {
 			continue
 		}
+		whole[len(whole)-1].lead = end == ':'
 		if strings.ContainsAny(sentence, partEnds) {
 			for part := range strings.FieldsFuncSeq(sentence, func(r rune) bool { return strings.ContainsRune(partEnds, r) }) {
 				if w := words(part, !shouted); len(w) > 0 && len(w) < len(whole) {
@@ -44,6 +47,35 @@ func clauses(text string) (out []clause, partial []bool) {
 		out, partial = append(out, whole), append(partial, false)
 	}
 	return out, partial
+}
+
+// sentences yields what stands between the ends of sentences, each with the end that closes it.
+func sentences(text string) iter.Seq2[string, rune] {
+	return func(yield func(string, rune) bool) {
+		from := 0
+		for i, r := range text {
+			if !strings.ContainsRune(sentenceEnds, r) || r == '.' && abbreviated(text[from:i]) {
+				continue
+			}
+			if i > from && !yield(text[from:i], r) {
+				return
+			}
+			from = i + utf8.RuneLen(r)
+		}
+		if from < len(text) {
+			yield(text[from:], 0)
+		}
+	}
+}
+
+// abbreviated says whether the full stop behind text belongs to a title: "Mr. Henderson".
+func abbreviated(text string) bool {
+	last := strings.ToLower(text[strings.LastIndexAny(text, " \t,")+1:])
+	switch last {
+	case "mr", "mrs", "ms", "dr", "prof", "m", "mme", "mlle", "sr", "sra", "srta", "sig", "dott", "ing", "hr", "fr", "dl", "dna":
+		return true
+	}
+	return false
 }
 
 // words folds case, accents, widths, spellings and what people put between or into letters: "H U M A N", "hu-man",
