@@ -37,6 +37,9 @@ type QueueSettings struct {
 	Hours          Hours      `json:"hours"`
 	ClosedUntil    *time.Time `json:"closed_until"`
 	ClosedWords    string     `json:"closed_words"` // at most 500 characters
+	HearEngine     string     `json:"hear_engine"`  // a speech engine's name (CheckEngines); "": the house's order
+	SayEngine      string     `json:"say_engine"`
+	SayVoice       string     `json:"say_voice"` // of SayEngine; "": its first
 	Skills         []Step     `json:"skills"`
 	Overflows      []Overflow `json:"overflows"`
 }
@@ -117,16 +120,17 @@ type Level struct {
 
 // LineSettings is all of it.
 type LineSettings struct {
-	Queues   []QueueSettings `json:"queues"`
-	Skills   []Skill         `json:"skills"`
-	Agents   []AgentSettings `json:"agents"`
-	Breaks   []string        `json:"breaks"`
-	Defaults QueueSettings   `json:"defaults"` // what a new queue begins with
-	FirstID  int64           `json:"first_id"` // the house's own queue, which stays
+	Queues   []QueueSettings         `json:"queues"`
+	Skills   []Skill                 `json:"skills"`
+	Agents   []AgentSettings         `json:"agents"`
+	Breaks   []string                `json:"breaks"`
+	Engines  []channels.SpeechEngine `json:"engines"`  // what QueueSettings may name; its reader fills it in
+	Defaults QueueSettings           `json:"defaults"` // what a new queue begins with
+	FirstID  int64                   `json:"first_id"` // the house's own queue, which stays
 }
 
 const queueColumns = `id, name, offer_seconds, wrapup_seconds, promise_seconds, strategy, sticky, priority, age_bonus, weight, chat_load,
-	email_load, anybody_seconds, hours, closed_until, closed_words,
+	email_load, anybody_seconds, hours, closed_until, closed_words, hear_engine, say_engine, say_voice,
 	coalesce((select jsonb_agg(jsonb_build_object('skill_id', skill_id, 'after_seconds', after_seconds, 'level', level) order by skill_id, after_seconds)
 		from queue_skills where queue_id = queues.id), '[]') as skills,
 	coalesce((select jsonb_agg(jsonb_build_object('cause', cause, 'threshold', threshold, 'action', action, 'to_queue_id', to_queue_id, 'words', words)
@@ -191,8 +195,8 @@ func SaveQueue(ctx context.Context, tx pgx.Tx, s *QueueSettings) error {
 	}
 	tag, err := tx.Exec(ctx, `update queues set name = $2, offer_seconds = $3, wrapup_seconds = $4, promise_seconds = $5, strategy = $6, sticky = $7,
 			priority = $8, age_bonus = $9, weight = $10, chat_load = $11, email_load = $12, anybody_seconds = $13, hours = $14, closed_until = $15,
-			closed_words = $16 where id = $1`, s.ID, s.Name, s.OfferSeconds, s.WrapupSeconds, s.PromiseSeconds, s.Strategy, s.Sticky, s.Priority,
-		s.AgeBonus, s.Weight, s.ChatLoad, s.EmailLoad, s.AnybodySeconds, hours, s.ClosedUntil, s.ClosedWords)
+			closed_words = $16, hear_engine = $17, say_engine = $18, say_voice = $19 where id = $1`, s.ID, s.Name, s.OfferSeconds, s.WrapupSeconds, s.PromiseSeconds, s.Strategy, s.Sticky, s.Priority,
+		s.AgeBonus, s.Weight, s.ChatLoad, s.EmailLoad, s.AnybodySeconds, hours, s.ClosedUntil, s.ClosedWords, s.HearEngine, s.SayEngine, s.SayVoice)
 	if err != nil {
 		return refused(fmt.Errorf("save queue: %w", err))
 	}

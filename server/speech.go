@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"patchbay/channels"
 	"patchbay/channels/voice/speech"
 )
 
@@ -84,6 +85,30 @@ func (c SpeechConfig) engines(log *slog.Logger) (cfg speech.Config, ok bool) {
 		cfg.Prefer = ""
 	}
 	return cfg, c.Models != "" || len(cfg.Remote) > 0
+}
+
+// engineList is what a queue may choose from, in the house's order.
+func (h *house) engineList() []channels.SpeechEngine {
+	all := []channels.SpeechEngine{}
+	if h.speech == nil {
+		return all
+	}
+	for _, d := range h.speech.Describe() {
+		at := slices.IndexFunc(all, func(e channels.SpeechEngine) bool { return e.Name == d.Engine })
+		if at < 0 {
+			at, all = len(all), append(all, channels.SpeechEngine{Name: d.Engine, Voices: []string{}, AnyVoice: d.Engine != speech.Local})
+		}
+		e := &all[at]
+		if d.Job == speech.Hearing {
+			e.Hears = true
+		} else {
+			e.Speaks, e.Voices = true, append(e.Voices, d.Voices...)
+		}
+		if d.Standing != speech.Ready && e.Trouble == "" {
+			e.Trouble = fmt.Sprintf("%s (%s): %s", d.Standing, d.Job, d.Detail)
+		}
+	}
+	return all
 }
 
 // engines holds the engines' names against each other.

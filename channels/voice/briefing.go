@@ -75,7 +75,7 @@ func (c *call) whisperFirst() bool {
 	if leg.Format().Codec.SampleRate() > media.Rate {
 		rate = voices.Wide
 	}
-	u, err := c.v.cfg.Speech.Say(c.v.callsCtx, words.Text(c.language(), text), voices.SayConfig{Language: c.language(), Rate: rate})
+	u, err := c.speech().Say(c.v.callsCtx, words.Text(c.language(), text), voices.SayConfig{Language: c.language(), Rate: rate})
 	if err != nil {
 		c.log.Info("card not whispered", "err", err)
 		return false

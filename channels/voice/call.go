@@ -46,6 +46,7 @@ type call struct {
 	writing
 	briefing briefing
 	line     inline
+	serving  serving
 	story    story
 }
 

@@ -44,7 +44,7 @@ func storyHouse(t *testing.T, change func(*Config)) (*house, *pgxpool.Pool) {
 }
 
 // stored waits for a call's trace.
-func stored(t *testing.T, ctx context.Context, pool *pgxpool.Pool, call int64) (tr doctor.Trace, raw string) {
+func stored(t testing.TB, ctx context.Context, pool *pgxpool.Pool, call int64) (tr doctor.Trace, raw string) {
 	t.Helper()
 	until(t, ctx, "the call's trace", func() bool {
 		return pool.QueryRow(ctx, `select trace::text from call_traces where call_id = $1`, call).Scan(&raw) == nil

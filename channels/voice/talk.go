@@ -53,13 +53,14 @@ func (c *call) converse() bool {
 		}
 		c.drafts = unsubscribe
 	}
-	dia, err := dialogue.Open(dialogue.Config{Speech: c.v.cfg.Speech, Language: c.language(), Times: c.v.times.Turn, Log: c.log,
+	dia, err := dialogue.Open(dialogue.Config{Speech: c.speech(), Language: c.language(), Times: c.v.times.Turn, Log: c.log,
 		Words:  c.said,
 		Spoken: c.spoke,
 		Person: c.wish,
 		Lost:   c.onTalkLost,
 		Prompt: func(name string) { c.say(name, c.thenMusic) },
 		Plays:  c.onPlays,
+		Engine: c.onEngine,
 	}, leg)
 	if err != nil {
 		c.log.Info("no talk: keys and prompts", "err", err)

@@ -64,7 +64,7 @@ func (c *call) newTranscript() *transcript.Transcript {
 	about := c.about(channels.Inbound{Type: channels.Transcribed})
 	begun, said := time.Now().UnixMilli(), make(chan int, 1)
 	said <- 0
-	return transcript.New(transcript.Config{Hearing: c.v.cfg.Speech, Language: c.language(), Log: c.log,
+	return transcript.New(transcript.Config{Hearing: c.speech(), Language: c.language(), Log: c.log,
 		Partial: func(side int64, text string) { c.v.hearing(about, side, text) },
 		Final: func(side int64, text string) {
 			in := about

@@ -1038,6 +1038,9 @@ type Source = channels.Source
 // Span defines model for Span.
 type Span = agents.Span
 
+// SpeechEngine defines model for SpeechEngine.
+type SpeechEngine = channels.SpeechEngine
+
 // State defines model for State.
 type State = channels.State
 

@@ -67,6 +67,9 @@ type Config struct {
 	// Model is what the responder's models do now; nil: there is no responder.
 	Model func() channels.ModelState
 
+	// Engines are what hears and speaks here; nil: nothing does.
+	Engines func() []channels.SpeechEngine
+
 	Version string            // of the program, for support bundles
 	Facts   map[string]string // settings that matter for calls, for support bundles; what is personal in them is masked there
 
@@ -95,6 +98,9 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	if cfg.Pool == nil || cfg.Bus == nil || cfg.NodeID == "" || cfg.Web == nil {
 		return nil, errors.New("api: Pool, Bus, NodeID and Web are needed")
+	}
+	if cfg.Engines == nil {
+		cfg.Engines = func() []channels.SpeechEngine { return []channels.SpeechEngine{} }
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, login: agents.NewLogin(cfg.Pool), writeLimit: writeLimit}
 	if s.log == nil {

@@ -54,6 +54,7 @@ func (s *Server) ListBreaks(ctx context.Context, _ ListBreaksRequestObject) (Lis
 
 func (s *Server) GetLineSettings(ctx context.Context, _ GetLineSettingsRequestObject) (GetLineSettingsResponseObject, error) {
 	settings, err := agents.ReadLineSettings(ctx, s.cfg.Pool)
+	settings.Engines = s.cfg.Engines()
 	return GetLineSettings200JSONResponse(settings), err
 }
 
@@ -71,6 +72,9 @@ func (s *Server) settleLine(ctx context.Context, act string, change func(tx pgx.
 func (s *Server) AddQueue(ctx context.Context, req AddQueueRequestObject) (AddQueueResponseObject, error) {
 	q := *req.Body
 	q.ID = 0
+	if err := q.CheckEngines(s.cfg.Engines()); err != nil {
+		return nil, err
+	}
 	err := s.settleLine(ctx, "add queue", func(tx pgx.Tx) ([]any, error) {
 		err := agents.SaveQueue(ctx, tx, &q)
 		return []any{"queue", q.ID}, err
@@ -81,6 +85,9 @@ func (s *Server) AddQueue(ctx context.Context, req AddQueueRequestObject) (AddQu
 func (s *Server) ChangeQueue(ctx context.Context, req ChangeQueueRequestObject) (ChangeQueueResponseObject, error) {
 	q := *req.Body
 	q.ID = req.ID
+	if err := q.CheckEngines(s.cfg.Engines()); err != nil {
+		return nil, err
+	}
 	err := s.settleLine(ctx, "change queue", func(tx pgx.Tx) ([]any, error) {
 		return []any{"queue", q.ID}, agents.SaveQueue(ctx, tx, &q)
 	})

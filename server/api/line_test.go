@@ -13,6 +13,9 @@ import (
 
 func TestLineSettings(t *testing.T) {
 	h := newHouse(t, func(c *Config) {
+		c.Engines = func() []channels.SpeechEngine {
+			return []channels.SpeechEngine{{Name: "hall", Hears: true, Voices: []string{}, AnyVoice: true}}
+		}
 		c.Flow.RemoveQueue = func(_ context.Context, id, to int64) (int, error) { return int(id*100 + to), nil }
 		c.Flow.RemoveAgent = func(_ context.Context, by, id int64) (int, error) { return 0, channels.Fail(channels.Conflict, "No.") }
 	})
@@ -21,23 +24,34 @@ func TestLineSettings(t *testing.T) {
 	h.refused(h.do("POST", "/api/line/skills", root, `{"name":"French"}`), 409, channels.Conflict, "name")
 	h.refused(h.do("POST", "/api/line/skills", ada, `{"name":"German"}`), 403, channels.Forbidden, "")
 
-	q := as[LineQueue](h, h.do("POST", "/api/line/queues", root, fmt.Sprintf(`{"name":"Sales","strategy":"ring_all","skills":[{"skill_id":%d,"after_seconds":0,"level":3}],
+	q := as[LineQueue](h, h.do("POST", "/api/line/queues", root, fmt.Sprintf(`{"name":"Sales","strategy":"ring_all","hear_engine":"hall","skills":[{"skill_id":%d,"after_seconds":0,"level":3}],
 		"hours":{"zone":"Europe/Berlin","week":[{"day":"monday","from":"09:00","to":"17:00"}],"holidays":[]}}`, french.ID)))
 	if q.OfferSeconds != 20 || q.Weight != 1 || len(q.Skills) != 1 {
 		t.Errorf("%+v", q)
 	}
 	// What was read may be sent back.
-	var raw struct{ Queues []json.RawMessage }
+	var raw struct {
+		Queues  []json.RawMessage
+		Engines []channels.SpeechEngine
+	}
 	h.ok(json.Unmarshal([]byte(h.do("GET", "/api/line/settings", root, nil).body), &raw))
 	path := fmt.Sprintf("/api/line/queues/%d", q.ID)
 	for _, r := range raw.Queues {
 		if strings.Contains(string(r), `"Sales"`) {
-			as[LineQueue](h, h.do("PUT", path, root, string(r)))
+			if same := as[LineQueue](h, h.do("PUT", path, root, string(r))); same.HearEngine != "hall" {
+				t.Errorf("%+v", same)
+			}
 		}
+	}
+	if len(raw.Engines) != 1 || raw.Engines[0].Name != "hall" {
+		t.Errorf("engines %+v", raw.Engines)
 	}
 	for _, c := range []struct{ body, field string }{
 		{`{"name":"B","strategy":"loudest"}`, "strategy"},
 		{`{"name":"B","weight":0}`, "weight"},
+		{`{"name":"B","hear_engine":"attic"}`, "hear_engine"},
+		{`{"name":"B","say_engine":"hall"}`, "say_engine"},
+		{`{"name":"B","say_voice":"zoe"}`, "say_voice"},
 		{`{"name":"B","weight":"much"}`, "weight"},
 		{`{"name":"B","hours":{"zone":"Mars","week":[],"holidays":[]}}`, "hours.zone"},
 		{`{"name":"B","hours":{"zone":"","week":[{"day":"monday","from":"9","to":"17:00"}],"holidays":[]}}`, "hours.week"},

@@ -46,6 +46,7 @@ type Config struct {
 	Lost   func(owed bool, err error)           // engines failed twice: it is over; owed: an answer is waited for
 	Prompt func(name string)                    // a notice could not be spoken: play it
 	Plays  func(on bool)                        // we speak on the leg from now on; or have nothing to say any more
+	Engine func(job speech.Job, name string)    // by it a sentence was heard, or spoken
 }
 
 // Dialogue is the talk. All verbs but Close are for the call's goroutine; a nil Dialogue has nothing to wait for.
@@ -213,6 +214,9 @@ func (d *Dialogue) OnHeard(h speech.Heard, ok bool) {
 	case h.Kind == speech.Final:
 		d.earFails = 0
 		d.clock.final = now
+		if h.Engine != "" {
+			d.cfg.Engine(speech.Hearing, h.Engine)
+		}
 		d.do(d.turn.Heard(now, h.Text, true, h.Confidence))
 	case h.Kind == speech.Failed:
 		d.log.Warn("ear failed", "err", h.Err)
@@ -364,6 +368,7 @@ func (d *Dialogue) OnNews() {
 		switch e.Kind {
 		case mouth.Began:
 			d.turn.Saying(e.At, e.Piece.Text, turn.Kind(e.Piece.Kind))
+			d.cfg.Engine(speech.Speaking, e.Engine)
 			if e.Piece.Turn != 0 {
 				d.clock.spoke(e)
 			}

@@ -179,6 +179,7 @@ const (
 	Asked      = "asked" // an agent's command
 	Recording  = "recording"
 	Ringing    = "ringing"
+	Engine     = "engine" // another one hears or speaks than was chosen, or than before
 )
 
 // Late is how late we were ourselves while the call lasted: frames of sound that this machine had no time for.

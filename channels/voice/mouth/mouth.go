@@ -55,6 +55,7 @@ type Event struct {
 	Heard string // Ended, Failed: the words that were sent
 	Err   error  // Failed
 
+	Engine          string    // Began: whose voice it is
 	Asked, Made, At time.Time // Began: when the engine was asked, when it had the first sound, when that was sent
 }
 
@@ -376,7 +377,7 @@ func (m *Mouth) sent(p *piece, pcm []int16) {
 		if p.made.IsZero() {
 			p.made = now
 		}
-		m.tell(Event{Kind: Began, Piece: p.Piece, Asked: p.asked, Made: p.made, At: now})
+		m.tell(Event{Kind: Began, Piece: p.Piece, Engine: p.sound.Engine(), Asked: p.asked, Made: p.made, At: now})
 	}
 	if keep := m.samples(rewind); len(m.past)+len(pcm) > cap(m.past) {
 		n := copy(m.past, m.past[len(m.past)-keep:])

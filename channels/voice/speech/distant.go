@@ -9,6 +9,8 @@ import (
 	"time"
 )
 
+var errNoChild = fmt.Errorf("%w: no child is ready", ErrEngine)
+
 // distant is hearing by a child: frames go there, and what it heard comes back.
 type distant struct {
 	ear     *Ear
@@ -16,6 +18,8 @@ type distant struct {
 	ask     wireHear
 	results chan func()
 	tell    func(Heard)
+	instead func() hearing // by other engines; nil: there are none
+	gone    chan struct{}  // closed by close: nothing posted is read any more
 
 	child    *child // of the Ear's goroutine, like all below
 	session  uint32
@@ -25,7 +29,7 @@ type distant struct {
 }
 
 func newDistant(ear *Ear, l *local, cfg HearConfig) *distant {
-	d := &distant{ear: ear, local: l, ask: wireHear{HearConfig: cfg}, results: make(chan func(), 64), tell: ear.tell}
+	d := &distant{ear: ear, local: l, ask: wireHear{HearConfig: cfg}, results: make(chan func(), 64), gone: make(chan struct{}), tell: ear.tell}
 	return d.join()
 }
 
@@ -40,6 +44,7 @@ func (d *distant) join() *distant {
 func (d *distant) post(do func()) {
 	select {
 	case d.results <- do:
+	case <-d.gone:
 	case <-d.ear.ctx.Done():
 	}
 }
@@ -111,6 +116,7 @@ func (d *distant) lose(err error) {
 		d.tell(Heard{Kind: Failed, Err: err, To: d.ear.after(d.ear.ring.taken)})
 	}
 	d.said, d.speaking, d.ended = false, false, 0
+	d.ear.next = d.instead
 }
 
 func (d *distant) frame(at int64, pcm []int16) {
@@ -126,13 +132,14 @@ func (d *distant) frame(at int64, pcm []int16) {
 func (d *distant) finish() {
 	d.ended++
 	if d.child == nil {
-		d.lose(fmt.Errorf("%w: no child is ready", ErrEngine))
+		d.lose(errNoChild)
 		return
 	}
 	d.child.order(appendMessage(nil, kindFinish, d.session))
 }
 
 func (d *distant) close() {
+	close(d.gone) // before leave, which waits for who posts
 	d.local.leave(d)
 	if d.child != nil {
 		d.child.close(d.session)
@@ -148,7 +155,7 @@ type lentDetector struct {
 
 func newLentDetector(w *whole, l *local, cfg HearConfig) *lentDetector {
 	d := &lentDetector{energy: newEnergy(cfg.Rate), edge: w.edge}
-	d.distant = &distant{ear: w.ear, local: l, ask: wireHear{HearConfig{Rate: cfg.Rate}, true}, results: w.results, tell: func(h Heard) {
+	d.distant = &distant{ear: w.ear, local: l, ask: wireHear{HearConfig{Rate: cfg.Rate}, true}, results: w.results, gone: make(chan struct{}), tell: func(h Heard) {
 		switch h.Kind {
 		case Began:
 			d.edge(true, w.samples(h.From))

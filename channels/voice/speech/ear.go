@@ -64,7 +64,8 @@ type Ear struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 
-	pending []Heard // for events; of the Ear's goroutine
+	pending []Heard        // for events; of the Ear's goroutine, like next:
+	next    func() hearing // takes over from the present one, which has failed
 }
 
 // maxPending events wait for a reader; one who lets more gather does not listen any more.
@@ -118,7 +119,7 @@ func (e *Ear) Close() error {
 func (e *Ear) run(h hearing) {
 	defer close(e.done)
 	defer close(e.events)
-	defer h.close()
+	defer func() { h.close() }()
 	defer e.stop() // first: nobody waits for this goroutine any more
 	for {
 		var out chan Heard
@@ -139,6 +140,10 @@ func (e *Ear) run(h hearing) {
 			for range asked {
 				h.finish()
 			}
+		}
+		if e.next != nil {
+			h.close()
+			h, e.next = e.next(), nil
 		}
 		if len(e.pending) > maxPending {
 			return

@@ -73,6 +73,17 @@ func (en engine) ill(job Job) bool {
 	return en.remote.ill(job)
 }
 
+// byPieces hears with engines that want whole pieces; where we have a child, it tells speech from other sound.
+func (e *Engines) byPieces(ear *Ear, able []engine, cfg HearConfig) *whole {
+	w := newWhole(ear, e.transcriber(able, cfg), false)
+	if l := e.local[Hearing]; l != nil {
+		w.detector = newLentDetector(w, l, cfg)
+	} else {
+		w.detector = newEnergy(cfg.Rate)
+	}
+	return w
+}
+
 // transcriber has whole pieces heard by the first engine that can.
 func (e *Engines) transcriber(able []engine, cfg HearConfig) transcriber {
 	return func(ctx context.Context, pcm []int16, whole bool) (transcript, error) {

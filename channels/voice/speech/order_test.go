@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,6 +171,39 @@ func TestOurOwnEngineHelpsOut(t *testing.T) {
 	u := say(t, e, "Yes?", SayConfig{Engine: "kit", Voice: "anna", Language: "en", Rate: Narrow})
 	if all(t, u); u.Engine() != Local {
 		t.Errorf("spoken by %q", u.Engine())
+	}
+}
+
+// When our own engine dies in a call, one sentence is lost; the others hear the next one.
+func TestOthersHelpOurOwnEngineOut(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := speechtest.New(t)
+	e, err := Open(Config{Models: models(t), Command: []string{self, childArgument}, Hang: 4 * time.Second,
+		Remote: []Remote{{Name: "kit", URL: s.URL + "/v1", HearModel: "ears", SayModel: "mouth"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	standing(t, e, Hearing, Ready)
+	standing(t, e, Speaking, Ready)
+	ear := hear(t, e, HearConfig{Language: "en", Rate: Narrow})
+	words := louder(all(t, say(t, e, "I have a question.", SayConfig{Rate: Narrow})), 12000)
+	write(t, ear, words)
+	next(t, ear, Began)
+	kill(t, e, Hearing, syscall.SIGKILL)
+	for h := range ear.Events() {
+		if h.Kind == Failed {
+			break
+		}
+	}
+	s.Script("Again.")
+	write(t, ear, slices.Concat(make([]int16, Narrow), words, make([]int16, Narrow)))
+	ear.Finish()
+	if h := next(t, ear, Final); h.Text != "Again." || h.Engine != "kit" {
+		t.Errorf("heard %q by %q", h.Text, h.Engine)
 	}
 }
 

@@ -191,17 +191,19 @@ func (e *Engines) Hear(ctx context.Context, cfg HearConfig) (*Ear, error) {
 	if len(able) == 0 {
 		return nil, e.none(Hearing, cfg.Language)
 	}
-	if l := able[0].local; l != nil {
-		return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return newDistant(ear, l, cfg) }), nil
+	l := able[0].local
+	if l == nil {
+		return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return e.byPieces(ear, able, cfg) }), nil
 	}
 	return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing {
-		w := newWhole(ear, e.transcriber(able, cfg), false)
-		if l := e.local[Hearing]; l != nil {
-			w.detector = newLentDetector(w, l, cfg)
-		} else {
-			w.detector = newEnergy(cfg.Rate)
+		d := newDistant(ear, l, cfg)
+		if len(able) > 1 {
+			d.instead = func() hearing {
+				e.goOn(Hearing, able, errNoChild)
+				return e.byPieces(ear, able, cfg)
+			}
 		}
-		return w
+		return d
 	}), nil
 }
 

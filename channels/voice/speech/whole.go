@@ -84,7 +84,7 @@ const (
 )
 
 func newWhole(ear *Ear, t transcriber, eager bool) *whole {
-	w := &whole{ear: ear, transcribe: t, eager: eager, results: make(chan func())}
+	w := &whole{ear: ear, transcribe: t, eager: eager, results: make(chan func()), now: ear.ring.taken, start: ear.ring.taken}
 	w.ctx, w.cancel = context.WithCancel(ear.ctx)
 	return w
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { holidaysOf, holidaysText, skillsOf, skillsText, weekOf, weekText } from './line'
+import { engineOptions, engineTrouble, holidaysOf, holidaysText, skillsOf, skillsText, weekOf, weekText } from './line'
 
 const skills = [{ id: 7, name: 'French' }, { id: 8, name: 'Sign language' }]
 
@@ -31,4 +31,14 @@ it.each([
   [() => skillsOf('German 3', skills), 'There is no skill “German”'],
 ])('says what was expected', (read, words) => {
   expect(read).toThrow(words)
+})
+
+it('offers the engines that can, and keeps a chosen one that is gone', () => {
+  const engine = (name: string, hears: boolean, speaks: boolean, trouble = '') => ({ name, hears, speaks, voices: [], any_voice: true, trouble })
+  const engines = [engine('local', true, true), engine('hall', true, false, 'broken (hear): refused')]
+  expect(engineOptions(engines, 'speaks', '').map(([v]) => v)).toEqual(['', 'local'])
+  expect(engineOptions(engines, 'hears', 'attic').map(([, text]) => text)).toEqual(['In the house’s order', 'Our own (local)', 'hall', 'attic (not there)'])
+  expect(engineTrouble(engines, 'hall')).toBe('Does not work now: broken (hear): refused')
+  expect(engineTrouble(engines, 'attic')).toContain('not in the settings any more')
+  expect(engineTrouble(engines, '')).toBe('')
 })

@@ -1,7 +1,7 @@
 // The waiting line's settings as the server has them, and how a queue's hours and skills stand in a form: one a line.
 import { defineStore } from 'pinia'
 import { ref } from 'vue'
-import { api, said, type Hours, type LineSettings, type Skill, type SkillStep } from '../shared/api'
+import { api, said, type Hours, type LineSettings, type Skill, type SkillStep, type SpeechEngine } from '../shared/api'
 import { useTeam } from '../desk/stores/team'
 import { Wrong } from './fields'
 
@@ -82,6 +82,20 @@ export function skillsOf(text: string, skills: Skill[]): SkillStep[] {
     if (!skill) throw new Wrong('skills', `There is no skill “${name}”. Add it under Skills.`)
     return { skill_id: skill.id, level: Number(level), after_seconds: Number(after ?? 0) }
   })
+}
+
+// engineOptions are the speech engines that a queue may choose; one that it has chosen stays, though it is there no more.
+export function engineOptions(engines: SpeechEngine[], can: 'hears' | 'speaks', chosen: string): (readonly [string, string])[] {
+  const able = engines.filter((e) => e[can]).map((e) => [e.name, e.name === 'local' ? 'Our own (local)' : e.name] as const)
+  const gone = chosen && !able.some(([name]) => name === chosen) ? [[chosen, `${chosen} (not there)`] as const] : []
+  return [['', 'In the house’s order'], ...able, ...gone]
+}
+
+// engineTrouble says why a chosen engine does not work now.
+export function engineTrouble(engines: SpeechEngine[], chosen: string): string {
+  const engine = engines.find((e) => e.name === chosen)
+  if (!engine) return chosen ? `“${chosen}” is not in the settings any more: the others help out.` : ''
+  return engine.trouble && `Does not work now: ${engine.trouble}`
 }
 
 export const strategies = [

@@ -1207,6 +1207,12 @@ export interface components {
             closed_until: string | null;
             /** @description what customers are told meanwhile; empty: the house's words */
             closed_words: string;
+            /** @description which of LineSettings.engines hears callers; empty: the house's order */
+            hear_engine: string;
+            /** @description which speaks to them */
+            say_engine: string;
+            /** @description of say_engine; empty: its first of the language */
+            say_voice: string;
             skills: components["schemas"]["SkillStep"][];
             overflows: components["schemas"]["Overflow"][];
         };
@@ -1244,6 +1250,12 @@ export interface components {
             closed_until?: string | null;
             /** @description what customers are told meanwhile; empty: the house's words */
             closed_words?: string;
+            /** @description which of LineSettings.engines hears callers; empty: the house's order */
+            hear_engine?: string;
+            /** @description which speaks to them */
+            say_engine?: string;
+            /** @description of say_engine; empty: its first of the language */
+            say_voice?: string;
             skills?: components["schemas"]["SkillStep"][];
             overflows?: components["schemas"]["Overflow"][];
         };
@@ -1286,11 +1298,24 @@ export interface components {
             /** @description 1 to 5 */
             level: number;
         };
+        SpeechEngine: {
+            /** @description local: our own */
+            name: string;
+            hears: boolean;
+            speaks: boolean;
+            /** @description that are known */
+            voices: string[];
+            /** @description it may know others */
+            any_voice: boolean;
+            /** @description why it does not work now; empty: it does */
+            trouble: string;
+        };
         LineSettings: {
             queues: components["schemas"]["LineQueue"][];
             skills: components["schemas"]["Skill"][];
             agents: components["schemas"]["AgentSettings"][];
             breaks: string[];
+            engines: components["schemas"]["SpeechEngine"][];
             defaults: components["schemas"]["LineQueue"];
             /**
              * Format: int64
