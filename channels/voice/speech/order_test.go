@@ -190,7 +190,7 @@ func TestOthersHelpOurOwnEngineOut(t *testing.T) {
 	standing(t, e, Hearing, Ready)
 	standing(t, e, Speaking, Ready)
 	ear := hear(t, e, HearConfig{Language: "en", Rate: Narrow})
-	words := louder(all(t, say(t, e, "I have a question.", SayConfig{Rate: Narrow})), 12000)
+	words := speechtest.Louder(all(t, say(t, e, "I have a question.", SayConfig{Rate: Narrow})), 12000)
 	write(t, ear, words)
 	next(t, ear, Began)
 	kill(t, e, Hearing, syscall.SIGKILL)
