@@ -32,11 +32,11 @@ func header(raw []byte, name string) string {
 }
 
 // mailSettings let a house read and write one mailbox.
-func mailSettings(dovecot *emailtest.Server, postfix *emailtest.Postfix) []string {
+func mailSettings(dovecot *emailtest.Server, postfix *emailtest.Postfix, mailbox string) []string {
 	return []string{
 		"PATCHBAY_MAIL_IMAP_HOST=127.0.0.1", fmt.Sprintf("PATCHBAY_MAIL_IMAP_PORT=%d", dovecot.IMAPPort), "PATCHBAY_MAIL_IMAP_TLS=none",
 		"PATCHBAY_MAIL_SMTP_HOST=127.0.0.1", fmt.Sprintf("PATCHBAY_MAIL_SMTP_PORT=%d", postfix.Port), "PATCHBAY_MAIL_SMTP_TLS=none",
-		"PATCHBAY_MAIL_USER=" + shopMail, "PATCHBAY_MAIL_PASSWORD=" + emailtest.Password, "PATCHBAY_MAIL_ADDRESS=" + shopMail}
+		"PATCHBAY_MAIL_USER=" + mailbox, "PATCHBAY_MAIL_PASSWORD=" + emailtest.Password, "PATCHBAY_MAIL_ADDRESS=" + mailbox}
 }
 
 // TestMailStreet: a customer writes to a real dovecot; the responder answers through a real postfix; the reply word
@@ -45,7 +45,7 @@ func TestMailStreet(t *testing.T) {
 	dovecot := emailtest.Start(t)
 	postfix := emailtest.StartPostfix(t, dovecot, shopMail, oleMail)
 	_, env := ollama(t, llmtest.Oracle)
-	h := open(t, append(env, mailSettings(dovecot, postfix)...)...)
+	h := open(t, append(env, mailSettings(dovecot, postfix, shopMail)...)...)
 	a := h.agent()
 
 	dovecot.Deliver(t, oleMail, shopMail, mailFrom(oleMail, "Sending back a tent", "Hello,\nhow long can I send back a tent?\n\nOle"))

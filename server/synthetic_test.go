@@ -120,7 +120,7 @@ func TestTestCustomerWrites(t *testing.T) {
 	dovecot := emailtest.Start(t)
 	postfix := emailtest.StartPostfix(t, dovecot, shopMail)
 	_, env := ollama(t, llmtest.Refuse)
-	h := open(t, append(append(env, "PATCHBAY_SYNTHETIC_EVERY_MINUTES=1440"), mailSettings(dovecot, postfix)...)...)
+	h := open(t, append(append(env, "PATCHBAY_SYNTHETIC_EVERY_MINUTES=1440"), mailSettings(dovecot, postfix, shopMail)...)...)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	a := h.agent()

@@ -30,7 +30,7 @@ type menu struct {
 
 const (
 	maxMisses = 2
-	maxWrong  = 3
+	maxWrong  = 2
 )
 
 // say speaks a prompt, or several whose names are joined by spaces; what was spoken before is cut off.

@@ -163,7 +163,7 @@ func TestMenu(t *testing.T) {
 	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
 	c.RTP.Press(ctx, '1')
 	voicetest.Check(t, "opening hours", hearPrompt(t, ctx, c.RTP, 9*time.Second), promptSamples(t, promptHours), promptSamples(t, promptReturns))
-	for _, k := range []byte("78#") {
+	for _, k := range []byte("78") {
 		c.RTP.Press(ctx, k)
 	}
 	if in := h.expect(ctx, channels.Wish); in.Source != "no_match" {
