@@ -74,7 +74,7 @@ type Mouth struct {
 	broken bool // the first of the queue has failed: nothing is said until the owner decides
 	held   bool
 	fade   bool // this frame is the last before silence
-	gap    int  // frames of silence before the next piece
+	gap    int  // frames of silence behind the last piece
 	replay []int16
 	past   []int16 // what was sent last of the first piece
 }
@@ -319,11 +319,12 @@ func (m *Mouth) Read(pcm []int16) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.held && !m.fade, len(m.queue) == 0, m.broken:
+	case m.gap > 0: // it passes with nothing to say, too: an answer that comes later does not wait for it
+		m.gap--
 		m.fade = false
 		return 0, nil
-	case m.gap > 0 && !m.held:
-		m.gap--
+	case m.held && !m.fade, len(m.queue) == 0, m.broken:
+		m.fade = false
 		return 0, nil
 	}
 	p := m.queue[0]

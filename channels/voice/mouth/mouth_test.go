@@ -107,6 +107,49 @@ func TestMouthSaysPieces(t *testing.T) {
 	}
 }
 
+// TestMouthPauses: between two sentences there is a pause; what comes to be said when it has passed is said at once.
+func TestMouthPauses(t *testing.T) {
+	b := newBench(t)
+	frame := make([]int16, rate/50)
+	silent := func() (frames int) {
+		for ; frames < 3*pause; frames++ {
+			if n, _ := b.Read(frame); n > 0 {
+				return frames
+			}
+		}
+		return frames
+	}
+	made := func() {
+		t.Helper()
+		b.mu.Lock()
+		sound := b.queue[0].sound
+		b.mu.Unlock()
+		select {
+		case <-sound.Done():
+		case <-time.After(10 * time.Second):
+			t.Fatal("no sound is made")
+		}
+	}
+	b.Add(Piece{Text: "We have tents."})
+	b.Add(Piece{Text: "Many of them."})
+	b.until(Ended, 0)
+	made()
+	if n := silent(); n != pause {
+		t.Errorf("%d frames between two sentences, want %d", n, pause)
+	}
+	b.until(Dry, 0)
+	for range pause {
+		if n, _ := b.Read(frame); n > 0 {
+			t.Fatal("there is nothing to say")
+		}
+	}
+	b.Add(Piece{Text: "And lamps."})
+	made()
+	if n := silent(); n != 0 {
+		t.Errorf("the next answer waits for %d frames", n)
+	}
+}
+
 // TestMouthHolds: held it is silent within a frame; it goes on at the gap before the word in which it stopped.
 func TestMouthHolds(t *testing.T) {
 	b := newBench(t)
