@@ -98,7 +98,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			w.still = j+1 < len(row) && row[j+1].is(want|talk|get|help)
 			w.end = j
 			return w
-		case s.is(self) && (step < 0 && (w.cues|s.class)&want != 0 || step > 0 && w.cues&talk != 0 && !row[j-1].is(want|ask)):
+		case s.is(self) && (step < 0 && (w.cues|s.class)&(want|ask) != 0 || step > 0 && w.cues&talk != 0 && !row[j-1].is(want|ask)):
 			w.cues |= s.class & (want | ask) // here a sentence begins: what stands beyond is another one
 			if s.is(want) {
 				w.want, w.end = min(w.want, cost), j
@@ -436,8 +436,8 @@ func whomAt(row []symbol, at int) verdict {
 
 // overAt is "put me through to reservations": where to is open, but a person is there.
 func overAt(row []symbol, at int) verdict {
-	for j := at - 1; j >= 0 && (row[j].class == 0 || row[j].is(fill|want|ask|not|never|said|past)); j-- {
-		if row[j].is(not | never | said | past) {
+	for j := at - 1; j >= 0 && (row[j].class == 0 || row[j].is(fill|want|ask|not|never|said)); j-- {
+		if row[j].is(not | never | said) {
 			return verdict{veto: row[j].is(not)}
 		}
 	}
@@ -462,7 +462,7 @@ func (g *grammar) theyAt(row []symbol, at int) verdict {
 		cues |= r.cues
 		near = min(near, r.talk)
 	}
-	if cues&want == 0 || cues&(talk|get) == 0 || near > 1 || l.negated || r.negated || l.blocked || l.told || anyOf(row, past) {
+	if cues&want == 0 || cues&(talk|get) == 0 || near > 1 || l.forbids() || r.negated || l.blocked || l.told {
 		return verdict{}
 	}
 	return yesBecause("name", text(row, min(at, l.end), max(at, r.end)))
@@ -479,7 +479,8 @@ func callAt(row []symbol, at int) verdict {
 		}
 	}
 	if at+1 < len(row) {
-		if next := row[at+1]; next.is(not|after|name) && !next.is(fill) || next.is(never) {
+		ends := at+2 < len(row) && row[at+1].is(not) && row[at+2].class == 0 // "call me I don't see it" is two sentences
+		if next := row[at+1]; next.is(not|after|name) && !next.is(fill) && !ends || next.is(never) {
 			return verdict{veto: next.is(not)}
 		}
 	}
