@@ -285,7 +285,7 @@ func conditional(row []symbol, at int) bool {
 func demanded(row []symbol, at int) bool {
 	hurry := false
 	for _, s := range row[at+1:] {
-		if !s.is(fill) || s.is(to|want|ask) {
+		if !s.is(fill) || s.is(to|want|ask) && !s.is(urge) {
 			return false
 		}
 		hurry = hurry || s.is(urge)
