@@ -30,7 +30,7 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 	}
 	for i, s := range row {
 		switch {
-		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(whomAt(row, i)), s.is(call) && take(callAt(row, i)):
+		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(g.whomAt(row, i)), s.is(call) && take(callAt(row, i)):
 			return out
 		case s.is(over) && take(overAt(row, i)):
 			return out
@@ -417,7 +417,10 @@ func talkedTo(row []symbol, at int) bool {
 }
 
 // whomAt is "who can I talk to": the person asked for is the question itself.
-func whomAt(row []symbol, at int) verdict {
+func (g *grammar) whomAt(row []symbol, at int) verdict {
+	if g.find(words(row[at].text, false), talk|get) != "" {
+		return yesBecause("words", row[at].text)
+	}
 	var cost float32
 	for j := at + 1; j < len(row); j++ {
 		switch s := row[j]; {
