@@ -155,8 +155,10 @@ type SIPConfig struct {
 
 // CallsConfig is what is kept of calls.
 type CallsConfig struct {
-	ShowListening bool `koanf:"show_listening" help:"An agent sees it when a supervisor listens to a call. Laws differ: in many countries they must. Who whispers or is in the call is always shown."`
-	TraceDays     int  `koanf:"trace_days" rule:"1..3650" help:"Days that the call doctor keeps a call's signalling and quality, for finding out what was wrong with it."`
+	ShowListening           bool `koanf:"show_listening" help:"An agent sees it when a supervisor listens to a call. Laws differ: in many countries they must. Who whispers or is in the call is always shown."`
+	VoicemailSeconds        int  `koanf:"voicemail_seconds" rule:"10..1800" help:"The longest message that a caller in line can leave, by key 3."`
+	VoicemailSilenceSeconds int  `koanf:"voicemail_silence_seconds" rule:"2..60" help:"So much silence ends it."`
+	TraceDays               int  `koanf:"trace_days" rule:"1..3650" help:"Days that the call doctor keeps a call's signalling and quality, for finding out what was wrong with it."`
 }
 
 // RTPConfig is a range of UDP ports.
@@ -224,7 +226,7 @@ func defaultConfig() Config {
 		Ollama:     OllamaConfig{Hosts: []string{}, FirstTokenSeconds: 8, TotalSeconds: 30},
 		Speech:     SpeechConfig{Language: "en", Prefer: speech.Local, RemoteRate: 24000, RemoteLanguages: []string{}, Remotes: []string{}, RemoteKeys: []string{}},
 		SIP:        SIPConfig{Listen: "127.0.0.1:5060", ListenAlso: []string{}, Number: "100", Trunks: []string{"127.0.0.1/32"}, Phones: []string{}},
-		Calls:      CallsConfig{ShowListening: true, TraceDays: 30},
+		Calls:      CallsConfig{ShowListening: true, TraceDays: 30, VoicemailSeconds: 180, VoicemailSilenceSeconds: 5},
 		RTP:        RTPConfig{PortMin: 16384, PortMax: 16883},
 		WebRTC:     WebRTCConfig{UDPPort: 8189},
 		TURN:       TURNConfig{Listen: "off", TLSListen: "off", Media: []string{}},

@@ -226,7 +226,8 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		HasRead: func(ctx context.Context, agent, conversation int64) (bool, error) {
 			return agents.HasRead(ctx, h.db.Pool, agent, conversation)
 		},
-		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays, HideListening: !h.cfg.Calls.ShowListening}
+		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays, HideListening: !h.cfg.Calls.ShowListening,
+		Times: voice.Times{Voicemail: time.Duration(h.cfg.Calls.VoicemailSeconds) * time.Second, VoicemailQuiet: time.Duration(h.cfg.Calls.VoicemailSilenceSeconds) * time.Second}}
 	if cfg.Language, cfg.Company = h.cfg.Speech.Language, h.cfg.Company.Name; h.speech != nil {
 		cfg.Speech = h.speech
 	}

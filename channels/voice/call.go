@@ -44,10 +44,11 @@ type call struct {
 	outbox
 	record
 	writing
-	briefing briefing
-	line     inline
-	serving  serving
-	story    story
+	briefing  briefing
+	line      inline
+	serving   serving
+	voicemail voicemail
+	story     story
 }
 
 // stopped lands in the mail when the server shuts down, beside the leg's events and channels' commands (see command).
@@ -174,6 +175,16 @@ func (c *call) handle(m any) {
 		c.dia.Draft(m.Draft)
 	case command:
 		c.onCommand(m)
+	case voicemailTaken:
+		c.onVoicemailTaken(m)
+	case voicemailQuiet:
+		if l := c.voicemail.leaving; l != nil && l.leg == m.of {
+			c.endVoicemail(mailDone)
+		}
+	case voicemailFailed:
+		if m.order == c.voicemail.order {
+			c.endVoicemail(mailBroken)
+		}
 	case recordFailed:
 		if !c.ended {
 			c.endRecord()
@@ -294,6 +305,7 @@ func (c *call) finish(result, reason string) {
 
 // dismiss takes everybody but a customer's telephone out of a call that has ended.
 func (c *call) dismiss(reason string) {
+	c.endVoicemail(mailHangsUp)
 	c.endTalk()
 	c.endRecord()
 	c.endWriting()
@@ -323,7 +335,7 @@ func (c *call) crash() {
 	c.ended, c.story.result, c.story.reason = true, failed, "internal error"
 	c.who[callerSeat].hangup("internal error")
 	if c.id != 0 {
-		c.handUp(c.lastWord(failed, "internal error"))
+		c.handUp(&errand{in: c.lastWord(failed, "internal error")})
 	}
 }
 
@@ -346,6 +358,9 @@ func (c *call) onHangup(reason string) {
 	if c.state == channels.CallWaiting || c.state == channels.CallConnecting && c.bridgedAt.IsZero() {
 		result = abandoned
 	}
+	if c.leftVoicemail() {
+		result = completed
+	}
 	c.end(result, reason, false)
 }
 
@@ -367,6 +382,9 @@ func (c *call) nextDeadline() time.Time {
 	sooner(c.briefing.by)
 	sooner(c.line.lookAt)
 	sooner(c.thirdAt)
+	if l := c.voicemail.leaving; l != nil {
+		sooner(l.until)
+	}
 	if c.way != nil {
 		sooner(c.way.until)
 	}
@@ -436,6 +454,9 @@ func (c *call) onTime(now time.Time) {
 	}
 	if reached(&c.thirdAt) {
 		c.onThirdLate()
+	}
+	if l := c.voicemail.leaving; l != nil && reached(&l.until) {
+		c.endVoicemail(mailDone)
 	}
 	if reached(&c.newsAt) && c.state == channels.CallBridged {
 		c.newsAt = now.Add(newsEvery)

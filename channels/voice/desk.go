@@ -284,6 +284,7 @@ func (c *call) join(agentID int64, at phones) {
 		c.news("") // told twice
 		return
 	}
+	c.endVoicemail(mailPerson)
 	if c.agent() != nil {
 		c.letGo("passed on")
 	}

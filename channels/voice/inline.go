@@ -59,6 +59,10 @@ func (c *call) onPlaced(p placed) {
 	if c.ended || c.state != channels.CallWaiting {
 		return
 	}
+	if c.voicemail.leaving != nil { // nobody talks into it
+		c.line.lookAt = time.Now().Add(c.v.times.LineFirst)
+		return
+	}
 	c.line.lookAt = time.Now().Add(c.v.times.LineLook)
 	since := time.Since(c.line.saidAt)
 	switch moved := p.place < c.line.place; {

@@ -17,12 +17,16 @@ type lineChoice struct {
 func (c *call) lineChoices() []lineChoice {
 	always := func() bool { return true }
 	return []lineChoice{
+		{'3', promptVoicemailOffer, c.v.takesVoicemail, c.leaveVoicemail},
 		{'*', "", always, c.placeAgain},
 	}
 }
 
 // lineKey is a key of a caller in line; one without a meaning changes nothing.
 func (c *call) lineKey(digit byte) {
+	if c.voicemailKey(digit) {
+		return
+	}
 	for _, row := range c.lineChoices() {
 		if row.key == digit && row.has() {
 			row.choose()

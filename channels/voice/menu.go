@@ -176,6 +176,7 @@ func (c *call) onHold(held bool) {
 	caller := c.who[callerSeat]
 	c.callerHeld, caller.heldUs = held, held
 	if held {
+		c.endVoicemail(mailStays)
 		c.dia.Hold(true)
 	}
 	if held {

@@ -10,10 +10,17 @@ import (
 // outbox is what the house is still to be told, in order. One is on its way at a time; a failed one is tried again, and
 // nothing overtakes it.
 type outbox struct {
-	queue   []channels.Inbound
+	queue   []*errand
 	sending bool
 	pause   time.Duration
 	retryAt time.Time
+}
+
+// errand is one thing to be told. ready, if there is one, waits for what it lacks, beside the call; false: there is nothing to
+// be told after all.
+type errand struct {
+	in    channels.Inbound
+	ready func(in *channels.Inbound) bool
 }
 
 // told is what became of the first in the queue.
@@ -28,8 +35,11 @@ const maxPause = 5 * time.Second
 
 func (o *outbox) unsent() bool { return len(o.queue) > 0 }
 
-func (c *call) tell(in channels.Inbound) {
-	c.queue = append(c.queue, in)
+func (c *call) tell(in channels.Inbound) { c.tellWhen(in, nil) }
+
+// tellWhen tells it as soon as ready has returned; what is told after it waits as well.
+func (c *call) tellWhen(in channels.Inbound, ready func(in *channels.Inbound) bool) {
+	c.queue = append(c.queue, &errand{in, ready})
 	if len(c.queue) == 1 {
 		c.pump()
 	}
@@ -41,11 +51,11 @@ func (c *call) pump() {
 		return
 	}
 	c.sending = true
-	in := c.queue[0]
+	e := c.queue[0]
 	c.v.running.Add(1) // the call itself is one of v.running
 	go func() {
 		defer c.v.running.Done()
-		m := c.handUp(in)
+		m := c.handUp(e)
 		if !c.post(m) && m.unbus != nil {
 			m.unbus()
 		}
@@ -53,7 +63,7 @@ func (c *call) pump() {
 }
 
 // handUp runs one Receive.
-func (c *call) handUp(in channels.Inbound) (m told) {
+func (c *call) handUp(e *errand) (m told) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.v.panics.Add(1)
@@ -61,6 +71,13 @@ func (c *call) handUp(in channels.Inbound) (m told) {
 			m.err = channels.Fail(channels.Unavailable, "internal error")
 		}
 	}()
+	if e.ready != nil {
+		if !e.ready(&e.in) {
+			return m
+		}
+		e.ready = nil // known, also when the house is asked again
+	}
+	in := e.in
 	ctx, cancel := context.WithTimeout(c.v.callsCtx, c.v.times.Receive)
 	defer cancel()
 	m.receipt, m.err = c.v.cfg.Receive(ctx, in)
@@ -73,7 +90,7 @@ func (c *call) handUp(in channels.Inbound) (m told) {
 
 func (c *call) onTold(m told) {
 	c.sending = false
-	in := c.queue[0]
+	in := c.queue[0].in
 	if in.Type == channels.CallStarted {
 		c.queue = c.queue[1:]
 		c.id, c.conversation, c.sound = m.receipt.CallID, m.receipt.ConversationID, m.sound
@@ -106,6 +123,9 @@ func (c *call) onTold(m told) {
 	}
 	if in.Type == channels.Words && !c.ended {
 		c.onSaid(m.receipt, m.err)
+	}
+	if in.Type == channels.VoicemailLeft {
+		c.onVoicemailTold(in, m.receipt, m.err)
 	}
 	if m.err != nil && in.Type == channels.OfferTaken { // somebody was faster
 		c.offerOver(c.v.inWords(m.err, "accept offer").Text)

@@ -107,6 +107,9 @@ func (c *call) mix(e ears) {
 
 // unseat takes a leg that is being closed away from everybody.
 func (c *call) unseat(leg *media.Leg) {
+	if l := c.voicemail.leaving; l != nil && l.leg == leg {
+		c.endVoicemail(mailStays)
+	}
 	if c.who[callerSeat].leg() == leg {
 		c.dia.Listen(nil)
 	}

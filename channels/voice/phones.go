@@ -332,7 +332,7 @@ func (c *call) phoneRefers(set *telephone, e sipleg.Referred) {
 		return
 	}
 	in := c.about(channels.Inbound{Type: channels.PassOn, AgentID: p.agentID, Target: &to})
-	c.beside(func() { c.post(passed{p, leg, c.v.inWords(c.handUp(in).err, "pass on by telephone")}) })
+	c.beside(func() { c.post(passed{p, leg, c.v.inWords(c.handUp(&errand{in: in}).err, "pass on by telephone")}) })
 }
 
 // passed is what became of a transfer that a telephone has asked for: refused, or on its way.

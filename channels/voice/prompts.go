@@ -30,6 +30,15 @@ const (
 	promptThroughRead = "through_read"
 	promptNotTaken    = "not_taken"
 	promptTranscribed = "transcribed"
+
+	promptNobodyHere      = "nobody_here"
+	promptVoicemailOffer  = "voicemail_offer"
+	promptVoicemail       = "voicemail"
+	promptVoicemailKept   = "voicemail_kept"
+	promptVoicemailStays  = "voicemail_stays"
+	promptVoicemailEmpty  = "voicemail_empty"
+	promptVoicemailFailed = "voicemail_failed"
+	promptBeep            = "beep" // made, not spoken
 )
 
 type prompts map[string]media.Prompt
@@ -37,7 +46,8 @@ type prompts map[string]media.Prompt
 // loadPrompts reads what calls need, and the ones that keys name.
 func loadPrompts(keys map[string]string) (prompts, error) {
 	names := []string{promptGreeting, promptAgain, promptUnknown, promptWaiting, promptBack, promptMusic, promptNotReached, promptRecorded,
-		promptConnecting, promptEcho, promptThrough, promptThroughRead, promptNotTaken, promptTranscribed, "place_more", "wait_more"}
+		promptConnecting, promptEcho, promptThrough, promptThroughRead, promptNotTaken, promptTranscribed, "place_more", "wait_more",
+		promptNobodyHere, promptVoicemailOffer, promptVoicemail, promptVoicemailKept, promptVoicemailStays, promptVoicemailEmpty, promptVoicemailFailed}
 	for i := range furthest {
 		names = append(names, fmt.Sprintf("place_%d", i+1))
 	}
@@ -60,5 +70,6 @@ func loadPrompts(keys map[string]string) (prompts, error) {
 			return nil, fmt.Errorf("prompt %s: %w", name, err)
 		}
 	}
+	p[promptBeep] = media.Beep()
 	return p, nil
 }

@@ -35,15 +35,18 @@ func recordingHouse(t *testing.T, change func(*Config)) (*house, *pgxpool.Pool, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	var a *archive.Archive
 	h := newHouse(t, func(cfg *Config) {
-		a = runArchive(t, archive.Config{Dir: dir, Pool: pool, Bus: cfg.Bus, NodeID: "test", NodeName: "test", Log: cfg.Log})
-		cfg.Pool, cfg.Archive = pool, a
+		recordsTo(t, cfg, pool, dir)
 		if change != nil {
 			change(cfg)
 		}
 	})
 	return h, pool, dir
+}
+
+// recordsTo has a house record.
+func recordsTo(t *testing.T, cfg *Config, pool *pgxpool.Pool, dir string) {
+	cfg.Pool, cfg.Archive = pool, runArchive(t, archive.Config{Dir: dir, Pool: pool, NodeID: "test", NodeName: "test", Log: cfg.Log})
 }
 
 // runArchive runs an archive that outlives the telephone.

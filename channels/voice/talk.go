@@ -3,6 +3,7 @@ package voice
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"patchbay/channels"
@@ -182,10 +183,28 @@ func (c *call) toSay(code, text string) {
 	case phrase != "":
 		c.intoLine(dialogue.Phrase(c.language(), phrase))
 	case code == channels.CodeNobodyHere:
-		c.intoLine(text)
+		c.nobodyHere(text)
 	case code == "" && c.dia != nil && !c.talks():
 		c.dia.Say(text)
 	}
+}
+
+// nobodyHere: the caller is in line, and hears when people are back and what they can do meanwhile. Without a voice the file
+// says as much as is always true.
+func (c *call) nobodyHere(text string) {
+	if c.state == channels.CallAnswered {
+		c.state, c.inputAt = channels.CallWaiting, time.Time{}
+		c.dia.Line(true)
+		c.moved()
+	}
+	if c.state != channels.CallWaiting || c.voicemail.leaving != nil {
+		return
+	}
+	names := append([]string{promptNobodyHere}, c.lineOffers()...)
+	for _, name := range names[1:] {
+		text += " " + dialogue.Phrase(c.language(), name)
+	}
+	c.announce(text, strings.Join(names, " "), c.thenMusic)
 }
 
 // onTalkLost: the engines have failed twice. Who waits for an answer gets a person, the others keys and prompts.

@@ -94,28 +94,31 @@ type Config struct {
 
 // Times are the clocks of a call; zero fields get the default.
 type Times struct {
-	T1, T2        time.Duration // RFC 3261: 500 ms, 4 s; a 2xx without ACK ends the call after 64*T1
-	Receive       time.Duration // limit of one Receive: 5 s
-	Retry         time.Duration // first pause before a failed Receive is tried again, doubling to 5 s: 500 ms
-	Turn          turn.Times    // of the talk with the responder
-	NoInput       time.Duration // silence after a prompt that counts as no input: 8 s
-	AgentConnect  time.Duration // from join to the browser's connect: 10 s
-	AgentBack     time.Duration // for a lost browser to come back: 20 s
-	ConsultRing   time.Duration // a colleague's browser rings so long: 30 s
-	OutsideRing   time.Duration // an outside number: 60 s
-	CallerBack    time.Duration // as AgentBack, for the browser of a caller from the web page: 20 s
-	WebUnanswered time.Duration // a call from the web page that nobody answers ends after: 30 min
-	NoRTPStart    time.Duration // no packet since the answer: 30 s
-	NoRTP         time.Duration // no packet since the last: 60 s
-	PhoneQuiet    time.Duration // an agent's telephone that sends nothing, also on hold, is asked whether it is there: 10 s
-	ReInviteHold  time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
-	TrunkRetry    time.Duration // a carrier that does not answer is asked again, doubling to 5 min: 2 s
-	Echo          time.Duration // a test call ends after: 60 s
-	LineFirst     time.Duration // from coming into line to the first look at the place: 300 ms
-	LineLook      time.Duration // between looks: 10 s
-	LineMoved     time.Duration // a better place is told at most so often: 15 s
-	LineAgain     time.Duration // and the place at least so often: 60 s
-	ShutdownGrace time.Duration // for BYEs and the last Receives after that: 5 s
+	T1, T2         time.Duration // RFC 3261: 500 ms, 4 s; a 2xx without ACK ends the call after 64*T1
+	Receive        time.Duration // limit of one Receive: 5 s
+	Retry          time.Duration // first pause before a failed Receive is tried again, doubling to 5 s: 500 ms
+	Turn           turn.Times    // of the talk with the responder
+	NoInput        time.Duration // silence after a prompt that counts as no input: 8 s
+	AgentConnect   time.Duration // from join to the browser's connect: 10 s
+	AgentBack      time.Duration // for a lost browser to come back: 20 s
+	ConsultRing    time.Duration // a colleague's browser rings so long: 30 s
+	OutsideRing    time.Duration // an outside number: 60 s
+	CallerBack     time.Duration // as AgentBack, for the browser of a caller from the web page: 20 s
+	WebUnanswered  time.Duration // a call from the web page that nobody answers ends after: 30 min
+	NoRTPStart     time.Duration // no packet since the answer: 30 s
+	NoRTP          time.Duration // no packet since the last: 60 s
+	PhoneQuiet     time.Duration // an agent's telephone that sends nothing, also on hold, is asked whether it is there: 10 s
+	ReInviteHold   time.Duration // a re-INVITE waits so long for the ACK before it: 500 ms
+	TrunkRetry     time.Duration // a carrier that does not answer is asked again, doubling to 5 min: 2 s
+	Voicemail      time.Duration // the longest message that a caller can leave: 3 min
+	VoicemailQuiet time.Duration // so much silence ends it: 5 s
+	LateVoicemail  time.Duration // how often it is looked for voicemails of dead processes: 5 s
+	Echo           time.Duration // a test call ends after: 60 s
+	LineFirst      time.Duration // from coming into line to the first look at the place: 300 ms
+	LineLook       time.Duration // between looks: 10 s
+	LineMoved      time.Duration // a better place is told at most so often: 15 s
+	LineAgain      time.Duration // and the place at least so often: 60 s
+	ShutdownGrace  time.Duration // for BYEs and the last Receives after that: 5 s
 }
 
 func (t Times) withDefaults() Times {
@@ -139,6 +142,9 @@ func (t Times) withDefaults() Times {
 	def(&t.NoRTP, 60*time.Second)
 	def(&t.PhoneQuiet, 10*time.Second)
 	def(&t.ReInviteHold, 500*time.Millisecond)
+	def(&t.Voicemail, 3*time.Minute)
+	def(&t.VoicemailQuiet, 5*time.Second)
+	def(&t.LateVoicemail, 5*time.Second)
 	def(&t.Echo, time.Minute)
 	def(&t.TrunkRetry, 2*time.Second)
 	def(&t.LineFirst, 300*time.Millisecond)
@@ -421,6 +427,7 @@ func (v *Voice) Run(ctx context.Context) error {
 	casebookCtx, stopCasebook := context.WithCancel(context.Background())
 	defer stopCasebook()
 	parts.Go(func() { v.casebook.run(casebookCtx) })
+	parts.Go(func() { v.handLate(trunksCtx) })
 	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                       // returns its ctx's error
 	parts.Go(func() { served <- v.sip.Run(context.WithoutCancel(ctx)) }) // until Close: farewells need the sockets
 	select {

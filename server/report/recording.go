@@ -13,6 +13,7 @@ import (
 type Recording struct {
 	ID        int64           `json:"id" db:"id"`
 	CallID    int64           `json:"call_id" db:"call_id"`
+	Kind      string          `json:"kind" db:"kind"`   // call, voicemail
 	State     string          `json:"state" db:"state"` // recording, done, recovered, failed, deleted
 	StartedAt time.Time       `json:"started_at" db:"started_at"`
 	Seconds   float64         `json:"seconds" db:"seconds"`
@@ -29,7 +30,7 @@ type RecordingDetail struct {
 	SHA256    string    `json:"sha256"`
 }
 
-const recordingColumns = `r.id, r.call_id, r.state, r.started_at, r.seconds, r.marks, r.keep_until, r.error`
+const recordingColumns = `r.id, r.call_id, r.kind, r.state, r.started_at, r.seconds, r.marks, r.keep_until, r.error`
 
 // RecordingFor reads a recording for somebody who wants to hear it: supervisors and admins, and who had the conversation
 // or the call. NotFound; Forbidden.

@@ -22,7 +22,7 @@ const most = 500
 // kept is a recording as the rounds see it.
 type kept struct {
 	ID, CallID, ConversationID int64
-	Place                      string
+	Place, Kind                string
 	NodeID                     *string
 	Name                       string // of that node
 }
@@ -30,7 +30,7 @@ type kept struct {
 func (a *Archive) find(ctx context.Context, where string, args ...any) ([]kept, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	rows, err := a.cfg.Pool.Query(ctx, `select r.id, r.call_id, r.conversation_id, r.place, r.node_id, coalesce(n.name, '') as name
+	rows, err := a.cfg.Pool.Query(ctx, `select r.id, r.call_id, r.conversation_id, r.place, r.kind, r.node_id, coalesce(n.name, '') as name
 		from recordings r left join nodes n on n.id = r.node_id where `+where+fmt.Sprint(` order by r.id limit `, most), args...)
 	if err != nil {
 		return nil, err
@@ -94,10 +94,10 @@ func (a *Archive) repairOne(ctx context.Context, k kept) error {
 	case err == nil:
 		a.log.Warn("recording repaired", "recording", k.ID, "call", k.CallID, "seconds", sum.Seconds)
 		nudge(a.wake)
-		return a.complete(ctx, k.ID, k.ConversationID, k.CallID, "recovered", cutLine(sum), sum)
+		return a.complete(ctx, k.ID, k.ConversationID, k.CallID, "recovered", Order{Kind: k.Kind}.line(cutLine(sum)), sum)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, media.ErrNoRecording):
 		a.log.Error("recording lost", "recording", k.ID, "call", k.CallID, "err", err)
-		return a.fail(ctx, k.ID, k.ConversationID, k.CallID, "The recording of this call is lost: "+inWords(err)+".", inWords(err))
+		return a.fail(ctx, k.ID, k.ConversationID, k.CallID, lostLine(k.Kind, inWords(err)), inWords(err))
 	}
 	return err
 }
@@ -131,6 +131,19 @@ func (a *Archive) Delete(ctx context.Context, id int64, by string) error {
 		return err
 	case !done:
 		return channels.Fail(channels.Conflict, "This recording is still running, or was deleted before.")
+	}
+	a.publish(cleanSubject, struct{}{})
+	return nil
+}
+
+// Drop takes away a recording in which nobody hears anything: a voicemail without words. No line tells of it.
+func (a *Archive) Drop(ctx context.Context, id int64) error {
+	list, err := a.find(ctx, `r.id = $1`, id)
+	if err != nil || len(list) == 0 {
+		return wrap("find recording", err)
+	}
+	if _, err := a.discard(ctx, list[0], ""); err != nil {
+		return err
 	}
 	a.publish(cleanSubject, struct{}{})
 	return nil

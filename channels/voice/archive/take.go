@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -18,8 +19,15 @@ import (
 	"patchbay/channels/voice/media"
 )
 
+// Kinds of recordings.
+const (
+	Call      = "call"
+	Voicemail = "voicemail" // what a caller alone has said, for a message
+)
+
 // Order is a recording that is wanted.
 type Order struct {
+	Kind                   string // Call when empty
 	CallID, ConversationID int64
 	Rate                   int  // 8000, or 16000 for a wideband caller
 	Told                   bool // the caller has been told
@@ -38,11 +46,11 @@ type Take struct {
 
 // Begin makes the row and then the file. An ErrDisk has been told to everybody; any other error passes.
 func (a *Archive) Begin(ctx context.Context, o Order) (*Take, error) {
-	t := &Take{a: a, order: o, place: fmt.Sprintf("%s/call-%d-%s.wav", time.Now().UTC().Format("2006/01/02"), o.CallID, strings.ToLower(rand.Text()[:8]))}
+	t := &Take{a: a, order: o, place: fmt.Sprintf("%s/%s-%d-%s.wav", time.Now().UTC().Format("2006/01/02"), cmp.Or(o.Kind, Call), o.CallID, strings.ToLower(rand.Text()[:8]))}
 	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
-	err := a.cfg.Pool.QueryRow(ctx, `insert into recordings (call_id, conversation_id, node_id, place) values ($1, $2, $3, $4) returning id`,
-		o.CallID, o.ConversationID, a.cfg.NodeID, t.place).Scan(&t.id)
+	err := a.cfg.Pool.QueryRow(ctx, `insert into recordings (call_id, conversation_id, node_id, place, kind) values ($1, $2, $3, $4, $5) returning id`,
+		o.CallID, o.ConversationID, a.cfg.NodeID, t.place, cmp.Or(o.Kind, Call)).Scan(&t.id)
 	if err != nil {
 		return nil, fmt.Errorf("begin recording: %w", err)
 	}
@@ -53,7 +61,11 @@ func (a *Archive) Begin(ctx context.Context, o Order) (*Take, error) {
 	defer a.release(t.id)
 	words := inWords(err)
 	a.log.Error("call is not recorded", "call", o.CallID, "err", err)
-	if e := a.fail(ctx, t.id, o.ConversationID, o.CallID, "This call is not recorded: "+words+". The call goes on.", words); e != nil {
+	line := "This call is not recorded: " + words + ". The call goes on."
+	if o.Kind == Voicemail {
+		line = "A voicemail could not be recorded: " + words + ". The caller stays in line."
+	}
+	if e := a.fail(ctx, t.id, o.ConversationID, o.CallID, line, words); e != nil {
 		a.log.Error("recording not noted as failed", "recording", t.id, "err", e)
 	}
 	return nil, fmt.Errorf("%w: %w", ErrDisk, err)
@@ -86,7 +98,7 @@ func (t *Take) failed(err error) {
 	words := inWords(err)
 	if e := t.a.change(context.Background(), o.ConversationID, o.CallID, func(tx pgx.Tx) (string, error) {
 		_, err := tx.Exec(context.Background(), `update recordings set error = $2 where id = $1`, t.id, words)
-		return "The recording stopped: " + words + ". The call goes on.", err
+		return o.line("The recording stopped: " + words + ". The call goes on."), err
 	}); e != nil {
 		t.a.log.Error("stopped recording not noted", "recording", t.id, "err", e)
 	}
@@ -119,18 +131,39 @@ func (t *Take) note(m media.Mark, happened bool) {
 	}()
 }
 
-// Finish closes the file and completes the row, beside the caller; once.
-func (t *Take) Finish() {
+// line is what the timeline reads of a call's recording. A voicemail is a message itself.
+func (o Order) line(words string) string {
+	if o.Kind == Voicemail {
+		return ""
+	}
+	return words
+}
+
+// Ended is what became of a recording.
+type Ended struct {
+	ID      int64
+	Seconds float64
+	Peaks   []byte // as in media.Summary
+	Cut     bool   // a failure has cut it, the rest is kept
+	Lost    string // why there is nothing to be heard, in words; "": there is
+}
+
+// Finish closes the file and completes the row, beside the caller; once. What it gives says what became of it; it is closed
+// without that when the row could not be completed before the end of the process: the next start does.
+func (t *Take) Finish() <-chan Ended {
+	ended := make(chan Ended, 1)
 	t.a.closing.Add(1)
 	go func() {
 		defer t.a.closing.Done()
 		defer t.a.release(t.id)
+		defer close(ended)
 		sum, err := t.recorder.Close()
 		pause := t.a.cfg.Retry
 		for {
-			e := t.a.finished(t, sum, err)
+			became, e := t.a.finished(t, sum, err)
 			if e == nil {
 				nudge(t.a.wake)
+				ended <- became
 				return
 			}
 			t.a.log.Error("recording not stored, trying again", "recording", t.id, "err", e)
@@ -143,29 +176,31 @@ func (t *Take) Finish() {
 			}
 		}
 	}()
+	return ended
 }
 
 // finished completes the row. A file that could not be written to its end is repaired as far as it goes.
-func (a *Archive) finished(t *Take, sum media.Summary, broken error) error {
-	ctx := context.Background()
+func (a *Archive) finished(t *Take, sum media.Summary, broken error) (Ended, error) {
+	ctx, o := context.Background(), t.order
 	if broken == nil {
 		line := "The call was recorded, " + minutes(sum.Seconds) + "."
-		if t.order.Told {
+		if o.Told {
 			line = "The call was recorded, " + minutes(sum.Seconds) + ". The caller was told."
 		}
-		return a.complete(ctx, t.id, t.order.ConversationID, t.order.CallID, "done", line, sum)
+		return Ended{ID: t.id, Seconds: sum.Seconds, Peaks: sum.Peaks}, a.complete(ctx, t.id, o.ConversationID, o.CallID, "done", o.line(line), sum)
 	}
 	path, err := a.path(t.place)
 	if err != nil {
-		return err
+		return Ended{}, err
 	}
 	marks := sum.Marks
 	if sum, err = media.Repair(path); err != nil {
+		words := inWords(broken)
 		a.log.Error("recording lost", "recording", t.id, "err", errors.Join(broken, err))
-		return a.fail(ctx, t.id, t.order.ConversationID, t.order.CallID, "The recording of this call is lost: "+inWords(broken)+".", inWords(broken))
+		return Ended{ID: t.id, Lost: words}, a.fail(ctx, t.id, o.ConversationID, o.CallID, lostLine(o.Kind, words), words)
 	}
 	sum.Marks = marks
-	return a.complete(ctx, t.id, t.order.ConversationID, t.order.CallID, "recovered", cutLine(sum), sum)
+	return Ended{ID: t.id, Seconds: sum.Seconds, Peaks: sum.Peaks, Cut: true}, a.complete(ctx, t.id, o.ConversationID, o.CallID, "recovered", o.line(cutLine(sum)), sum)
 }
 
 // complete writes what is known of a whole file.
@@ -189,10 +224,10 @@ func (a *Archive) complete(ctx context.Context, id, conversation, call int64, st
 	})
 }
 
-// fail notes that there is nothing to be heard, and why.
+// fail notes that there is nothing to be heard, and why. Of a voicemail nothing more comes.
 func (a *Archive) fail(ctx context.Context, id, conversation, call int64, line, why string) error {
 	return a.change(ctx, conversation, call, func(tx pgx.Tx) (string, error) {
-		tag, err := tx.Exec(ctx, `update recordings set state = 'failed', error = $2 where id = $1 and state = 'recording'`, id, why)
+		tag, err := tx.Exec(ctx, `update recordings set state = 'failed', error = $2, handed_at = case when kind = 'voicemail' then clock_timestamp() end where id = $1 and state = 'recording'`, id, why)
 		if err != nil || tag.RowsAffected() == 0 {
 			line = ""
 		}
@@ -216,6 +251,13 @@ func (a *Archive) holds(id int64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.active[id]
+}
+
+func lostLine(kind, why string) string {
+	if kind == Voicemail {
+		return "A voicemail is lost: " + why + "."
+	}
+	return "The recording of this call is lost: " + why + "."
 }
 
 func cutLine(sum media.Summary) string {

@@ -11,6 +11,9 @@ const europeTone = 425
 // Ringback is one turn of what a caller hears while the other side rings, for Loop: 1 s of tone, 4 s of silence.
 func Ringback() Prompt { return tone(time.Second, 4*time.Second, 0.15, europeTone) }
 
+// Beep is the tone after which a caller speaks a message.
+func Beep() Prompt { return tone(400*time.Millisecond, 0, 0.25, 1000) }
+
 // tone is a sum of sines, each at the level of full scale, and the silence behind it.
 func tone(on, off time.Duration, level float64, hz ...float64) Prompt {
 	sounding := int(ticksIn(on, Rate))

@@ -1512,6 +1512,11 @@ export interface components {
             /** Format: int64 */
             call_id: number;
             /**
+             * @description voicemail: the sound of a message of that kind
+             * @enum {string}
+             */
+            kind: "call" | "voicemail";
+            /**
              * @description recovered: cut by a failure, the rest is kept
              * @enum {string}
              */
