@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/speech"
 	"patchbay/llm"
 	"patchbay/llm/llmtest"
 	"patchbay/server/db/dbtest"
@@ -22,6 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	speech.Serve(os.Args[1:]) // as a child that hears and speaks it does not return
 	dbtest.Main(m,
 		// fasthttp keeps its workers and its clock for the next server
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).workerFunc"),

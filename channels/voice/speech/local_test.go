@@ -93,37 +93,11 @@ func TestLocalSpeaksAndHears(t *testing.T) {
 			}
 			ear.Finish()
 			f := next(t, ear, Final)
-			if wrong(f.Text, "could you tell me when my parcel will be delivered") > 1 {
+			if speechtest.Wrong(f.Text, "could you tell me when my parcel will be delivered") > 1 {
 				t.Errorf("heard %q", f.Text)
 			}
 		})
 	}
-}
-
-// words are a text's, without punctuation and case.
-func words(text string) []string {
-	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '\'') })
-}
-
-// wrong counts the words to change, add and leave out to make of the one text the other (Levenshtein's distance).
-func wrong(heard, said string) int {
-	a, b := words(said), words(heard)
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i, x := range a {
-		left := row[0]
-		row[0] = i + 1
-		for j, y := range b {
-			cost := 1
-			if x == y {
-				cost = 0
-			}
-			left, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, left+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 // A real caller's number, read out in groups, at 8 kHz.
@@ -134,7 +108,7 @@ func TestLocalHearsDigits(t *testing.T) {
 	write(t, ear, slices.Concat(make([]int16, Narrow), soundFile(t, "testdata/digits.wav"), make([]int16, Narrow)))
 	ear.Finish()
 	const said = "one zero zero zero one nine o two one o zero one eight zero three"
-	if f := next(t, ear, Final); wrong(f.Text, said) > 1 {
+	if f := next(t, ear, Final); speechtest.Wrong(f.Text, said) > 1 {
 		t.Errorf("heard %q", f.Text)
 	}
 }
@@ -235,7 +209,7 @@ func TestChildEndsInTheSentence(t *testing.T) {
 				write(t, who, slices.Concat(make([]int16, 4000), sound, make([]int16, 4000)))
 				next(t, who, Paused)
 				who.Finish()
-				if f := next(t, who, Final); wrong(f.Text, "i want to cancel my order") > 1 {
+				if f := next(t, who, Final); speechtest.Wrong(f.Text, "i want to cancel my order") > 1 {
 					t.Errorf("heard %q", f.Text)
 				}
 			}

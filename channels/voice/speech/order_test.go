@@ -165,7 +165,7 @@ func TestOurOwnEngineHelpsOut(t *testing.T) {
 	ear := hear(t, e, HearConfig{Engine: "kit", Language: "en", Rate: Narrow})
 	speak(ear, slices.Concat(make([]int16, Narrow), speechtest.Louder(words, 12000), make([]int16, Narrow)))
 	ear.Finish()
-	if h := next(t, ear, Final); wrong(h.Text, "i have a question") > 0 || h.Engine != Local || len(s.Heard()) == 0 {
+	if h := next(t, ear, Final); speechtest.Wrong(h.Text, "i have a question") > 0 || h.Engine != Local || len(s.Heard()) == 0 {
 		t.Errorf("heard %q by %q", h.Text, h.Engine)
 	}
 	u := say(t, e, "Yes?", SayConfig{Engine: "kit", Voice: "anna", Language: "en", Rate: Narrow})

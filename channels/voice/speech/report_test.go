@@ -113,7 +113,7 @@ func reportVoice(t *testing.T, e *Engines) {
 		share = append(share, float64(time.Since(began))/float64(u.Made()))
 		length += u.Made()
 		f := heardOf(t, e, pcm)
-		errors, total = errors+wrong(f.Text, text), total+len(words(text))
+		errors, total = errors+speechtest.Wrong(f.Text, text), total+len(speechtest.Words(text))
 	}
 	after, _ := spent(t, e, Speaking)
 	fmt.Printf("voice: first sound after %s ms, made in %s of its length, processor %.3f of its length, read back with %.1f %% wrong words\n", percentiles(first, "%.0f"), percentiles(share, "%.2f"),
@@ -169,7 +169,7 @@ func reportWords(t *testing.T, e *Engines) {
 	for range all {
 		r := <-results
 		n := began[r.voice]
-		began[r.voice] = [2]int{n[0] + wrong(r.text, r.said.text), n[1] + len(words(r.said.text))}
+		began[r.voice] = [2]int{n[0] + speechtest.Wrong(r.text, r.said.text), n[1] + len(speechtest.Words(r.said.text))}
 		late, final, length = append(late, r.late), append(final, r.final), length+float64(len(r.pcm))/Narrow+2
 	}
 	after, _ := spent(t, e, Hearing)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,9 +22,12 @@ import (
 const childArgument = "speech"
 
 // Serve is the child's whole life when the process was started as one, by args that are os.Args[1:]: then it does not return. Else it
-// does nothing. The server calls it first, and so does TestMain of every package whose tests open local engines.
+// only notes that this program can be started so. The server calls it first, and so does TestMain of every package whose tests open local engines.
 func Serve(args []string) {
 	if len(args) != 1 || args[0] != childArgument || os.Getenv(childVariable) == "" {
+		if err := os.Setenv(servesVariable, strconv.Itoa(os.Getpid())); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 		return
 	}
 	// The server tells a child to end by closing its input. A Ctrl-C that the whole group gets must not take speech from calls that
@@ -38,6 +42,9 @@ func Serve(args []string) {
 
 // childVariable keeps a program that happens to be called with our argument from becoming a child.
 const childVariable = "PATCHBAY_SPEECH_CHILD"
+
+// servesVariable has the process id of the program that has called Serve. It is none of the settings (PATCHBAY_...).
+const servesVariable = "SPEECH_SERVED_BY"
 
 // patient is how long native code may think about one piece before it is taken for hung and the child ends itself. A starved
 // machine is slow too: nobody waits so long (patience), but a new child would help nobody there.

@@ -41,6 +41,9 @@ type Baresip struct {
 	t      testing.TB
 	dir    string
 	user   string
+	rate   int // of its codec
+	wide   int // its channels
+	spoken int // so often
 	sip    netip.AddrPort
 	cmd    *exec.Cmd
 	conn   net.Conn
@@ -148,9 +151,9 @@ func (b *Baresip) writeFiles(cfg BaresipConfig, control netip.AddrPort) {
 		b.t.Fatal(err)
 	}
 	says, null := filepath.Join(b.dir, "says.wav"), filepath.Join(b.dir, "null.wav")
-	rate, wide := codecRate(b.t, cfg.Codecs)
-	WriteWAV(b.t, null, nil, rate)
-	writeWAV(b.t, says, atRate(cfg.Says, rate, wide), rate, wide)
+	b.rate, b.wide = codecRate(b.t, cfg.Codecs)
+	WriteWAV(b.t, null, nil, b.rate)
+	writeWAV(b.t, says, atRate(cfg.Says, b.rate, b.wide), b.rate, b.wide)
 	var tls []string
 	if cfg.Certificate != nil {
 		file := filepath.Join(b.dir, "certificate.pem")
@@ -278,6 +281,32 @@ func (b *Baresip) Press(ctx context.Context, digits string) {
 	b.t.Helper()
 	for _, d := range digits {
 		b.Command(ctx, "sndcode", string(d))
+	}
+}
+
+// Says speaks into the call, in place of what was said before, and is silent from then on. It returns when it was said.
+func (b *Baresip) Says(ctx context.Context, pcm []int16) {
+	b.t.Helper()
+	b.spoken++
+	file := filepath.Join(b.dir, fmt.Sprintf("says-%d.wav", b.spoken))
+	writeWAV(b.t, file, atRate(slices.Concat(pcm, make([]int16, 120*Rate)), b.rate, b.wide), b.rate, b.wide)
+	b.Command(ctx, "ausrc", "aufile,"+file)
+	said := time.NewTimer(time.Duration(len(pcm)) * time.Second / Rate)
+	defer said.Stop()
+	select {
+	case <-said.C:
+	case <-ctx.Done():
+		b.t.Fatalf("baresip speaks: %v", ctx.Err())
+	}
+}
+
+// Listened waits until the phone has heard a pause of a second.
+func (b *Baresip) Listened(ctx context.Context) {
+	b.t.Helper()
+	for quiet := 0; quiet < 4; quiet++ {
+		if RMS(b.Listen(ctx, 250*time.Millisecond)) > 30 {
+			quiet = -1
+		}
 	}
 }
 

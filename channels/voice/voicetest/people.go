@@ -16,14 +16,10 @@ import (
 )
 
 // Engines opens the real ones with the models of deploy/models.sh, in children of the test's own binary: TestMain begins with
-// speech.Serve. Without models the test is skipped by name, but not in CI. It returns when they are ready.
+// speech.Serve. Without models the test is skipped by name, but not in CI.
 func Engines(t testing.TB, log *slog.Logger) *speech.Engines {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := speech.Open(speech.Config{Models: speechtest.Folder(t), Command: []string{self, "speech"}, Threads: 1, Log: log})
+	e, err := speech.Open(speech.Config{Models: speechtest.Folder(t), Threads: 1, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +28,13 @@ func Engines(t testing.TB, log *slog.Logger) *speech.Engines {
 			t.Error(err)
 		}
 	})
+	Ready(t, e)
+	return e
+}
+
+// Ready waits for engines that speak and hear.
+func Ready(t testing.TB, e *speech.Engines) {
+	t.Helper()
 	limit := time.After(time.Minute)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -51,7 +54,6 @@ func Engines(t testing.TB, log *slog.Logger) *speech.Engines {
 			t.Fatalf("the engines are not ready: %+v", e.Describe())
 		}
 	}
-	return e
 }
 
 // Voice is a Talker's voice by real engines.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +17,8 @@ import (
 // RTP is the media of a phone: a socket that sends sound, keys or nonsense from its own address, and writes down what
 // it hears.
 type RTP struct {
-	conn *net.UDPConn
+	conn *net.UDPConn // nil: it overhears
+	raw  *net.IPConn
 
 	mu       sync.Mutex
 	remote   netip.AddrPort
@@ -51,18 +53,46 @@ func NewRTP(t testing.TB, ip netip.Addr) *RTP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &RTP{
-		conn: conn, pt: media.TypePCMU, ev: 101, ssrc: rand.Uint32(), ts: rand.Uint32(), seq: uint16(rand.Uint32()),
-		keys: make(chan byte, 64), some: make(chan struct{}), done: make(chan struct{}),
-	}
-	go r.listen()
-	t.Cleanup(r.Close)
+	r := &RTP{conn: conn}
+	r.open(t, func(b []byte) (int, error) { return conn.Read(b) })
 	return r
+}
+
+// Overhear writes down what somebody else hears: all RTP that is sent to ip, one call at a time. It is for phones that keep no
+// recording. It needs the right to open raw sockets, as root has it; without it the test is skipped by name, but not in CI.
+func Overhear(t testing.TB, ip netip.Addr) *RTP {
+	t.Helper()
+	raw, err := net.ListenIP("ip4:udp", &net.IPAddr{IP: ip.AsSlice()})
+	if err != nil && os.Getenv("PATCHBAY_CI") == "" {
+		t.Skipf("SKIPPED: no raw socket: %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	r := &RTP{raw: raw}
+	var datagram [2048]byte
+	r.open(t, func(b []byte) (int, error) {
+		const header = 8 // of UDP
+		n, _, err := raw.ReadFromIP(datagram[:])
+		return copy(b, datagram[min(header, n):n]), err
+	})
+	return r
+}
+
+// open begins to listen, until the test ends.
+func (r *RTP) open(t testing.TB, read func([]byte) (int, error)) {
+	r.pt, r.ev, r.ssrc, r.ts, r.seq = media.TypePCMU, 101, rand.Uint32(), rand.Uint32(), uint16(rand.Uint32())
+	r.keys, r.some, r.done = make(chan byte, 64), make(chan struct{}), make(chan struct{})
+	go r.listen(read)
+	t.Cleanup(r.Close)
 }
 
 // Close ends the socket and its reader. It may be called twice.
 func (r *RTP) Close() {
-	_ = r.conn.Close()
+	if r.raw != nil {
+		_ = r.raw.Close()
+	} else {
+		_ = r.conn.Close()
+	}
 	<-r.done
 }
 
@@ -175,13 +205,13 @@ func (r *RTP) Forget() {
 	r.heard, r.packets = nil, nil
 }
 
-func (r *RTP) listen() {
+func (r *RTP) listen(read func([]byte) (int, error)) {
 	defer close(r.done)
 	p := new(media.Packet)
 	var keyTS uint32
 	var keyed bool
 	for {
-		n, _, err := r.conn.ReadFromUDPAddrPort(p.Buffer())
+		n, err := read(p.Buffer())
 		if err != nil {
 			return
 		}
