@@ -234,3 +234,28 @@ func TestChildEndsWhileItSpeaks(t *testing.T) {
 		}
 	}
 }
+
+// Who speaks for long without a pause is heard to the end: the recogniser, which takes so much at once, gets it in pieces.
+func TestLocalHearsLongSpeech(t *testing.T) {
+	e := openLocal(t, models(t))
+	standing(t, e, Hearing, Ready)
+	standing(t, e, Speaking, Ready)
+	const text = "i ordered a small green tent in your shop on the second of march and it has arrived with a broken pole and two missing pegs so i want to send it back to you and " +
+		"get my money for it because we go on a trip next week and i need to talk to a person who can help me with that today"
+	u := say(t, e, text, SayConfig{Rate: Narrow})
+	sound := all(t, u)
+	if u.Made() < 11*time.Second {
+		t.Fatalf("spoken in %v: that is no long speech", u.Made())
+	}
+	ear := hear(t, e, HearConfig{Rate: Narrow})
+	go func() {
+		speak(ear, slices.Concat(make([]int16, Narrow/2), telephone(sound), make([]int16, Narrow)))
+		ear.Finish()
+	}()
+	f := next(t, ear, Final)
+	wrong := speechtest.Wrong(f.Text, text)
+	t.Logf("%v: %d of %d words are wrong: %q", u.Made(), wrong, len(speechtest.Words(text)), f.Text)
+	if wrong > len(speechtest.Words(text))/4 || !strings.Contains(f.Text, "talk to a person") {
+		t.Errorf("%d words are wrong: heard %q", wrong, f.Text)
+	}
+}

@@ -34,6 +34,7 @@ type whole struct {
 	ear        *Ear
 	detector   detector
 	transcribe transcriber
+	longest    time.Duration // of a piece
 	results    chan func()
 	ctx        context.Context
 	cancel     context.CancelFunc
@@ -75,16 +76,20 @@ const (
 	preroll    = time.Second             // kept while nobody speaks: a detector may tell late
 	behind     = 160 * time.Millisecond  // behind it
 	cutPause   = 320 * time.Millisecond  // such a pause ends a piece
-	together   = 8 * time.Second         // but not a shorter one of an eager engine's,
+	together   = 6 * time.Second         // but not a shorter one of an eager engine's,
 	cutSilence = 1500 * time.Millisecond // which a silence ends
-	longest    = 14 * time.Second        // so does this length, at the softest place of its last third
+	longest    = 14 * time.Second        // so does this length, at the softest place of its last third,
+	moonshine  = 9 * time.Second         // and this one for our own engine: of 9.3 s it makes no words at all, and no error
 	lookEvery  = 500 * time.Millisecond  // for a partial text
 	lookFirst  = 300 * time.Millisecond  // of speech, before the first
 	patience   = 8 * time.Second         // for one transcription
 )
 
 func newWhole(ear *Ear, t transcriber, eager bool) *whole {
-	w := &whole{ear: ear, transcribe: t, eager: eager, results: make(chan func()), now: ear.ring.taken, start: ear.ring.taken}
+	w := &whole{ear: ear, transcribe: t, eager: eager, longest: longest, results: make(chan func()), now: ear.ring.taken, start: ear.ring.taken}
+	if eager {
+		w.longest = moonshine
+	}
 	w.ctx, w.cancel = context.WithCancel(ear.ctx)
 	return w
 }
@@ -118,7 +123,7 @@ func (w *whole) take(pcm []int16) {
 	switch {
 	case w.open && !w.speaking && w.pieceEnds():
 		w.cut(w.quiet + w.samples(behind))
-	case w.open && w.now-w.start >= w.samples(longest):
+	case w.open && w.now-w.start >= w.samples(w.longest):
 		w.cut(w.softest())
 	case w.open && w.speaking:
 		w.look()
