@@ -109,7 +109,7 @@ func bookBegun(ctx context.Context, tx pgx.Tx, paces map[int64]pace, after time.
 		ID, QueueID int64
 		Place       int
 	}](ctx, tx, "waits begun", `select id, queue_id, place::int from (select id, queue_id, waiting_since, row_number() over (partition by queue_id
-			order by front desc, return_call desc, waiting_since, id) as place from conversations where state = 'waiting') l where id = any($1)`, look)
+			order by not `+inTurn(`c`)+`, front desc, return_call desc, waiting_since, id) as place from conversations c where state = 'waiting') l where id = any($1)`, look)
 	if err != nil {
 		return err
 	}

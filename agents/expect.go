@@ -37,10 +37,10 @@ func Expect(ctx context.Context, q channels.Querier, conversationID int64) (plac
 		ClosedUntil *time.Time
 		Now         time.Time
 	}](ctx, q, "place in line", `select `+lineColumns+`, q.hours, q.closed_until, clock_timestamp() as now, 1 + case when c.state = 'offered' then 0 else (select count(*) from conversations o
-			where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
+			where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id and `+inTurn(`o`)+`
 			and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as place,
 			(select p.pace from paces p where p.queue_id = c.queue_id and p.at > clock_timestamp() - interval '5 seconds') as pace
-		from conversations c join queues q on q.id = c.queue_id where c.id = $1 and c.state in ('waiting', 'offered')`, conversationID)
+		from`+lineTables+` where c.id = $1 and c.state in ('waiting', 'offered')`, conversationID)
 	if err != nil || at == nil {
 		return 0, 0, 0, false
 	}

@@ -189,8 +189,13 @@ func (h Hours) Due(at time.Time, target time.Duration) time.Time {
 	return at.Add(target)
 }
 
-// Back says in words when a moment is, for somebody who reads it now: "tomorrow by 11:00, Berlin time".
-func (h Hours) Back(due, now time.Time) string {
+// Back says in words by when something is owed, for somebody who reads it now: "tomorrow by 11:00, Berlin time".
+func (h Hours) Back(due, now time.Time) string { return h.inWords(due, now, "by") }
+
+// When says in words when a moment is: "tomorrow at 11:00, Berlin time".
+func (h Hours) When(at, now time.Time) string { return h.inWords(at, now, "at") }
+
+func (h Hours) inWords(due, now time.Time, by string) string {
 	loc := h.location()
 	due, now = due.In(loc), now.In(loc)
 	midnight := func(t time.Time) time.Time { return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC) }
@@ -209,7 +214,7 @@ func (h Hours) Back(due, now time.Time) string {
 	if i := strings.LastIndex(h.Zone, "/"); i >= 0 {
 		zone = strings.ReplaceAll(h.Zone[i+1:], "_", " ") + " time"
 	}
-	return fmt.Sprintf("%s by %s, %s", day, due.Format("15:04"), zone)
+	return fmt.Sprintf("%s %s %s, %s", day, by, due.Format("15:04"), zone)
 }
 
 var (

@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -185,4 +186,33 @@ func TestHoursProperties(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSlots: half hours in which people answer, the opening first where nobody does now; none in the past, none at night.
+func TestSlots(t *testing.T) {
+	h := Hours{Zone: "Europe/Berlin", Week: []Span{{Day: "monday", From: "09:15", To: "10:40"}, {Day: "tuesday", From: "09:00", To: "09:30"}}}
+	at := func(day, hour, minute int) time.Time {
+		return time.Date(2026, 11, day, hour, minute, 0, 0, h.location())
+	} // the 23rd is a Monday
+	show := func(list []time.Time) (words []string) {
+		for _, s := range list {
+			words = append(words, s.In(h.location()).Format("Mon 15:04"))
+		}
+		return words
+	}
+	for _, c := range []struct {
+		now  time.Time
+		want []string
+	}{
+		{at(22, 20, 0), []string{"Mon 09:15", "Mon 09:30", "Mon 10:00", "Mon 10:30", "Tue 09:00"}},
+		{at(23, 9, 20), []string{"Mon 10:00", "Mon 10:30", "Tue 09:00", "Mon 09:30"}}, // and within a week
+		{at(23, 10, 30), []string{"Tue 09:00", "Mon 09:30", "Mon 10:00", "Mon 10:30"}},
+	} {
+		if got := show(h.slots(c.now)); !slices.Equal(got, c.want) {
+			t.Errorf("at %s: %v, want %v", c.now.Format("Mon 15:04"), got, c.want)
+		}
+	}
+	if got := (Hours{}).slots(at(22, 20, 1)); len(got) != slotsMost || !got[0].Equal(at(22, 20, 30)) || got[1].Sub(got[0]) != slotEach {
+		t.Errorf("always open: %d, the first %s", len(got), got[0])
+	}
 }

@@ -32,6 +32,7 @@ type Offer struct {
 	Shared         bool          `json:"shared" db:"shared"` // it rings at others too, the first takes it
 	ReturnCall     bool          `json:"return_call" db:"return_call"`
 	LeftMessage    string        `json:"left_message" db:"left_message"` // voicemail, email: they have left one and do not wait here
+	Callee         string        `json:"call_back" db:"call_back"`       // a call back: the number that is called as soon as it is accepted
 
 	Card *channels.Card `json:"card" db:"card"` // masked: nobody has accepted yet; nil: none was made
 }
@@ -48,7 +49,8 @@ const offerSQL = `select o.id, o.conversation_id, c.channel, q.name as queue_nam
 		coalesce(nullif(ct.name, ''), (select a.value from addresses a where a.contact_id = ct.id and a.kind in ('phone', 'email')
 			order by a.kind desc, a.id limit 1), 'Visitor ' || ct.id) as contact_name,
 		c.subject, c.summary, c.last_words, coalesce(c.waiting_since, o.offered_at) as waiting_since, o.offered_at, o.expires_at,
-		round(extract(epoch from o.expires_at - o.offered_at))::int as seconds, o.why, o.waited, o.shared, c.return_call, c.left_message, c.card
+		round(extract(epoch from o.expires_at - o.offered_at))::int as seconds, o.why, o.waited, o.shared, c.return_call, c.left_message,
+		coalesce((select number from promises where conversation_id = c.id and closed_at is null), '') as call_back, c.card
 	from offers o join conversations c on c.id = o.conversation_id join queues q on q.id = c.queue_id
 	join contacts ct on ct.id = c.contact_id where o.outcome is null`
 

@@ -35,7 +35,7 @@ func Overflows(ctx context.Context, q channels.Querier, limit int) ([]Overflowin
 			where m.queue_id in (select queue_id from rules where cause = 'nobody') and a.presence = 'available' and `+atDesk+`),
 		line as (select c.id, c.queue_id, c.waiting_since, extract(epoch from clock_timestamp() - c.waiting_since)::int as waited,
 				row_number() over (partition by c.queue_id order by c.front desc, c.return_call desc, c.waiting_since, c.id) - 1 as ahead
-			from conversations c where c.state = 'waiting' and c.queue_id in (select queue_id from rules))
+			from conversations c where c.state = 'waiting' and c.queue_id in (select queue_id from rules) and `+inTurn(`c`)+`)
 		select l.id as conversation_id, r.id as rule_id, r.cause, r.action, r.words, coalesce(r.to_queue_id, 0) as to_queue_id,
 			coalesce((select name from queues where id = r.to_queue_id), '') as to_queue_name, r.queue_name, l.waited, l.ahead::int as ahead
 		from line l join rules r on r.queue_id = l.queue_id

@@ -67,6 +67,7 @@ type waiting struct {
 	LastAgent  int64               // who had this contact last, in a sticky queue
 	Refused    map[int64]time.Time // agents who declined or missed it lately, and when
 	Rang       map[int64]bool      // of Refused: those who missed it when it rang at all
+	CallBack                       // the customer has gone and is to be called; no Number: they wait where they are
 }
 
 // member is an agent's place in a queue.
@@ -189,8 +190,12 @@ func (s standing) weighted(w waiting) float64 {
 func (w *waiting) waited(now time.Time) time.Duration { return max(0, now.Sub(w.Since)) }
 
 // held tells whether a conversation that came when nobody answers waits for the opening. Who came in time is served to
-// the end, and so is whoever has been with a person already; an emergency close holds everybody but these.
+// the end, and so is whoever has been with a person already; an emergency close holds everybody but these. A call back
+// waits for its time, and nobody is called when nobody answers.
 func (r *rule) held(w *waiting, now time.Time) bool {
+	if w.later(now) {
+		return true
+	}
 	if w.Front || w.ReturnCall || w.Wanted != 0 || w.PassedBy != 0 {
 		return false
 	}
@@ -204,7 +209,7 @@ func (r *rule) held(w *waiting, now time.Time) bool {
 		return true
 	}
 	came, _ := r.Hours.Open(w.Since)
-	return came != Open
+	return came != Open || w.Number != ""
 }
 
 // fitting lists who may be asked for w, the best first; a queue that does not ring all needs only the first.
@@ -272,7 +277,7 @@ func (c *candidate) has(asked []need) bool {
 // agent's whole capacity goes to one with nothing in hand.
 func (r *rule) room(w *waiting, c *candidate) bool {
 	load := 1
-	switch w.Channel {
+	switch w.by() {
 	case channels.Chat:
 		load = r.ChatLoad
 	case channels.Email:
@@ -309,7 +314,7 @@ func (s standing) before(r *rule, w *waiting, a, b *candidate) int {
 			return n
 		}
 	}
-	if w.Channel == channels.Voice {
+	if w.by() == channels.Voice {
 		if n := first(a.Load == 0, b.Load == 0); n != 0 {
 			return n
 		}
@@ -396,6 +401,9 @@ func (s standing) why(r *rule, w *waiting, c *candidate, fitting int) string {
 	text += ", queue " + r.Name
 	if asked := r.needs(w, s.Now); len(asked) > 0 {
 		text += ", " + named(asked)
+	}
+	if w.Number != "" {
+		text += ", " + w.CallBack.kind()
 	}
 	switch {
 	case w.ReturnCall:

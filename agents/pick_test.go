@@ -47,6 +47,10 @@ func skill(l int) func(*candidate) { return func(c *candidate) { c.Skills[5] = l
 func refusedAgo(agent int64, d time.Duration) func(*waiting) {
 	return func(w *waiting) { w.Refused[agent] = before(d) }
 }
+func callBack(in time.Duration) func(*waiting) {
+	next := pickNow.Add(in)
+	return func(w *waiting) { w.CallBack = CallBack{Number: "+49", NotBefore: &next, Tries: 1, LastTry: "busy"} }
+}
 func by(strategy string) func(*rule) { return func(r *rule) { r.Strategy = strategy } }
 func french(r *rule) {
 	r.Needs = []need{{Skill: 5, Name: "French", Level: 3}, {Skill: 5, Name: "French", After: time.Minute, Level: 2}, {Skill: 5, Name: "French", After: 2 * time.Minute}}
@@ -83,6 +87,17 @@ func TestPick(t *testing.T) {
 			[]waiting{wait(1, time.Hour), wait(2, time.Minute, func(w *waiting) { w.ReturnCall = true }), wait(3, time.Second, func(w *waiting) { w.Front = true })},
 			[]candidate{at(1, 3*time.Second), at(2, 2*time.Second)},
 			[]give{{3, 1, "Idle longest (3 s), queue Service, first in line"}, {2, 2, "Free (2 s), queue Service, a lost call to return"}}},
+		{"a call back whose time has not come is passed over", oneQueue(),
+			[]waiting{wait(1, time.Hour, callBack(time.Second)), wait(2, time.Minute)}, []candidate{at(1, time.Minute), at(2, time.Second)},
+			[]give{{2, 1, "Idle longest (1 min), queue Service"}}},
+		{"then it has its place", oneQueue(), []waiting{wait(1, time.Hour, callBack(0)), wait(2, time.Minute)}, []candidate{at(1, time.Minute)},
+			[]give{{1, 1, "Idle longest (1 min), queue Service, a call back, 2nd try"}}},
+		{"after the last try a supervisor decides", oneQueue(), []waiting{wait(1, time.Hour, func(w *waiting) { w.Number, w.GivenUp = "+49", true })}, []candidate{at(1, time.Minute)}, nil},
+		{"a call back is a call: it goes to one with nothing in hand", oneQueue(), []waiting{wait(1, time.Hour, callBack(0))},
+			[]candidate{at(1, time.Minute, func(c *candidate) { c.Load = 1 }), at(2, time.Second)}, []give{{1, 2, "Free (1 s), queue Service, a call back, 2nd try"}}},
+		{"nobody is called when nobody answers, though they came in time", oneQueue(func(r *rule) {
+			r.Hours = Hours{Week: []Span{{Day: "sunday", From: "10:00", To: "11:59"}}}
+		}), []waiting{wait(1, time.Hour, callBack(0)), wait(2, time.Hour)}, []candidate{at(1, time.Minute)}, []give{{2, 1, "Idle longest (1 min), queue Service"}}},
 		{"who waits for another queue is passed over", two,
 			[]waiting{wait(1, time.Hour, inTwo), wait(2, time.Minute)}, []candidate{at(1, 2*time.Hour)},
 			[]give{{2, 1, "Idle longest (2 h), queue Service"}}},

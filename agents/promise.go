@@ -179,7 +179,7 @@ func Raise(ctx context.Context, tx pgx.Tx, a Alarm) error {
 
 // Alarm is something that a supervisor must hear of at once.
 type Alarm struct {
-	Kind           string // PromiseBroken, PeopleFirst, PeopleFirstOver
+	Kind           string // PromiseBroken, PeopleFirst, PeopleFirstOver, CallBackDue, CallBackFailed
 	PromiseID      int64
 	ConversationID int64
 	QueueName      string
@@ -192,6 +192,8 @@ const (
 	PromiseBroken   = "promise_broken"
 	PeopleFirst     = "people_first"
 	PeopleFirstOver = "people_first_over"
+	CallBackDue     = "call_back_due"    // nobody makes it, and it is about to break
+	CallBackFailed  = "call_back_failed" // the customer was not reached in all tries
 )
 
 // Answered tells whether a person's first word has kept the contact's last promise.

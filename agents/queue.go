@@ -222,10 +222,11 @@ type lineRow struct {
 	Wanted     int64
 	PassedBy   int64
 	LastAgent  int64
+	CallBack
 }
 
 func (r lineRow) waiting() waiting {
-	return waiting{ID: r.ID, QueueID: r.QueueID, Channel: r.Channel, Front: r.Front, ReturnCall: r.ReturnCall, Since: r.Since,
+	return waiting{CallBack: r.CallBack, ID: r.ID, QueueID: r.QueueID, Channel: r.Channel, Front: r.Front, ReturnCall: r.ReturnCall, Since: r.Since,
 		AnySkill: r.AnySkill, Wanted: r.Wanted, PassedBy: r.PassedBy, LastAgent: r.LastAgent}
 }
 
@@ -241,18 +242,21 @@ const lineColumns = `c.id, c.queue_id, c.channel, c.front, c.return_call, coales
 		where d.conversation_id = c.id and d.waiting_since = c.waiting_since and o.action = 'skills') as any_skill,
 	coalesce(c.wanted_agent_id, 0) as wanted, coalesce(c.passed_by_id, 0) as passed_by,
 	case when q.sticky then coalesce((select o.agent_id from conversations k join offers o on o.conversation_id = k.id
-		where k.contact_id = c.contact_id and o.outcome = 'accepted' order by o.id desc limit 1), 0) else 0 end as last_agent`
+		where k.contact_id = c.contact_id and o.outcome = 'accepted' order by o.id desc limit 1), 0) else 0 end as last_agent, ` + callBackColumns
+
+// lineTables are where lineColumns come from.
+const lineTables = ` conversations c join queues q on q.id = c.queue_id left join promises p on p.conversation_id = c.id and p.closed_at is null`
 
 // head reads the first conversations in line of each queue, so many by each channel, since a mail may not fit where a call
 // does, and those that a transfer has for one of the free agents. more tells that a queue has others behind these.
 func head(ctx context.Context, q channels.Querier, queues []int64, limits []int, free []int64) (line []waiting, more bool, err error) {
 	rows, err := all[lineRow](ctx, q, "waiting line", `select `+lineColumns+`
-		from (select w.id from unnest($1::bigint[], $2::int[]) f (queue_id, most) cross join unnest(array['voice', 'chat', 'email']) k (channel)
+		from`+lineTables+` join (select w.id from unnest($1::bigint[], $2::int[]) f (queue_id, most) cross join unnest(array['voice', 'chat', 'email']) k (channel)
 				cross join lateral (select id from conversations w where w.queue_id = f.queue_id and w.channel = k.channel and w.state = 'waiting'
+						and `+inTurn(`w`)+`
 					order by w.front desc, w.return_call desc, w.waiting_since, w.id limit f.most) w
 			union select id from conversations where state = 'waiting' and wanted_agent_id = any($3)
-			union select id from conversations where state = 'waiting' and passed_by_id = any($3)) l
-		join conversations c on c.id = l.id join queues q on q.id = c.queue_id`, queues, limits, free)
+			union select id from conversations where state = 'waiting' and passed_by_id = any($3)) l on l.id = c.id`, queues, limits, free)
 	if err != nil || len(rows) == 0 {
 		return nil, false, err
 	}

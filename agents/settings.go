@@ -42,6 +42,11 @@ type QueueSettings struct {
 	SayVoice       string     `json:"say_voice"` // of SayEngine; "": its first
 	Skills         []Step     `json:"skills"`
 	Overflows      []Overflow `json:"overflows"`
+
+	CallBack        bool `json:"call_back"`         // callers in line are offered one
+	CallBackTries   int  `json:"call_back_tries"`   // 1 to 10, then a supervisor decides
+	CallBackMinutes int  `json:"call_back_minutes"` // 1 to 1440, between tries
+	RecallMinutes   int  `json:"recall_minutes"`    // 0 to 120: who hung up in line and calls again within it has the place
 }
 
 // Step asks for a skill's level from AfterSeconds of waiting on.
@@ -55,9 +60,9 @@ type Step struct {
 type Overflow struct {
 	Cause     string `json:"cause"`       // wait, length, nobody
 	Threshold int    `json:"threshold"`   // wait, nobody: seconds of waiting; length: conversations before it
-	Action    string `json:"action"`      // queue, skills, message
+	Action    string `json:"action"`      // queue, skills, callback, message
 	ToQueueID *int64 `json:"to_queue_id"` // of queue
-	Words     string `json:"words"`       // of message
+	Words     string `json:"words"`       // of message, and of callback where the house's own words are not wanted
 }
 
 // Causes and actions of an Overflow.
@@ -66,15 +71,17 @@ const (
 	CauseLength = "length"
 	CauseNobody = "nobody"
 
-	ToQueue   = "queue"
-	ToSkills  = "skills"  // what the queue asks for is dropped
-	ToMessage = "message" // words
+	ToQueue    = "queue"
+	ToSkills   = "skills"   // what the queue asks for is dropped
+	ToCallBack = "callback" // a call back is offered
+	ToMessage  = "message"  // words
 )
 
 // NewQueue is what a queue begins with.
 func NewQueue() QueueSettings {
 	return QueueSettings{OfferSeconds: 20, WrapupSeconds: 60, PromiseSeconds: 180, Strategy: LongestIdle, Weight: 1, ChatLoad: 1, EmailLoad: 1,
-		Hours: Hours{Week: []Span{}, Holidays: []Holiday{}}, Skills: []Step{}, Overflows: []Overflow{}}
+		Hours: Hours{Week: []Span{}, Holidays: []Holiday{}}, Skills: []Step{}, Overflows: []Overflow{},
+		CallBack: true, CallBackTries: 3, CallBackMinutes: 10, RecallMinutes: 10}
 }
 
 // UnmarshalJSON implements json.Unmarshaler: what is not given is as in NewQueue.
@@ -131,6 +138,7 @@ type LineSettings struct {
 
 const queueColumns = `id, name, offer_seconds, wrapup_seconds, promise_seconds, strategy, sticky, priority, age_bonus, weight, chat_load,
 	email_load, anybody_seconds, hours, closed_until, closed_words, hear_engine, say_engine, say_voice,
+	call_back, call_back_tries, call_back_minutes, recall_minutes,
 	coalesce((select jsonb_agg(jsonb_build_object('skill_id', skill_id, 'after_seconds', after_seconds, 'level', level) order by skill_id, after_seconds)
 		from queue_skills where queue_id = queues.id), '[]') as skills,
 	coalesce((select jsonb_agg(jsonb_build_object('cause', cause, 'threshold', threshold, 'action', action, 'to_queue_id', to_queue_id, 'words', words)
@@ -195,8 +203,10 @@ func SaveQueue(ctx context.Context, tx pgx.Tx, s *QueueSettings) error {
 	}
 	tag, err := tx.Exec(ctx, `update queues set name = $2, offer_seconds = $3, wrapup_seconds = $4, promise_seconds = $5, strategy = $6, sticky = $7,
 			priority = $8, age_bonus = $9, weight = $10, chat_load = $11, email_load = $12, anybody_seconds = $13, hours = $14, closed_until = $15,
-			closed_words = $16, hear_engine = $17, say_engine = $18, say_voice = $19 where id = $1`, s.ID, s.Name, s.OfferSeconds, s.WrapupSeconds, s.PromiseSeconds, s.Strategy, s.Sticky, s.Priority,
-		s.AgeBonus, s.Weight, s.ChatLoad, s.EmailLoad, s.AnybodySeconds, hours, s.ClosedUntil, s.ClosedWords, s.HearEngine, s.SayEngine, s.SayVoice)
+			closed_words = $16, hear_engine = $17, say_engine = $18, say_voice = $19,
+			call_back = $20, call_back_tries = $21, call_back_minutes = $22, recall_minutes = $23 where id = $1`, s.ID, s.Name, s.OfferSeconds, s.WrapupSeconds, s.PromiseSeconds, s.Strategy, s.Sticky, s.Priority,
+		s.AgeBonus, s.Weight, s.ChatLoad, s.EmailLoad, s.AnybodySeconds, hours, s.ClosedUntil, s.ClosedWords, s.HearEngine, s.SayEngine, s.SayVoice,
+		s.CallBack, s.CallBackTries, s.CallBackMinutes, s.RecallMinutes)
 	if err != nil {
 		return refused(fmt.Errorf("save queue: %w", err))
 	}
@@ -260,6 +270,9 @@ func (s *QueueSettings) check() error {
 		{"offer_seconds", s.OfferSeconds, 5, 120, "An offer rings", "seconds"},
 		{"wrapup_seconds", s.WrapupSeconds, 0, 3600, "Wrap-up lasts", "seconds"},
 		{"promise_seconds", s.PromiseSeconds, 1, 604800, "The target is", "seconds"},
+		{"call_back_tries", s.CallBackTries, 1, 10, "Who is called back is tried", "times"},
+		{"call_back_minutes", s.CallBackMinutes, 1, 1440, "Between two tries are", "minutes"},
+		{"recall_minutes", s.RecallMinutes, 0, 120, "The place is kept for", "minutes"},
 		{"priority", s.Priority, 0, 100, "The priority is", "points"},
 		{"age_bonus", s.AgeBonus, 0, 100, "The bonus is", "points a minute"},
 		{"weight", s.Weight, 1, 100, "The weight is", ""},
@@ -336,8 +349,8 @@ func (s *QueueSettings) checkOverflows() error {
 			return invalid("overflows", "Only the action queue leads to another queue.")
 		case o.Action == ToMessage && strings.TrimSpace(o.Words) == "":
 			return invalid("overflows", "What shall the customer read?")
-		case !slices.Contains([]string{ToQueue, ToSkills, ToMessage}, o.Action):
-			return invalid("overflows", "The action is queue, skills or message.")
+		case !slices.Contains([]string{ToQueue, ToSkills, ToCallBack, ToMessage}, o.Action):
+			return invalid("overflows", "The action is queue, skills, callback or message.")
 		}
 		for _, other := range s.Overflows[:i] {
 			if other.Cause == o.Cause && other.Threshold == o.Threshold && other.Action == o.Action {

@@ -16,6 +16,7 @@ import (
 // Codes of reasons.
 const (
 	whyClosed  = "closed"  // it came when nobody answers
+	whyLater   = "later"   // a call back whose time has not come, or that a supervisor must decide about
 	whyNobody  = "nobody"  // nobody who could take it is at the desk
 	whySkill   = "skill"   // nobody has what the queue asks for
 	whyBusy    = "busy"    // all who could take it have enough in hand
@@ -34,7 +35,8 @@ type Wait struct {
 	HighSeconds    *int       `json:"high_seconds"` // can be said
 	Code           string     `json:"code"`
 	Why            string     `json:"why"`
-	HeldUntil      *time.Time `json:"held_until"` // it came when nobody answers: the opening
+	HeldUntil      *time.Time `json:"held_until"` // it came when nobody answers: the opening; a call back: its time
+	CallBack       *string    `json:"call_back"`  // the number that is to be called
 }
 
 // Waits says of each of these conversations that wait where it stands and why; others are left out.
@@ -56,7 +58,12 @@ func Waits(ctx context.Context, q channels.Querier, ids []int64) ([]Wait, error)
 		w := &s.Line[i]
 		out := Wait{ConversationID: w.ID, Place: places[w.ID]}
 		out.Code, out.Why = s.stillWaits(w, out.Place-1)
-		if r := s.Rules[w.QueueID]; out.Code == whyClosed {
+		if w.Number != "" {
+			out.CallBack = &w.CallBack.Number
+		}
+		if r := s.Rules[w.QueueID]; out.Code == whyLater {
+			out.HeldUntil = w.NotBefore
+		} else if out.Code == whyClosed {
 			if !r.next.IsZero() {
 				out.HeldUntil = &r.next
 			}
@@ -91,7 +98,7 @@ func WaitReasons(ctx context.Context, q channels.Querier, conversationID int64) 
 
 // readStanding reads everybody who might take one of these conversations, also those who are not at the desk.
 func readStanding(ctx context.Context, q channels.Querier, ids []int64) (standing, error) {
-	rows, err := all[lineRow](ctx, q, "waiting conversations", `select `+lineColumns+` from conversations c join queues q on q.id = c.queue_id
+	rows, err := all[lineRow](ctx, q, "waiting conversations", `select `+lineColumns+` from`+lineTables+`
 		where c.id = any($1) and c.state = 'waiting'`, ids)
 	if err != nil || len(rows) == 0 {
 		return standing{}, err
@@ -123,7 +130,7 @@ func readPlaces(ctx context.Context, q channels.Querier, ids []int64) (map[int64
 		ID    int64
 		Place int
 	}](ctx, q, "places in line", `select id, place::int from (select id, row_number() over (partition by queue_id
-			order by front desc, return_call desc, waiting_since, id) as place from conversations where state = 'waiting'
+			order by not `+inTurn(`c`)+`, front desc, return_call desc, waiting_since, id) as place from conversations c where state = 'waiting'
 			and queue_id in (select queue_id from conversations where id = any($1))) l where id = any($1)`, ids)
 	places := make(map[int64]int, len(rows))
 	for _, row := range rows {
@@ -135,8 +142,11 @@ func readPlaces(ctx context.Context, q channels.Querier, ids []int64) (map[int64
 // stillWaits says why nobody has been asked for w. s.Desk holds the absent, too; ahead is how many of its queue are before it.
 func (s standing) stillWaits(w *waiting, ahead int) (code, why string) {
 	r := s.Rules[w.QueueID]
+	if w.later(s.Now) {
+		return whyLater, w.CallBack.waits(r)
+	}
 	if r.held(w, s.Now) {
-		return whyClosed, r.closedWords()
+		return whyClosed, r.closedWords(w)
 	}
 	asked := r.needs(w, s.Now)
 	var team, able []*candidate
@@ -239,9 +249,12 @@ func (r *rule) relaxes(w *waiting, asked []need, now time.Time) string {
 	return fmt.Sprintf("; relaxes to %s %d in %s", next.Name, next.Level, ago(next.After-waited))
 }
 
-func (r *rule) closedWords() string {
+func (r *rule) closedWords(w *waiting) string {
 	why := map[OpenState]string{AfterHours: "is closed", OnHoliday: "is closed for a holiday", EmergencyOff: "has been closed"}[r.state]
 	text := "It came when nobody answers: the queue " + r.Name + " " + why
+	if w.Number != "" {
+		text = "Nobody is called now: the queue " + r.Name + " " + why
+	}
 	if !r.next.IsZero() {
 		text += " until " + r.next.In(r.Hours.location()).Format("Monday, 2 January, 15:04")
 	}

@@ -151,6 +151,12 @@ const (
 	CodeNoAnswer    = "no_answer"      // I don't know that; getting a person
 	CodeNobodyHere  = "nobody_here"    // nobody answers now: when a person will
 	CodeOverflow    = "overflow"       // (private) the line took too long, and what was done about it
+	CodeCallback    = "callback"       // shall we call you? You keep your place
+	CodeCallSet     = "call_set"       // we call you then, at that number
+	CodeNoCall      = "no_call"        // you wait here again
+	CodeNotReached  = "not_reached"    // we called and did not reach you
+	CodeTried       = "call_tried"     // (private) what became of a try of a call back
+	CodePlaceKept   = "place_kept"     // you hung up in line and have your place again
 	CodeLonger      = "longer"         // words of the queue while the customer waits
 	CodeMoved       = "moved"          // (private) it belongs to another queue now
 	CodeMessageLeft = "message_left"   // the customer does not wait here: the answer goes by mail, or by a call back

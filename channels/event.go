@@ -95,7 +95,8 @@ func AgentSubject(id int64) string { return "agent." + strconv.FormatInt(id, 10)
 // CallSubject answers requests of agents' tabs to the node that owns the call (CallSignal -> CallReply).
 func CallSubject(id int64) string { return "call." + strconv.FormatInt(id, 10) }
 
-// VoiceSubject answers requests that no call exists for yet, on that node: dial (an agent calls out), web (a customer
+// VoiceSubject answers requests that no call exists for yet, on that node: dial (an agent calls out), may_dial (whether a
+// customer may be called at a number: the reply holds it, or why not), web (a customer
 // calls from the web page), echo (a test call), trunk_test (OPTIONS to that trunk now; the reply holds its TrunkState).
 func VoiceSubject(nodeID string) string { return "voice." + Token(nodeID) }
 
@@ -148,11 +149,11 @@ const (
 
 // VoiceRequest is what VoiceSubject answers, with a CallReply.
 type VoiceRequest struct {
-	Type           string `json:"type"` // dial, web, echo, trunk_test
+	Type           string `json:"type"` // dial, may_dial, web, echo, trunk_test
 	AgentID        int64  `json:"agent_id,omitempty"`
 	ConversationID int64  `json:"conversation_id,omitempty"`
 	CallID         int64  `json:"call_id,omitempty"` // dial: the row that the switchboard has opened
-	Number         string `json:"number,omitempty"`
+	Number         string `json:"number,omitempty"`  // may_dial: "" asks whether any number may be called
 	From           string `json:"from,omitempty"`
 	SDP            string `json:"sdp,omitempty"` // web, echo
 	Name           string `json:"name,omitempty"`
@@ -164,7 +165,8 @@ type VoiceRequest struct {
 type CallReply struct {
 	CallID int64           `json:"call_id,omitempty"`
 	SDP    string          `json:"sdp,omitempty"`
-	Trunk  *TrunkState     `json:"trunk,omitempty"` // of trunk_test
-	Trace  json.RawMessage `json:"trace,omitempty"` // of trace: what the call doctor knows of a running call
+	Number string          `json:"number,omitempty"` // of may_dial: in the form in which it is called
+	Trunk  *TrunkState     `json:"trunk,omitempty"`  // of trunk_test
+	Trace  json.RawMessage `json:"trace,omitempty"`  // of trace: what the call doctor knows of a running call
 	Error  *Error          `json:"error,omitempty"`
 }

@@ -29,6 +29,8 @@ const (
 	MessageLeft   InboundType = "message_left"   // a visitor leaves a message (Body, perhaps said before): the answer goes by mail to ReplyTo
 	VoicemailLeft InboundType = "voicemail_left" // a caller has spoken a message: Voicemail
 	Left          InboundType = "left"           // a visitor closed the conversation by its own button
+	CallMe        InboundType = "call_me"        // the customer wants to be called at To, at their turn or not before At, and keeps the place
+	NoCall        InboundType = "no_call"        // and here waits where they are again
 )
 
 // Inbound is what a channel hands to switchboard.Receive. The channel fills what it knows.
@@ -58,6 +60,7 @@ type Inbound struct {
 	SIPCallID string      // CallStarted
 	Media     string      // CallStarted: sip or web
 	Talks     bool        // CallStarted: the caller could talk with the responder, if it has a place
+	At        *time.Time  // CallMe: an appointment; nil: as soon as it is their turn
 	QueueID   int64       // CallStarted: the queue of the number that was called; 0: the house's
 	AgentID   int64       // Spoke, HandedOn, PassFailed, OfferTaken, OfferDeclined, DialOut, PassOn
 	OfferID   int64       // OfferTaken, OfferDeclined
@@ -106,6 +109,7 @@ type Receipt struct {
 	ConversationID int64
 	CallID         int64 // CallStarted
 	QueueID        int64 // CallStarted: whose music, recording and hours apply
+	Kept           bool  // CallStarted: they hung up in line a moment ago and have their place again
 	Busy           bool  // CallStarted: the responder has no place for the call; it is in line for a person
 	State          State
 	Message        *Message // the stored message, nil when the Inbound stores none

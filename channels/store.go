@@ -140,6 +140,8 @@ const moveSQL = `update conversations set
 		waiting_since = case when $2 = 'waiting' then coalesce(waiting_since, clock_timestamp())
 		                     when $2 = 'offered' then waiting_since end,
 		front = front and $2 in ('waiting', 'offered'),
+		not_before = case when $2 in ('waiting', 'offered') then not_before end,
+		left_at = case when $2 = 'closed' then left_at end,
 		wanted_agent_id = case when $2 in ('waiting', 'offered') then wanted_agent_id end,
 		passed_by_id = case when $2 in ('waiting', 'offered') then passed_by_id end,
 		return_call = return_call and $2 in ('waiting', 'offered', 'agent', 'wrapup'),

@@ -184,8 +184,8 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	}
 	h.api, err = api.New(api.Config{Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, Build: webui.BuildID(), PublicURL: h.publicURL(), TrustedProxies: h.cfg.HTTP.TrustedProxies,
 		Flow: api.Flow{Reply: h.flow.Reply, Accept: h.flow.Accept, Decline: h.flow.Decline, Take: h.flow.Take, Transfer: h.flow.Transfer, TransferCall: h.flow.TransferCall, Dial: h.flow.Dial,
-			WrapUpDraft: h.flow.WrapUpDraft,
-			End:         h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress, PeopleOnly: h.flow.PeopleOnly, RemoveQueue: h.flow.RemoveQueue, RemoveAgent: h.flow.RemoveAgent},
+			WrapUpDraft: h.flow.WrapUpDraft, CallNow: h.flow.CallNow, CancelCall: h.flow.CancelCall,
+			End: h.flow.End, Close: h.flow.Close, AddAddress: h.flow.AddAddress, PeopleOnly: h.flow.PeopleOnly, RemoveQueue: h.flow.RemoveQueue, RemoveAgent: h.flow.RemoveAgent},
 		Web: webui.Dist(), Ready: h.ready, Log: h.log, Metrics: h.metrics, ICE: h.ice, Engines: h.engineList, Version: version(), Facts: h.facts(), Model: func() channels.ModelState { return h.responder.Responder().State() },
 		Reports: api.Reports{Key: key, Company: h.cfg.Company.Name, Unmeasured: h.cfg.unmeasured()}, Recordings: api.Recordings{Sound: h.archive.Sound, Delete: h.archive.Delete}, Mount: []func(fiber.Router){h.chat.Mount}})
 	return err

@@ -120,7 +120,7 @@ func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error)
 	rows, err := c.pool.Query(ctx, `select c.state, c.channel, c.last_seq, coalesce(a.name, '') as agent_name,
 			c.waiting_since, p.due_at, case when c.left_message = 'email' then c.reply_to else '' end as answer_to,
 			case when c.state <> 'waiting' then 0 else (select count(*) from conversations o
-				where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id
+				where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id and coalesce(o.not_before <= clock_timestamp(), true)
 				and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as ahead,
 			coalesce(k.id, 0) as call_id, coalesce(k.state, '') as call_state, k.bridged_at as call_since, coalesce(k.reason, '') as call_reason
 		from conversations c

@@ -20,6 +20,12 @@ func (v *Voice) asked(data []byte) (any, error) {
 	switch req.Type {
 	case "dial":
 		return answered("", v.dialOut(req))
+	case "may_dial":
+		number, err := v.mayDial(req.Number)
+		if err != nil {
+			return answered("", err)
+		}
+		return channels.CallReply{Number: number}, nil
 	case "trunk_test":
 		ctx, cancel := context.WithTimeout(v.callsCtx, trunkTestLimit)
 		defer cancel()

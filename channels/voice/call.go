@@ -46,6 +46,7 @@ type call struct {
 	writing
 	briefing  briefing
 	line      inline
+	back      backing
 	serving   serving
 	voicemail voicemail
 	story     story
@@ -385,6 +386,7 @@ func (c *call) nextDeadline() time.Time {
 	if l := c.voicemail.leaving; l != nil {
 		sooner(l.until)
 	}
+	sooner(c.back.by)
 	if c.way != nil {
 		sooner(c.way.until)
 	}
@@ -457,6 +459,9 @@ func (c *call) onTime(now time.Time) {
 	}
 	if l := c.voicemail.leaving; l != nil && reached(&l.until) {
 		c.endVoicemail(mailDone)
+	}
+	if reached(&c.back.by) {
+		c.onBackLate()
 	}
 	if reached(&c.newsAt) && c.state == channels.CallBridged {
 		c.newsAt = now.Add(newsEvery)

@@ -30,6 +30,9 @@ type placed struct {
 
 // waits asks the house soon when the caller has come into line, and forgets the wait when they have left it.
 func (c *call) waits() {
+	if c.ended || c.state != channels.CallWaiting { // whatever they were being asked
+		c.back = backing{}
+	}
 	if c.v.cfg.Expect == nil {
 		return
 	}
@@ -74,7 +77,7 @@ func (c *call) onPlaced(p placed) {
 		return
 	}
 	c.line.place, c.line.saidAt, c.line.due = p.place, time.Now(), append(linePrompts(p), c.lineOffers()...)
-	if c.playing == nil && !c.dia.Speaks() { // else its end says it
+	if c.playing == nil && c.back.key == nil && !c.dia.Speaks() { // else its end says it
 		c.thenMusic()
 	}
 }
@@ -82,7 +85,7 @@ func (c *call) onPlaced(p placed) {
 // sayPlace says what is due, if anything is; music follows.
 func (c *call) sayPlace() bool {
 	due := c.line.due
-	if c.line.due = nil; due == nil || c.callerHeld {
+	if c.line.due = nil; due == nil || c.callerHeld || c.back.key != nil {
 		return false
 	}
 	c.tellCaller(due, c.thenMusic)

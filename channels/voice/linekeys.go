@@ -17,6 +17,7 @@ type lineChoice struct {
 func (c *call) lineChoices() []lineChoice {
 	always := func() bool { return true }
 	return []lineChoice{
+		{'2', "key_callback", c.mayCallBack, c.askNumber},
 		{'3', promptVoicemailOffer, c.v.takesVoicemail, c.leaveVoicemail},
 		{'*', "", always, c.placeAgain},
 	}
@@ -25,6 +26,10 @@ func (c *call) lineChoices() []lineChoice {
 // lineKey is a key of a caller in line; one without a meaning changes nothing.
 func (c *call) lineKey(digit byte) {
 	if c.voicemailKey(digit) {
+		return
+	}
+	if c.back.key != nil { // they are being asked something
+		c.back.key(digit)
 		return
 	}
 	for _, row := range c.lineChoices() {

@@ -19,6 +19,7 @@ type menu struct {
 	greeted    bool
 	inLine     bool // the conversation waits for a person already: no menu
 	busy       bool // because the responder had no place
+	kept       bool // they hung up in line a moment ago
 	withPerson bool // it is with one, in writing
 	misses     int  // prompts without an answer
 	wrong      int  // keys without a meaning
@@ -79,11 +80,14 @@ func (c *call) greet() {
 		if c.dia != nil {
 			c.dia.Line(true)
 		}
-		phrase := "waiting"
-		if c.busy {
+		phrase, prompt := "waiting", promptWaiting
+		switch {
+		case c.kept:
+			phrase, prompt = promptKept, promptKept
+		case c.busy:
 			phrase = "busy"
 		}
-		c.announce(dialogue.Phrase(c.language(), phrase), promptWaiting, c.thenMusic)
+		c.announce(dialogue.Phrase(c.language(), phrase), prompt, c.thenMusic)
 		c.moved()
 		return
 	}

@@ -96,6 +96,7 @@ func (c *call) onTold(m told) {
 		c.id, c.conversation, c.sound = m.receipt.CallID, m.receipt.ConversationID, m.sound
 		c.inLine = m.receipt.State == channels.Waiting || m.receipt.State == channels.Offered
 		c.busy = m.receipt.Busy
+		c.kept = m.receipt.Kept
 		c.withPerson = c.fromPage() && m.receipt.State == channels.Agent
 		switch {
 		case m.err == nil:
@@ -126,6 +127,9 @@ func (c *call) onTold(m told) {
 	}
 	if in.Type == channels.VoicemailLeft {
 		c.onVoicemailTold(in, m.receipt, m.err)
+	}
+	if in.Type == channels.CallMe && !c.ended {
+		c.onCallBackSet(m.err)
 	}
 	if m.err != nil && in.Type == channels.OfferTaken { // somebody was faster
 		c.offerOver(c.v.inWords(m.err, "accept offer").Text)

@@ -54,6 +54,7 @@ func loadPrompts(keys map[string]string) (prompts, error) {
 	for _, w := range waitPrompts {
 		names = append(names, w.name)
 	}
+	names = append(names, callBackPrompts()...)
 	for key, name := range keys {
 		if len(key) != 1 || key < "1" || key > "9" {
 			return nil, fmt.Errorf("key %q: must be 1 to 9", key)

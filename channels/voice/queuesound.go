@@ -18,6 +18,7 @@ type queueSound struct {
 
 	transcribe, announceIt bool // what is said is written down
 	whisper                bool // the hand-over card is spoken to the agent first
+	callBack               bool // callers in line are offered a call back
 
 	hear, say, voice string // the engines that it has chosen; "": the house's order
 
@@ -65,9 +66,9 @@ func (q *queueSounds) of(ctx context.Context, pool *pgxpool.Pool, queueID int64)
 func readQueueSound(ctx context.Context, pool *pgxpool.Pool, queueID int64) (*queueSound, error) {
 	var music, greeting []byte
 	s := &queueSound{own: prompts{}}
-	err := pool.QueryRow(ctx, `select record, record_announce, transcribe, transcribe_announce, whisper, hear_engine, say_engine, say_voice, m.sound, g.sound from queues q
+	err := pool.QueryRow(ctx, `select record, record_announce, transcribe, transcribe_announce, whisper, hear_engine, say_engine, say_voice, call_back, m.sound, g.sound from queues q
 		left join prompts m on m.id = q.music_id left join prompts g on g.id = q.greeting_id where q.id = $1`, queueID).
-		Scan(&s.record, &s.announce, &s.transcribe, &s.announceIt, &s.whisper, &s.hear, &s.say, &s.voice, &music, &greeting)
+		Scan(&s.record, &s.announce, &s.transcribe, &s.announceIt, &s.whisper, &s.hear, &s.say, &s.voice, &s.callBack, &music, &greeting)
 	if err != nil {
 		return nil, err
 	}

@@ -182,6 +182,8 @@ func (c *call) toSay(code, text string) {
 	switch phrase := linePhrases[code]; {
 	case phrase != "":
 		c.intoLine(dialogue.Phrase(c.language(), phrase))
+	case code == channels.CodeCallback:
+		c.offerCallBack()
 	case code == channels.CodeNobodyHere:
 		c.nobodyHere(text)
 	case code == "" && c.dia != nil && !c.talks():

@@ -56,6 +56,7 @@ var access = map[string]permission{
 	"TransferConversation": anAgent, // as PostMessage
 	"EndConversation":      anAgent, // as PostMessage
 	"CloseConversation":    anAgent, // as PostMessage
+	"DecideCallBack":       supervisor,
 	"GetWrapUpDraft":       anAgent, // as PostMessage
 	"AcceptOffer":          anAgent, // only its own: the flow
 	"DeclineOffer":         anAgent, // only its own: the flow

@@ -21,6 +21,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for CallBackDecisionAct.
+const (
+	CallBackDecisionActCancel CallBackDecisionAct = "cancel"
+	CallBackDecisionActNow    CallBackDecisionAct = "now"
+)
+
+// Valid indicates whether the value is a known member of the CallBackDecisionAct enum.
+func (e CallBackDecisionAct) Valid() bool {
+	switch e {
+	case CallBackDecisionActCancel:
+		return true
+	case CallBackDecisionActNow:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CloseWithDisposition.
 const (
 	FollowUp    CloseWithDisposition = "follow_up"
@@ -606,6 +624,14 @@ type BudgetRow = report.BudgetRow
 
 // Call defines model for Call.
 type Call = channels.Call
+
+// CallBackDecision defines model for CallBackDecision.
+type CallBackDecision struct {
+	Act CallBackDecisionAct `json:"act"`
+}
+
+// CallBackDecisionAct defines model for CallBackDecision.Act.
+type CallBackDecisionAct string
 
 // CallDetail defines model for CallDetail.
 type CallDetail = callDetail
@@ -1243,6 +1269,9 @@ type AddAddressJSONRequestBody = Address
 // SetPeopleOnlyJSONRequestBody defines body for SetPeopleOnly for application/json ContentType.
 type SetPeopleOnlyJSONRequestBody = PeopleOnly
 
+// DecideCallBackJSONRequestBody defines body for DecideCallBack for application/json ContentType.
+type DecideCallBackJSONRequestBody = CallBackDecision
+
 // CloseConversationJSONRequestBody defines body for CloseConversation for application/json ContentType.
 type CloseConversationJSONRequestBody = CloseWith
 
@@ -1344,6 +1373,9 @@ type ServerInterface interface {
 
 	// (GET /api/conversations/{id})
 	GetConversation(c *fiber.Ctx, id ID) error
+
+	// (POST /api/conversations/{id}/call-back)
+	DecideCallBack(c *fiber.Ctx, id ID) error
 
 	// (POST /api/conversations/{id}/close)
 	CloseConversation(c *fiber.Ctx, id ID) error
@@ -1902,6 +1934,35 @@ func (siw *ServerInterfaceWrapper) GetConversation(c *fiber.Ctx) error {
 
 	handler := func(c *fiber.Ctx) error {
 		return siw.Handler.GetConversation(c, id)
+	}
+
+	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
+		m := siw.HandlerMiddlewares[i]
+		next := handler
+		handler = func(c *fiber.Ctx) error {
+			return m(c, next)
+		}
+	}
+
+	return handler(c)
+}
+
+// DecideCallBack operation middleware
+func (siw *ServerInterfaceWrapper) DecideCallBack(c *fiber.Ctx) error {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Params("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64"})
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Errorf("Invalid format for parameter id: %w", err).Error())
+	}
+
+	handler := func(c *fiber.Ctx) error {
+		return siw.Handler.DecideCallBack(c, id)
 	}
 
 	for i := len(siw.HandlerMiddlewares) - 1; i >= 0; i-- {
@@ -3569,6 +3630,8 @@ func RegisterHandlersWithOptions(router fiber.Router, si ServerInterface, option
 
 	router.Post(options.BaseURL+"/api/conversations/:id/end", wrapper.EndConversation)
 
+	router.Post(options.BaseURL+"/api/conversations/:id/call-back", wrapper.DecideCallBack)
+
 	router.Post(options.BaseURL+"/api/conversations/:id/close", wrapper.CloseConversation)
 
 	router.Get(options.BaseURL+"/api/proof", wrapper.GetProof)
@@ -4045,6 +4108,35 @@ type GetConversationdefaultJSONResponse struct {
 }
 
 func (response GetConversationdefaultJSONResponse) VisitGetConversationResponse(ctx *fiber.Ctx) error {
+	ctx.Response().Header.Set("Content-Type", "application/json")
+	ctx.Status(response.StatusCode)
+
+	return ctx.JSON(&response.Body)
+}
+
+type DecideCallBackRequestObject struct {
+	ID   ID `json:"id"`
+	Body *DecideCallBackJSONRequestBody
+}
+
+type DecideCallBackResponseObject interface {
+	VisitDecideCallBackResponse(ctx *fiber.Ctx) error
+}
+
+type DecideCallBack204Response struct {
+}
+
+func (response DecideCallBack204Response) VisitDecideCallBackResponse(ctx *fiber.Ctx) error {
+	ctx.Status(204)
+	return nil
+}
+
+type DecideCallBackdefaultJSONResponse struct {
+	Body       Error
+	StatusCode int
+}
+
+func (response DecideCallBackdefaultJSONResponse) VisitDecideCallBackResponse(ctx *fiber.Ctx) error {
 	ctx.Response().Header.Set("Content-Type", "application/json")
 	ctx.Status(response.StatusCode)
 
@@ -5891,6 +5983,9 @@ type StrictServerInterface interface {
 	// (GET /api/conversations/{id})
 	GetConversation(ctx context.Context, request GetConversationRequestObject) (GetConversationResponseObject, error)
 
+	// (POST /api/conversations/{id}/call-back)
+	DecideCallBack(ctx context.Context, request DecideCallBackRequestObject) (DecideCallBackResponseObject, error)
+
 	// (POST /api/conversations/{id}/close)
 	CloseConversation(ctx context.Context, request CloseConversationRequestObject) (CloseConversationResponseObject, error)
 
@@ -6479,6 +6574,47 @@ func (sh *strictHandler) GetConversation(ctx *fiber.Ctx, id ID) error {
 		return err
 	} else if validResponse, ok := response.(GetConversationResponseObject); ok {
 		if err := validResponse.VisitGetConversationResponse(ctx); err != nil {
+			return err
+		}
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DecideCallBack operation middleware
+func (sh *strictHandler) DecideCallBack(ctx *fiber.Ctx, id ID) error {
+	var request DecideCallBackRequestObject
+
+	request.ID = id
+
+	var body DecideCallBackJSONRequestBody
+	var err error
+	// The validation middleware stores the value a kin-openapi validator
+	// validated in the Fiber context. Bind that value, matching member
+	// names exactly, so the handler receives what was validated instead
+	// of a second, case-insensitive decode.
+	if v := ctx.Locals(validatedBodyLocalsKey); v == nil || runtime.BindJSONValue(v, &body) != nil {
+		err = ctx.BodyParser(&body)
+	}
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	request.Body = &body
+
+	handler := func(ctx *fiber.Ctx, request interface{}) (interface{}, error) {
+		return sh.ssi.DecideCallBack(ctx.UserContext(), request.(DecideCallBackRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DecideCallBack")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DecideCallBackResponseObject); ok {
+		if err := validResponse.VisitDecideCallBackResponse(ctx); err != nil {
 			return err
 		}
 	} else if response != nil {

@@ -35,12 +35,15 @@ type Flow struct {
 	// TransferCall is Transfer for a running call.
 	TransferCall func(ctx context.Context, agentID, callID int64, to channels.CallTarget) error
 	End          func(ctx context.Context, agentID, conversationID int64) error
-	Close        func(ctx context.Context, agentID, conversationID int64, disposition, note string) error
-	WrapUpDraft  func(ctx context.Context, agentID, conversationID int64) (*channels.WrapUpDraft, error)
-	AddAddress   func(ctx context.Context, agentID, contactID int64, a channels.Address) error
-	PeopleOnly   func(ctx context.Context, agentID, contactID int64, on bool) error
-	RemoveQueue  func(ctx context.Context, id, to int64) (moved int, err error)
-	RemoveAgent  func(ctx context.Context, by, agentID int64) (returned int, err error)
+	// CallNow and CancelCall are a supervisor's word on a call back.
+	CallNow     func(ctx context.Context, agentID, conversationID int64) error
+	CancelCall  func(ctx context.Context, agentID, conversationID int64) error
+	Close       func(ctx context.Context, agentID, conversationID int64, disposition, note string) error
+	WrapUpDraft func(ctx context.Context, agentID, conversationID int64) (*channels.WrapUpDraft, error)
+	AddAddress  func(ctx context.Context, agentID, contactID int64, a channels.Address) error
+	PeopleOnly  func(ctx context.Context, agentID, contactID int64, on bool) error
+	RemoveQueue func(ctx context.Context, id, to int64) (moved int, err error)
+	RemoveAgent func(ctx context.Context, by, agentID int64) (returned int, err error)
 	// Dial calls a number for the agent; conversationID 0: the one of the contact, or a new one.
 	Dial func(ctx context.Context, agentID int64, number, from string, conversationID int64) (callID, conversation int64, err error)
 }

@@ -83,6 +83,14 @@ func (s *Server) EndConversation(ctx context.Context, req EndConversationRequest
 	return EndConversation204Response{}, s.cfg.Flow.End(ctx, who(ctx).AgentID, req.ID)
 }
 
+func (s *Server) DecideCallBack(ctx context.Context, req DecideCallBackRequestObject) (DecideCallBackResponseObject, error) {
+	decide := s.cfg.Flow.CallNow
+	if req.Body.Act == CallBackDecisionActCancel {
+		decide = s.cfg.Flow.CancelCall
+	}
+	return DecideCallBack204Response{}, decide(ctx, who(ctx).AgentID, req.ID)
+}
+
 func (s *Server) CloseConversation(ctx context.Context, req CloseConversationRequestObject) (CloseConversationResponseObject, error) {
 	err := s.cfg.Flow.Close(ctx, who(ctx).AgentID, req.ID, string(req.Body.Disposition), strings.TrimSpace(text(req.Body.Note)))
 	return CloseConversation204Response{}, err

@@ -24,6 +24,9 @@ type ConversationRow struct {
 	PromiseOpenedAt *time.Time `json:"promise_opened_at" db:"promise_opened_at"`
 	CallID          *int64     `json:"call_id" db:"call_id"` // the running call
 	CallState       string     `json:"call_state" db:"call_state"`
+	CallBack        string     `json:"call_back" db:"call_back"`       // the number that was promised to be called; "": none
+	CallBackAt      *time.Time `json:"call_back_at" db:"call_back_at"` // not before then
+	CallBackTries   int        `json:"call_back_tries" db:"call_back_tries"`
 }
 
 const rowSQL = `select c.id, c.contact_id,
@@ -32,7 +35,8 @@ const rowSQL = `select c.id, c.contact_id,
 		c.queue_id, q.name as queue_name, c.state, c.channel, c.agent_id, coalesce(ag.name, '') as agent_name,
 		c.subject, c.summary, c.last_words, c.last_author, c.created_at, c.state_at, c.changed_at, c.waiting_since,
 		c.front, c.return_call, c.left_message, c.wrapup_until, c.disposition, c.last_seq,
-		p.due_at as promise_due_at, p.opened_at as promise_opened_at, l.id as call_id, coalesce(l.state, '') as call_state
+		p.due_at as promise_due_at, p.opened_at as promise_opened_at, l.id as call_id, coalesce(l.state, '') as call_state,
+		coalesce(p.number, '') as call_back, case when isfinite(c.not_before) then c.not_before end as call_back_at, coalesce(p.tries, 0) as call_back_tries
 	from conversations c join contacts ct on ct.id = c.contact_id join queues q on q.id = c.queue_id
 	left join agents ag on ag.id = c.agent_id
 	left join promises p on p.conversation_id = c.id and p.closed_at is null

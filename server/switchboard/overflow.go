@@ -1,6 +1,7 @@
 package switchboard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,12 @@ func (s *Switchboard) sweepOverflow(ctx context.Context) error {
 }
 
 func (s *Switchboard) overflow(ctx context.Context, o agents.Overflowing) error {
+	var cannot error // nobody is offered what cannot be done
+	if o.Action == agents.ToCallBack {
+		if _, cannot = s.mayCall(ctx, ""); cannot != nil && channels.CodeOf(cannot) == "" {
+			return cannot
+		}
+	}
 	return s.change(ctx, o.ConversationID, func(ch *change) error {
 		if mine, err := agents.TakeOverflow(ctx, ch.tx, o); err != nil || !mine {
 			return err
@@ -37,6 +44,15 @@ func (s *Switchboard) overflow(ctx context.Context, o agents.Overflowing) error 
 			ch.line(channels.CodeOverflow, fmt.Sprintf("Moved to the queue %s: %s.", o.ToQueueName, o.Reason()), why)
 		case agents.ToSkills:
 			ch.line(channels.CodeOverflow, fmt.Sprintf("Anybody of %s may take it: %s.", o.QueueName, o.Reason()), why)
+		case agents.ToCallBack:
+			if cannot != nil {
+				ch.line(channels.CodeOverflow, "No call back was offered: "+cannot.Error(), why)
+				break
+			}
+			if err := s.offerCall(ctx, ch, cmp.Or(o.Words, wordsCallLonger), why); err != nil {
+				return err
+			}
+			ch.line(channels.CodeOverflow, "The customer was offered a call back: "+o.Reason()+".", why)
 		default:
 			if err := ch.notice(ctx, channels.CodeLonger, o.Words, why); err != nil {
 				return err

@@ -108,6 +108,17 @@ func (s *Switchboard) through(ctx context.Context, ch *change, agentID int64) er
 	if err != nil {
 		return err
 	}
+	cb, err := agents.OpenCallBack(ctx, ch.tx, ch.c.ID)
+	if err != nil {
+		return err
+	}
+	if cb != nil {
+		if call, err := channels.LiveCall(ctx, ch.tx, ch.c.ID); err != nil {
+			return fmt.Errorf("live call: %w", err)
+		} else if call == nil { // else they have phoned by themselves
+			return s.dialBack(ctx, ch, agentID, name, cb)
+		}
+	}
 	first := firstName(name)
 	words := fmt.Sprintf(wordsThrough, first)
 	if read, err := agents.HasRead(ctx, ch.tx, agentID, ch.c.ID); err != nil {

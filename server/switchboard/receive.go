@@ -53,6 +53,12 @@ func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channel
 	case channels.PassOn:
 		return r, s.TransferCall(ctx, in.AgentID, in.CallID, *in.Target)
 	}
+	if in.Type == channels.CallMe {
+		var err error
+		if in.To, err = s.mayCall(ctx, in.To); err != nil {
+			return r, err
+		}
+	}
 	if in.Type == channels.CallEndedIn && in.CallID == 0 {
 		if err := s.knownCall(ctx, &in); err != nil {
 			return r, err
@@ -137,6 +143,10 @@ func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbou
 		return s.toPeople(ctx, ch, in.Source, channels.CodeWaiting, wordsWaiting)
 	case channels.NoWish:
 		return s.noWish(ctx, ch)
+	case channels.CallMe:
+		return s.callMe(ctx, ch, in)
+	case channels.NoCall:
+		return s.noCall(ctx, ch)
 	case channels.Said:
 		return s.said(ctx, ch, in)
 	case channels.MessageLeft:
@@ -221,7 +231,13 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 		if wish.Rule == "safety" {
 			source = "safety"
 		}
-		return s.toPeople(ctx, ch, source, channels.CodeWaiting, wordsWaiting)
+		if err := s.toPeople(ctx, ch, source, channels.CodeWaiting, wordsWaiting); err != nil || wish.Rule != "call" || ch.c.State == channels.Agent {
+			return err
+		}
+		if _, cannot := s.mayCall(ctx, ""); cannot != nil { // a person comes anyway
+			return nil
+		}
+		return s.offerCall(ctx, ch, wordsShallCall, channels.MessageData{})
 	}
 	switch ch.c.State {
 	case channels.New:
@@ -372,13 +388,16 @@ func (s *Switchboard) agentLost(ctx context.Context, ch *change) error {
 		return err
 	}
 	if agentID != nil {
-		ch.after(func() {
-			if err := agents.SetAway(context.WithoutCancel(ctx), s.Pool, s.Bus, *agentID, "connection lost"); err != nil {
-				s.Log.Warn("agent not set away", "agent", *agentID, "err", err)
-			}
-		})
+		ch.after(func() { s.away(context.WithoutCancel(ctx), *agentID) })
 	}
 	return nil
+}
+
+// away: the agent's sound is lost; nothing more is offered to them until they are back.
+func (s *Switchboard) away(ctx context.Context, agentID int64) {
+	if err := agents.SetAway(ctx, s.Pool, s.Bus, agentID, "connection lost"); err != nil {
+		s.Log.Warn("agent not set away", "agent", agentID, "err", err)
+	}
 }
 
 // noWish: the customer's own "no, go on". The only thing that ends a wish besides a person's first word.
@@ -465,7 +484,14 @@ func (s *Switchboard) writesInWrapup(ctx context.Context, ch *change) error {
 
 func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
 	if !ch.fresh {
-		if err := s.takeUpCall(ctx, ch, in); err != nil {
+		var err error
+		if r.Kept, err = s.placeKept(ctx, ch, in.QueueID); err != nil {
+			return err
+		}
+		if !r.Kept {
+			err = s.takeUpCall(ctx, ch, in)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -511,7 +537,7 @@ func (s *Switchboard) takeUpCall(ctx context.Context, ch *change, in channels.In
 		return fmt.Errorf("take up call: %w", err)
 	}
 	ch.c.Channel, ch.c.QueueID = channels.Voice, queue
-	return nil
+	return agents.CustomerCalls(ctx, ch.tx, ch.c.ID, true)
 }
 
 func (s *Switchboard) callMoved(ctx context.Context, ch *change, in channels.Inbound) error {
@@ -537,6 +563,11 @@ func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inb
 	if err := ch.backToTheChat(ctx, &call.Call); err != nil {
 		return err
 	}
+	if call.Others == 0 {
+		if settled, err := s.calledBack(ctx, ch, call); err != nil || settled {
+			return err
+		}
+	}
 	if ch.c.Channel != channels.Voice {
 		return nil // the customer has gone on in writing: the conversation goes on
 	}
@@ -555,8 +586,14 @@ func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inb
 			return err
 		}
 		return s.toWrapup(ctx, ch)
-	case channels.Bot, channels.Waiting, channels.Offered:
+	case channels.Bot:
 		return s.left(ctx, ch)
+	case channels.Waiting, channels.Offered:
+		since := ch.c.WaitingSince
+		if err := s.left(ctx, ch); err != nil || call.Direction != channels.CallIn {
+			return err
+		}
+		return ch.hungUp(ctx, since)
 	}
 	return nil
 }

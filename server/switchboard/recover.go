@@ -92,6 +92,7 @@ func (s *Switchboard) sweep(ctx context.Context) {
 		{"agents gone", s.sweepAgentsGone},
 		{"overflow", s.sweepOverflow},
 		{"without agent", s.sweepOrphans},
+		{"calls due", s.sweepCallsDue},
 		{"promises", s.sweepPromises},
 		{"budgets", s.sweepBudgets},
 	} {
@@ -157,7 +158,11 @@ func (s *Switchboard) loseCall(ctx context.Context, callID int64) error {
 		if err != nil || call == nil {
 			return err
 		}
-		ch.line(channels.CodeCallLost, "Our server failed during the call. Call "+call.From+" back.",
+		customer := call.From
+		if call.Direction == channels.CallOut {
+			customer = call.To
+		}
+		ch.line(channels.CodeCallLost, "Our server failed during the call. Call "+customer+" back.",
 			channels.MessageData{CallID: call.ID, Reason: "server stopped"})
 		if ch.c.State == channels.Offered {
 			if err := s.withdraw(ctx, ch); err != nil {
@@ -170,6 +175,13 @@ func (s *Switchboard) loseCall(ctx context.Context, callID int64) error {
 			}
 		} else if err := s.toPeople(ctx, ch, "lost", channels.CodeWaiting, wordsWaiting); err != nil {
 			return err
+		}
+		if cb, err := agents.OpenCallBack(ctx, ch.tx, ch.c.ID); err != nil {
+			return err
+		} else if cb != nil {
+			if err := agents.CallUntried(ctx, ch.tx, ch.c.ID); err != nil {
+				return err
+			}
 		}
 		ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
 		return ch.exec(ctx, "call to return", `update conversations set front = true, return_call = true where id = $1`, ch.c.ID)

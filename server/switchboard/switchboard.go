@@ -87,6 +87,7 @@ type change struct {
 	lines []*channels.Message // private lines, stored together before the next message or the commit
 	news  []func()
 	undo  []func() // what is to be given back when there is no commit
+	late  error    // what went wrong after the commit, for who has asked
 
 	entered bool // it has come into line here
 	carded  bool // the conversation is on its way to a person: its hand-over card is made at the end (card.go)
@@ -120,7 +121,7 @@ func (s *Switchboard) change(ctx context.Context, id int64, do func(ch *change) 
 	if ch.entered {
 		s.summarise(ch.c.ID)
 	}
-	return nil
+	return ch.late
 }
 
 // take locks the conversation for this change.

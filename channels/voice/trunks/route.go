@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -72,6 +73,11 @@ func (sh *Shelf) Routes(number, from, name string) ([]Route, error) {
 		return nil, channels.Fail(channels.Unavailable, "No way to the telephone network can be reached at the moment.")
 	}
 	return nil, channels.FailField(channels.Forbidden, "number", "No trunk is set up for calls out.")
+}
+
+// DialsOut tells whether any trunk is set up for calls out.
+func (sh *Shelf) DialsOut() bool {
+	return slices.ContainsFunc(sh.book.Load().trunks, func(t *Trunk) bool { return t.Enabled && t.DialOut && len(t.servers) > 0 })
 }
 
 func (t *Trunk) route(v Verdict, typed string, shown *channels.Number, hidden bool, name string) Route {

@@ -440,6 +440,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/conversations/{id}/call-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A supervisor's word on a call back that waits. now: it is offered at once, before all others and with all its tries again; cancel: nobody calls, and the promise counts as broken. */
+        post: operations["decideCallBack"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/conversations/{id}/close": {
         parameters: {
             query?: never;
@@ -1168,7 +1187,7 @@ export interface components {
              * @description skills: what the queue asks for is dropped
              * @enum {string}
              */
-            action: "queue" | "skills" | "message";
+            action: "queue" | "skills" | "callback" | "message";
             /** Format: int64 */
             to_queue_id?: number | null;
             words?: string;
@@ -1215,6 +1234,14 @@ export interface components {
             say_voice: string;
             skills: components["schemas"]["SkillStep"][];
             overflows: components["schemas"]["Overflow"][];
+            /** @description customers in line are offered to be called back */
+            call_back: boolean;
+            /** @description 1 to 10, then a supervisor decides */
+            call_back_tries: number;
+            /** @description 1 to 1440, between two tries */
+            call_back_minutes: number;
+            /** @description 0 to 120: a caller who hung up in line and calls again within it has the place; 0: nobody has */
+            recall_minutes: number;
         };
         QueueSettings: {
             /** Format: int64 */
@@ -1258,6 +1285,14 @@ export interface components {
             say_voice?: string;
             skills?: components["schemas"]["SkillStep"][];
             overflows?: components["schemas"]["Overflow"][];
+            /** @description customers in line are offered to be called back */
+            call_back?: boolean;
+            /** @description 1 to 10, then a supervisor decides */
+            call_back_tries?: number;
+            /** @description 1 to 1440, between two tries */
+            call_back_minutes?: number;
+            /** @description 0 to 120: a caller who hung up in line and calls again within it has the place; 0: nobody has */
+            recall_minutes?: number;
         };
         Skill: {
             /** Format: int64 */
@@ -1327,6 +1362,10 @@ export interface components {
             /** @description conversations that wait elsewhere now */
             moved: number;
         };
+        CallBackDecision: {
+            /** @enum {string} */
+            act: "now" | "cancel";
+        };
         Wait: {
             /** Format: int64 */
             conversation_id: number;
@@ -1336,13 +1375,15 @@ export interface components {
             low_seconds: number | null;
             high_seconds: number | null;
             /** @enum {string} */
-            code: "closed" | "nobody" | "skill" | "busy" | "refused" | "behind" | "next";
+            code: "closed" | "later" | "nobody" | "skill" | "busy" | "refused" | "behind" | "next";
             why: string;
             /**
              * Format: date-time
-             * @description it came when nobody answers
+             * @description it came when nobody answers: the opening; a call back: its time
              */
             held_until: string | null;
+            /** @description the number that is to be called */
+            call_back: string | null;
         };
         WaitDetail: {
             wait?: components["schemas"]["Wait"];
@@ -1428,6 +1469,15 @@ export interface components {
              */
             call_id: number | null;
             call_state: string;
+            /** @description the number that was promised to be called; empty: none */
+            call_back: string;
+            /**
+             * Format: date-time
+             * @description not before then: the appointment, or the next try
+             */
+            call_back_at: string | null;
+            /** @description made so far */
+            call_back_tries: number;
         };
         ConversationList: {
             rows: components["schemas"]["ConversationRow"][];
@@ -1986,6 +2036,8 @@ export interface components {
             return_call: boolean;
             /** @enum {string} */
             left_message: "" | "voicemail" | "email";
+            /** @description the number that is called as soon as it is accepted; empty: the customer waits */
+            call_back: string;
             card: components["schemas"]["Card"] | null;
         };
         Dial: {
@@ -2568,7 +2620,7 @@ export interface components {
             /** Format: date-time */
             at: string;
             /** @enum {string} */
-            kind: "promise_broken" | "people_first" | "people_first_over";
+            kind: "promise_broken" | "people_first" | "people_first_over" | "call_back_due" | "call_back_failed";
             /** Format: int64 */
             conversation_id: number | null;
             queue_name: string;
@@ -3343,6 +3395,31 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description In wrap-up */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Error"];
+        };
+    };
+    decideCallBack: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["ID"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CallBackDecision"];
+            };
+        };
+        responses: {
+            /** @description Done */
             204: {
                 headers: {
                     [name: string]: unknown;
