@@ -88,6 +88,7 @@ func (c *call) offerCallBack() {
 // askNumber reads back the caller's own number, or asks for one.
 func (c *call) askNumber() {
 	c.back = backing{wrong: c.back.wrong}
+	c.voicemail.order++ // one that was about to begin does not
 	if number, err := c.v.mayDial(c.number); err == nil && number != "" {
 		c.confirmNumber(number)
 		return
