@@ -72,6 +72,7 @@ type walk struct {
 	exist   float32
 	end     int // the last symbol that belongs to it
 	negated bool
+	refused bool    // "without", "I refuse"
 	gap     float32 // unknown words between the last cue and the negation
 	still   bool    // behind the negation comes what it forbids: "nicht sprechen"
 	blocked bool    // by a telling or asking word right beside it
@@ -94,7 +95,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			if absorbed(row, j, at) {
 				return w
 			}
-			w.negated, w.gap = true, cost-cued
+			w.negated, w.refused, w.gap = true, s.is(refuse), cost-min(cued, w.wish)
 			w.still = j+1 < len(row) && row[j+1].is(want|talk|get|help)
 			w.end = j
 			return w
@@ -103,6 +104,8 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			if s.is(want) {
 				w.want, w.end = min(w.want, cost), j
 			}
+			w.negated = step < 0 && j > 0 && row[j-1].is(refuse) // "I don't think I want"
+			w.refused = w.negated
 			return w
 		case s.is(said):
 			if step < 0 && w.cues&want == 0 { // somebody's words or advice: "she told me to contact an agent"
@@ -177,6 +180,9 @@ func absorbed(row []symbol, at, from int) bool {
 func (g *grammar) personAt(row []symbol, at int) verdict {
 	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
 	s := row[at]
+	if g.right&want != 0 && g.right&ask != 0 && r.cues&(want|talk|get) != 0 && !r.negated && !l.refused {
+		l.negated = false // where the verb stands last its negation does too: what is denied before is another sentence
+	}
 	if l.told || r.told && l.cues&(want|talk|get) == 0 || l.must && r.open {
 		return verdict{}
 	}
@@ -200,6 +206,9 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	}
 	cues := l.cues | rc
 	talkAt, wantAt, existAt := l.talk, l.want, l.exist
+	if s.is(exist) && s.is(weak) { // "anybody there" in one phrase
+		cues, existAt = cues|exist, 0
+	}
 	if s.is(talk) { // "reach somebody" in one phrase
 		cues, talkAt = cues|talk, 0
 	}
@@ -552,7 +561,7 @@ func (g *grammar) aloneIn(c clause, row []symbol) bool {
 			return false
 		}
 		cl, n := g.match(c[from:to], inRow)
-		if n == 0 || cl&(fill|hello) == 0 {
+		if n == 0 || cl&(fill|hello) == 0 || cl&not != 0 {
 			return false
 		}
 		from += n
