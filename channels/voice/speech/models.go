@@ -23,6 +23,8 @@ import (
 //	espeak-ng-data/                          how words are pronounced
 //	ears/LANGUAGE-NAME/                      a Moonshine model: encoder_model.ort, decoder_model_merged.ort, tokenizer.bin
 //	voices/NAME.onnx, voices/NAME.onnx.json  a Piper voice
+//	whisper/                                 Whisper's weights as CTranslate2 has them, for languages that have no other recogniser
+//	pico/                                    Pico's library and voices, for languages that have no other
 const (
 	fileRuntime = "lib/libonnxruntime.so"
 	fileSherpa  = "lib/libsherpa-onnx-c-api.so"
@@ -31,9 +33,25 @@ const (
 	fileEncoder = "encoder_model.ort"
 	fileDecoder = "decoder_model_merged.ort"
 	fileTokens  = "tokenizer.bin"
+	filePico    = "pico/_nanotts.abi3.so"
+
+	fileWhisper       = "whisper/model.bin"
+	fileWhisperTokens = "whisper/vocabulary.txt"
+	fileWhisperCard   = "whisper/config.json"
 )
 
-const fetch = "bash deploy/models.sh speech"
+const (
+	fetch        = "bash deploy/models.sh speech"
+	fetchTongues = "bash deploy/models.sh languages"
+)
+
+// fetching is the command that fetches a file.
+func fetching(name string) string {
+	if strings.HasPrefix(name, "whisper/") || strings.HasPrefix(name, "pico/") {
+		return fetchTongues
+	}
+	return fetch
+}
 
 // size of the files that deploy/models.tsv names, to know a half one; a test holds the two lists together. Other files may have any.
 var sizes = map[string]int64{
@@ -45,6 +63,9 @@ var sizes = map[string]int64{
 	"ears/en-moonshine-tiny/" + fileTokens:  249974,
 	"voices/en_US-joe-medium.onnx":          63201294,
 	"voices/en_US-joe-medium.onnx.json":     4794,
+	fileWhisper:                             145217532,
+	fileWhisperTokens:                       459861,
+	fileWhisperCard:                         2309,
 }
 
 // shelf is the models' folder.
@@ -58,11 +79,11 @@ func (s shelf) check(names ...string) error {
 		info, err := os.Stat(s.path(name))
 		switch want := sizes[name]; {
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%s is missing: %s", s.path(name), fetch)
+			return fmt.Errorf("%s is missing: %s", s.path(name), fetching(name))
 		case err != nil:
 			return err
 		case info.Size() == 0 || want != 0 && info.Size() != want:
-			return fmt.Errorf("%s is not whole: it has %d bytes, %d were expected: %s", s.path(name), info.Size(), cmp.Or(want, 1), fetch)
+			return fmt.Errorf("%s is not whole: it has %d bytes, %d were expected: %s", s.path(name), info.Size(), cmp.Or(want, 1), fetching(name))
 		}
 	}
 	return nil
@@ -92,6 +113,15 @@ func (s shelf) ears() ([]earModel, error) {
 		return all, nil
 	}
 	return nil, cmp.Or(broken, s.check("ears/en-moonshine-tiny/"+fileEncoder))
+}
+
+// whisper says whether Whisper is there, and when it is not whole why.
+func (s shelf) whisper() (there bool, err error) {
+	if _, err := os.Stat(s.path(fileWhisper)); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	err = s.check(fileWhisper, fileWhisperTokens, fileWhisperCard)
+	return err == nil, err
 }
 
 // voiceModel is a Piper voice.
@@ -204,7 +234,7 @@ func protoString(b []byte, field int, s string) []byte {
 // derived is a file made of others, kept beside them because it may be as long as a model; one of another length is made again.
 func (s shelf) derived(name string, size int64, make func(w io.Writer) error) (string, error) {
 	path := s.path("derived/" + strings.ReplaceAll(name, "/", "_"))
-	if info, err := os.Stat(path); err == nil && info.Size() == size {
+	if info, err := os.Stat(path); err == nil && (info.Size() == size || size == anySize && info.Size() > 0) {
 		return path, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -220,6 +250,9 @@ func (s shelf) derived(name string, size int64, make func(w io.Writer) error) (s
 	}
 	return path, os.Rename(f.Name(), path)
 }
+
+// anySize of a derived file: it is whole, for it was given its name when it was.
+const anySize = -1
 
 // tokens is a derived list of tokens.
 func (s shelf) tokens(name string, list []byte) (string, error) {

@@ -125,8 +125,26 @@ func (o *onnx) session(path string) (uintptr, error) {
 // Tensor types.
 const (
 	ortFloat = 1
+	ortInt8  = 3
 	ortInt64 = 7
 )
+
+// run runs a session; of an output that is 0 the runtime makes the value, which the caller releases. Names end in a zero.
+func (o *onnx) run(session uintptr, inNames [][]byte, in []uintptr, outNames [][]byte, out []uintptr) error {
+	addresses := func(names [][]byte) []uintptr {
+		all := make([]uintptr, len(names))
+		for i, n := range names {
+			all[i] = address(n)
+		}
+		return all
+	}
+	a, b := addresses(inNames), addresses(outNames)
+	err := o.call(ortRun, session, 0, uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&in[0])), uintptr(len(in)), uintptr(unsafe.Pointer(&b[0])), uintptr(len(out)),
+		uintptr(unsafe.Pointer(&out[0])))
+	runtime.KeepAlive(inNames)
+	runtime.KeepAlive(outNames)
+	return err
+}
 
 // tensor lends memory to the runtime; the caller keeps data alive and pinned until it has released the value.
 func (o *onnx) tensor(data unsafe.Pointer, bytes int, shape []int64, of int) (uintptr, error) {

@@ -2,12 +2,14 @@ package speech
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -56,16 +58,20 @@ type server struct {
 	toMu     sync.Mutex
 	engines  *Engines // owner of the ears
 	slots    chan struct{}
-	ears     map[string]*recogniser // by language
+	ears     map[string]recognise // by language
 	vad      *silero
 	voices   []loadedVoice
 	sessions map[uint32]session // of the reading goroutine
 }
 
+// loadedVoice makes the sound of a text, with its rate; any number of threads may ask it at once.
 type loadedVoice struct {
-	voiceModel
-	*voice
+	name, language string
+	speak          func(text string) (pcm []int16, rate int)
 }
+
+// recognise makes text of a whole piece of sound at 16 kHz; any number of threads may call it at once.
+type recognise func(pcm []float32) (transcript, error)
 
 // session is one ear, or one text being spoken.
 type session struct {
@@ -145,7 +151,7 @@ func (s *server) loadEars(runtime *onnx, lib *sherpa, models shelf, o *offer) er
 	if s.vad, err = openSilero(runtime, models.path(fileSilero)); err != nil {
 		return err
 	}
-	s.ears = map[string]*recogniser{}
+	s.ears = map[string]recognise{}
 	for _, m := range all {
 		if s.ears[m.language] != nil {
 			continue
@@ -167,8 +173,31 @@ func (s *server) loadEars(runtime *onnx, lib *sherpa, models shelf, o *offer) er
 			return err
 		}
 		r.text(make([]float32, Wide)) // the first run makes the buffers
-		s.ears[m.language] = r
-		o.Languages = append(o.Languages, m.language)
+		s.ears[m.language] = func(pcm []float32) (transcript, error) { return transcript{text: r.text(pcm)}, nil }
+	}
+	if err := s.loadWhisper(runtime, models, o); err != nil {
+		return err
+	}
+	o.Languages = slices.Sorted(maps.Keys(s.ears))
+	return nil
+}
+
+// loadWhisper lets it hear the languages that have no recogniser of their own.
+func (s *server) loadWhisper(runtime *onnx, models shelf, o *offer) error {
+	if there, err := models.whisper(); !there || err != nil {
+		if err != nil {
+			o.Engine = err.Error() // the others hear without it
+		}
+		return nil
+	}
+	w, err := openWhisper(runtime, models)
+	if err != nil {
+		return err
+	}
+	for l := range w.languages {
+		if s.ears[l] == nil {
+			s.ears[l] = func(pcm []float32) (transcript, error) { return w.text(pcm, l) }
+		}
 	}
 	return nil
 }
@@ -192,11 +221,42 @@ func (s *server) loadVoices(lib *sherpa, models shelf, o *offer) error {
 			return err
 		}
 		v.speak("Hello.")
-		s.voices = append(s.voices, loadedVoice{m, v})
-		o.Voices = append(o.Voices, m.name)
-		if !slices.Contains(o.Languages, m.language) {
-			o.Languages = append(o.Languages, m.language)
+		s.voices = append(s.voices, loadedVoice{m.name, m.language, v.speak})
+	}
+	if err := s.loadPicos(models); err != nil {
+		return err
+	}
+	for _, v := range s.voices {
+		o.Voices = append(o.Voices, v.name)
+		if !slices.Contains(o.Languages, v.language) {
+			o.Languages = append(o.Languages, v.language)
 		}
+	}
+	return nil
+}
+
+// loadPicos loads the voices of the languages that have no better one.
+func (s *server) loadPicos(models shelf) error {
+	all := slices.DeleteFunc(models.picos(), func(m picoModel) bool {
+		return slices.ContainsFunc(s.voices, func(v loadedVoice) bool { return v.language == m.language })
+	})
+	if len(all) == 0 {
+		return nil
+	}
+	path, err := models.picoLibrary()
+	if err != nil {
+		return err
+	}
+	lib, err := openPico(path)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		v, err := lib.voice(m.reading, m.sound)
+		if err != nil {
+			return err
+		}
+		s.voices = append(s.voices, loadedVoice{m.name, m.language, v.speak})
 	}
 	return nil
 }
@@ -250,11 +310,9 @@ func (s *server) hear(m message) error {
 	if _, used := s.sessions[m.session]; used {
 		return fmt.Errorf("session %d is open", m.session)
 	}
-	r := s.ears[cfg.Language]
-	if cfg.Language == "" {
-		for _, r = range s.ears {
-			break
-		}
+	r := s.ears[cmp.Or(cfg.Language, "en")]
+	if r == nil && cfg.Language == "" {
+		r = s.ears[slices.Min(slices.Collect(maps.Keys(s.ears)))]
 	}
 	d, err := s.vad.detector(cfg.Rate)
 	if err == nil && r == nil {
@@ -315,21 +373,26 @@ func (s *server) native(run func()) {
 	run()
 }
 
-func (s *server) transcriber(r *recogniser, cfg HearConfig) transcriber {
+func (s *server) transcriber(r recognise, cfg HearConfig) transcriber {
 	return func(ctx context.Context, pcm []int16, whole bool) (t transcript, err error) {
 		if err := s.slot(ctx, whole); err != nil {
 			return t, err
 		}
 		wide := newResampler(cfg.Rate, Wide).run(nil, pcm, true)
-		floats := make([]float32, len(wide))
-		for i, v := range wide {
-			floats[i] = float32(v) / 32768
+		type result struct {
+			transcript
+			err error
 		}
-		text := make(chan string, 1)
-		s.engines.wg.Go(func() { s.native(func() { text <- r.text(floats) }) })
+		done := make(chan result, 1)
+		s.engines.wg.Go(func() {
+			s.native(func() {
+				t, err := r(floats(wide))
+				done <- result{t, err}
+			})
+		})
 		select {
-		case t.text = <-text:
-			return t, nil
+		case r := <-done:
+			return r.transcript, r.err
 		case <-ctx.Done():
 			return t, ctx.Err()
 		}
