@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
 
 	"patchbay/channels/voice/speech/speechtest"
 )
@@ -47,18 +46,6 @@ func tongues(t testing.TB) *Engines {
 	return e
 }
 
-// foreignWrong is wrong for texts with other letters than English has.
-func foreignWrong(heard, said string) (errors, of int) {
-	plain := func(text string) string {
-		all := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-		for i, w := range all {
-			all[i] = fmt.Sprintf("%x", w)
-		}
-		return strings.Join(all, " ")
-	}
-	return wrong(plain(heard), plain(said)), len(strings.Fields(plain(said)))
-}
-
 // In German, Spanish, French and Italian a caller is understood at 8 kHz and gets a voice, by the local engines alone.
 func TestLocalTongues(t *testing.T) {
 	e := tongues(t)
@@ -79,7 +66,7 @@ func TestLocalTongues(t *testing.T) {
 				write(t, ear, sound)
 				ear.Finish()
 				f := next(t, ear, Final)
-				wrong, of := foreignWrong(f.Text, text)
+				wrong, of := speechtest.Wrong(f.Text, text), len(speechtest.Words(text))
 				t.Logf("%q was heard as %q, %.2f", text, f.Text, f.Confidence)
 				errors, words, length = errors+wrong, words+of, length+float64(len(sound))/Narrow
 				if f.Confidence < 0.3 {

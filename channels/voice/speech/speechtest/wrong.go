@@ -1,10 +1,13 @@
 package speechtest
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // Words are a text's, without punctuation and case.
 func Words(text string) []string {
-	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '\'') })
+	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '\'' })
 }
 
 // Wrong counts the words to change, add and leave out to make of the one text the other (Levenshtein's distance).
