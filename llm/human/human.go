@@ -139,7 +139,7 @@ func (lib *library) languages(all clause) []*grammar {
 	var out []*grammar
 	best := slices.Max(score[:])
 	for i, g := range lib.all {
-		if score[i] > 0 && score[i] >= best*0.85 || g == lib.en && all[0].text[0] < 0x250>>2 {
+		if score[i] > 0 && score[i] >= best*0.8 || g == lib.en && all[0].text[0] < 0x250>>2 {
 			out = append(out, g)
 		}
 	}

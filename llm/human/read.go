@@ -159,7 +159,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 
 // forbids says whether the negation before a person is about it. When an unknown word stands between it and the wanting it
 // belongs to another sentence, which people who speak do not end: "es geht nicht voran ich will einen Menschen".
-func (w walk) forbids() bool { return w.negated && (w.cues&(want|get) == 0 || w.gap < 1) }
+func (w walk) forbids() bool { return w.negated && (w.cues&(want|get) == 0 || w.gap < 0.3) }
 
 // absorbed says whether a negation is about a machine that stands nearer to it than the person: "not a bot, a human".
 func absorbed(row []symbol, at, from int) bool {
@@ -189,6 +189,7 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	if s.is(person) && conditional(row, at) {
 		return yesBecause("condition", text(row, 0, len(row)-1))
 	}
+	l.cues |= s.class & get
 	if l.forbids() || r.negated && (l.cues&(want|talk|get) == 0 || r.still || r.cues&(want|talk|get) != 0 && r.gap == 0) {
 		return verdict{veto: s.is(person | weak)}
 	}
@@ -209,8 +210,8 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	if s.is(exist) && s.is(weak) { // "anybody there" in one phrase
 		cues, existAt = cues|exist, 0
 	}
-	if s.is(talk) { // "reach somebody" in one phrase
-		cues, talkAt = cues|talk, 0
+	if s.is(talk | get) { // "reach somebody" in one phrase
+		cues, talkAt = cues|s.class&(talk|get), 0
 	}
 	if rc&(talk|get) != 0 {
 		talkAt = min(talkAt, r.talk)
