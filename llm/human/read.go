@@ -190,7 +190,7 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 		return yesBecause("condition", text(row, 0, len(row)-1))
 	}
 	l.cues |= s.class & get
-	if l.forbids() || r.negated && (l.cues&(want|talk|get) == 0 || r.still || r.cues&(want|talk|get) != 0 && r.gap == 0) {
+	if l.forbids() && (r.cues&(want|get) == 0 || l.gap < 0.3) || r.negated && (l.cues&(want|talk|get) == 0 || r.still || r.cues&(want|talk|get) != 0 && r.gap == 0) {
 		return verdict{veto: s.is(person | weak)}
 	}
 	// behind the person only what the language puts there; a relative clause ("that I can talk to") in all
