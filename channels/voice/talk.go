@@ -54,7 +54,7 @@ func (c *call) converse() bool {
 		}
 		c.drafts = unsubscribe
 	}
-	dia, err := dialogue.Open(dialogue.Config{Speech: c.speech(), Language: c.language(), Times: c.v.times.Turn, Log: c.log,
+	dia, err := dialogue.Open(dialogue.Config{Speech: c.speech(), Language: c.language(), Among: c.maybe(), Times: c.v.times.Turn, Log: c.log,
 		Words:  c.said,
 		Spoken: c.spoke,
 		Person: c.wish,

@@ -10,7 +10,7 @@ import (
 )
 
 // In which language a caller and the responder talk: at first the number's first one; then the one whose key the caller
-// presses, or that the first sentence is in. Only languages that the engines hear and speak now are offered.
+// presses, or that the first sentence is in, by its sound or else by its words. Only languages that the engines hear and speak now are offered.
 
 // tongue is a call's language.
 type tongue struct {
@@ -50,6 +50,14 @@ func (c *call) greetIn() {
 	}
 }
 
+// maybe are the languages that the caller may begin to speak.
+func (c *call) maybe() []string {
+	if all := c.languages(); len(all) > 1 && !c.tongue.sure {
+		return all
+	}
+	return nil
+}
+
 // offerLanguages says in each other language which key is its own.
 func (c *call) offerLanguages() {
 	for i, l := range c.languages() {
@@ -80,6 +88,12 @@ func (c *call) guessLanguage(said string) {
 		return
 	}
 	c.guesses++
+	if l := c.dia.Tongue(); slices.Contains(all, l) { // by its sound, which is the better guide: a wrong recogniser's words are in its own language
+		if l != c.language() {
+			c.speakIn(l)
+		}
+		return
+	}
 	if l, sure := words.Language(said, all); sure {
 		c.speakIn(l)
 	}

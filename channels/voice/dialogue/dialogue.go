@@ -36,7 +36,8 @@ type Speech interface {
 // Config is one call's. The funcs are called on the call's goroutine, from within a verb of the Dialogue.
 type Config struct {
 	Speech   Speech
-	Language string // of both: "en"
+	Language string   // of both: "en"
+	Among    []string // languages that the caller may speak instead: an ear that can tell says so (Tongue)
 	Times    turn.Times
 	Log      *slog.Logger
 
@@ -54,6 +55,8 @@ type Dialogue struct {
 	cfg  Config
 	rate int
 	log  *slog.Logger
+
+	tongue string // of the caller's last words, if the ear has told it
 
 	ear    *speech.Ear
 	guard  guard     // the pacer's
@@ -81,7 +84,7 @@ func Open(cfg Config, leg *media.Leg) (*Dialogue, error) {
 	if leg.Format().Codec.SampleRate() > media.Rate {
 		d.rate = speech.Wide
 	}
-	ear, err := cfg.Speech.Hear(context.Background(), speech.HearConfig{Language: cfg.Language, Rate: d.rate}) // lives until Close
+	ear, err := cfg.Speech.Hear(context.Background(), speech.HearConfig{Language: cfg.Language, Among: cfg.Among, Rate: d.rate}) // lives until Close
 	if err != nil {
 		return nil, fmt.Errorf("hear: %w", err)
 	}
@@ -144,6 +147,14 @@ func (d *Dialogue) Change(language string) error {
 		d.log.Debug("close ear", "err", err)
 	}
 	return nil
+}
+
+// Tongue is the language that the caller's last words were in, of Config.Among; empty: the ear does not tell.
+func (d *Dialogue) Tongue() string {
+	if d.closed() {
+		return ""
+	}
+	return d.tongue
 }
 
 // Close ends the talk: nothing is heard or said any more. What of an answer was heard is told.
@@ -213,7 +224,7 @@ func (d *Dialogue) OnHeard(h speech.Heard, ok bool) {
 		d.do(d.turn.Heard(now, h.Text, false, h.Confidence))
 	case h.Kind == speech.Final:
 		d.earFails = 0
-		d.clock.final = now
+		d.clock.final, d.tongue = now, h.Language
 		if h.Engine != "" {
 			d.cfg.Engine(speech.Hearing, h.Engine)
 		}

@@ -87,7 +87,7 @@ func (d *distant) heard(c *child, w wireHeard) {
 	if c != d.child { // from one that is gone
 		return
 	}
-	h := Heard{Kind: w.Kind, Text: w.Text, Confidence: w.Confidence, From: w.From, To: w.To, Words: w.Words}
+	h := Heard{Kind: w.Kind, Text: w.Text, Confidence: w.Confidence, From: w.From, To: w.To, Words: w.Words, Language: w.Language}
 	switch w.Kind {
 	case Began:
 		d.said, d.speaking = true, true

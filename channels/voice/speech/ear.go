@@ -11,7 +11,10 @@ type HearConfig struct {
 	Language string // ISO 639-1, "en"; empty: the engine's own choice
 	Engine   string // a name of Describe, which is tried first; empty: the house's order
 	Rate     int    // of the frames: Narrow or Wide
-	Expect   string // "digits" when a number was asked for: engines that can listen for nothing else; else empty
+	// Among are languages that may be spoken in place of Language. An engine that can tell them apart by their sound hears the first sentences in
+	// the one that is spoken, and says which: Heard.Language. Others hear in Language.
+	Among  []string
+	Expect string // "digits" when a number was asked for: engines that can listen for nothing else; else empty
 }
 
 // HeardKind tells what an Ear noticed.
@@ -43,6 +46,7 @@ type Heard struct {
 	Confidence float64 // of Text, 0 to 1; 0: the engine does not tell
 	From, To   time.Duration
 	Words      []Word // of a Final, if the engine tells
+	Language   string // of a Final with Text: what is spoken, of HearConfig.Among; empty: the engine does not tell, or is not sure
 	Engine     string // of a Final with Text: whose it is
 	Err        error
 }

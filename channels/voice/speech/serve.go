@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -59,6 +60,7 @@ type server struct {
 	engines  *Engines // owner of the ears
 	slots    chan struct{}
 	ears     map[string]recognise // by language
+	tongues  *whisper             // tells languages apart; nil: none does
 	vad      *silero
 	voices   []loadedVoice
 	sessions map[uint32]session // of the reading goroutine
@@ -194,6 +196,7 @@ func (s *server) loadWhisper(runtime *onnx, models shelf, o *offer) error {
 	if err != nil {
 		return err
 	}
+	s.tongues = w
 	for l := range w.languages {
 		if s.ears[l] == nil {
 			s.ears[l] = func(pcm []float32) (transcript, error) { return w.text(pcm, l) }
@@ -323,6 +326,9 @@ func (s *server) hear(m message) error {
 		s.send(appendJSON(nil, kindEnded, m.session, wireEnd{err.Error()}))
 		return nil
 	}
+	if s.tongues != nil && len(cfg.Among) > 0 {
+		r = s.among(r, cfg.Language, cfg.Among)
+	}
 	transcribe := s.transcriber(r, cfg.HearConfig)
 	if cfg.DetectOnly {
 		transcribe = func(context.Context, []int16, bool) (transcript, error) { return transcript{}, nil }
@@ -336,7 +342,7 @@ func (s *server) hear(m message) error {
 	session := m.session
 	s.engines.wg.Go(func() {
 		for h := range ear.Events() {
-			w := wireHeard{Kind: h.Kind, Text: h.Text, Confidence: h.Confidence, From: h.From, To: h.To, Words: h.Words}
+			w := wireHeard{Kind: h.Kind, Text: h.Text, Confidence: h.Confidence, From: h.From, To: h.To, Words: h.Words, Language: h.Language}
 			if h.Err != nil {
 				w.Error = h.Err.Error()
 			}
@@ -344,6 +350,36 @@ func (s *server) hear(m message) error {
 		}
 	})
 	return nil
+}
+
+// What makes sure of a caller's language.
+const (
+	tongueSound = Wide * 7 / 10 // so much sound
+	tongueSure  = 0.8           // the likelihood of one among the others
+	tongueTimes = 4             // so many pieces in the language that was expected, and it is not looked for any more
+)
+
+// among hears in the language that is spoken, one's own or one of the others.
+func (s *server) among(own recognise, language string, others []string) recognise {
+	all := slices.Compact(slices.Sorted(slices.Values(append([]string{language}, others...))))
+	all = slices.DeleteFunc(all, func(l string) bool { return s.ears[l] == nil })
+	var expected atomic.Int32
+	return func(pcm []float32) (transcript, error) {
+		if expected.Load() >= tongueTimes || len(pcm) < tongueSound {
+			return own(pcm)
+		}
+		tongue, likely, err := s.tongues.tongue(pcm, all)
+		if err != nil || likely < tongueSure {
+			t, err2 := own(pcm)
+			return t, errors.Join(err, err2)
+		}
+		if tongue == language {
+			expected.Add(1)
+		}
+		t, err := s.ears[tongue](pcm)
+		t.language = tongue
+		return t, err
+	}
 }
 
 var errBusy = errors.New("busy")

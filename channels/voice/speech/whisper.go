@@ -297,6 +297,37 @@ func (w *whisper) text(pcm []float32, language string) (t transcript, err error)
 	return t, nil
 }
 
+// tongue is the likeliest of some languages to be spoken in sound at 16 kHz, with its likelihood among them.
+func (w *whisper) tongue(pcm []float32, among []string) (language string, likely float64, err error) {
+	b := &bench{onnx: w.onnx}
+	defer b.close()
+	heard, err := w.heard(b, pcm)
+	if err != nil {
+		return "", 0, err
+	}
+	s := w.begin(b, heard)
+	defer s.release()
+	if err := errors.Join(b.err, s.step(w.start)); err != nil {
+		return "", 0, err
+	}
+	sum, best := 0.0, math.Inf(-1)
+	for _, l := range among {
+		token, ok := w.languages[l]
+		if !ok {
+			continue
+		}
+		v := float64(s.logits[token])
+		if v > best {
+			language, sum, best = l, sum*math.Exp(best-v), v
+		}
+		sum += math.Exp(v - best)
+	}
+	if language == "" {
+		return "", 0, fmt.Errorf("whisper knows none of %v", among)
+	}
+	return language, 1 / sum, nil
+}
+
 // likeliest is the best next token with the logarithm of its likelihood.
 func (s *spoken) likeliest(first bool) (token int64, likely float64) {
 	best := math.Inf(-1)

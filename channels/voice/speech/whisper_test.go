@@ -88,6 +88,39 @@ func allOf(t *testing.T, e *Engines, language, text string) []int16 {
 	return all(t, say(t, e, text, SayConfig{Language: language, Rate: Narrow}))
 }
 
+// Who may speak several languages is heard in the one that is spoken, whichever was expected; a short yes tells nothing.
+func TestLocalTonguesAreToldApart(t *testing.T) {
+	e := tongues(t)
+	languages := []string{"en", "de", "es", "fr", "it"}
+	right, of := 0, 0
+	for _, expected := range []string{"en", "de"} {
+		for _, spoken := range languages {
+			for _, text := range append(slices.Clone(abroad[spoken][:min(2, len(abroad[spoken]))]), map[string][]string{"en": {"When will my parcel be delivered?"}}[spoken]...) {
+				ear := hear(t, e, HearConfig{Language: expected, Among: languages, Rate: Narrow})
+				write(t, ear, speechtest.Line(slices.Concat(make([]int16, Narrow/2), speechtest.Louder(allOf(t, e, spoken, text), 12000), make([]int16, Narrow/2)), 0.02, 7))
+				ear.Finish()
+				f := next(t, ear, Final)
+				if of++; f.Language == spoken {
+					right++
+				} else if f.Language != "" && f.Language != expected {
+					t.Errorf("%s was taken for %s: %q", spoken, f.Language, f.Text)
+				}
+				t.Logf("expected %s, spoken %s, told %q: %q", expected, spoken, f.Language, f.Text)
+				ear.Close()
+			}
+		}
+	}
+	if right*5 < of*4 {
+		t.Errorf("%d of %d were told apart", right, of)
+	}
+	ear := hear(t, e, HearConfig{Language: "en", Among: languages, Rate: Narrow})
+	write(t, ear, slices.Concat(make([]int16, Narrow/2), telephone(allOf(t, e, "en", "Yes.")), make([]int16, Narrow/2)))
+	ear.Finish()
+	if f := next(t, ear, Final); f.Language != "" && f.Language != "en" {
+		t.Errorf("a yes is %s: %q", f.Language, f.Text)
+	}
+}
+
 // Silence and noise are no words in any language.
 func TestWhisperDreamsNothing(t *testing.T) {
 	e := tongues(t)

@@ -1,6 +1,7 @@
 package speech
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ type transcript struct {
 	text       string
 	confidence float64
 	words      []Word
+	language   string // if the engine told it apart from others
 	engine     string // whose it is; empty in a child
 }
 
@@ -329,6 +331,7 @@ func (w *whole) sum(pieces []*piece, to int64) Heard {
 			continue
 		}
 		texts, h.Engine = append(texts, p.text.text), p.text.engine
+		h.Language = cmp.Or(p.text.language, h.Language)
 		if c := p.text.confidence; h.Confidence == 0 || c < h.Confidence {
 			h.Confidence = c
 		}

@@ -74,6 +74,7 @@ type wireHeard struct {
 	Confidence float64
 	From, To   time.Duration
 	Words      []Word
+	Language   string
 	Error      string
 }
 

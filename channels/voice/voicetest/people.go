@@ -58,11 +58,16 @@ func Ready(t testing.TB, e *speech.Engines) {
 
 // Voice is a Talker's voice by real engines.
 func Voice(t testing.TB, e *speech.Engines) func(text string, rate int) []int16 {
+	return VoiceIn(t, e, "en")
+}
+
+// VoiceIn is one that speaks a language.
+func VoiceIn(t testing.TB, e *speech.Engines, language string) func(text string, rate int) []int16 {
 	return func(text string, rate int) (pcm []int16) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		u, err := e.Say(ctx, text, speech.SayConfig{Language: "en", Rate: rate})
+		u, err := e.Say(ctx, text, speech.SayConfig{Language: language, Rate: rate})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,11 +88,16 @@ func Voice(t testing.TB, e *speech.Engines) func(text string, rate int) []int16 
 // Understand tells the words in sound by real engines. They get it four times as fast as it was said: nobody waits for it in a
 // call.
 func Understand(t testing.TB, e *speech.Engines) func(pcm []int16, rate int) string {
+	return UnderstandIn(t, e, "en")
+}
+
+// UnderstandIn does so for a language.
+func UnderstandIn(t testing.TB, e *speech.Engines, language string) func(pcm []int16, rate int) string {
 	return func(pcm []int16, rate int) string {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
-		ear, err := e.Hear(ctx, speech.HearConfig{Language: "en", Rate: rate})
+		ear, err := e.Hear(ctx, speech.HearConfig{Language: language, Rate: rate})
 		if err != nil {
 			t.Fatal(err)
 		}
