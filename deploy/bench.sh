@@ -5,7 +5,10 @@
 #   PARTS="chat load"          only some of: start chat load mix setups calls talk hostile soak line
 #   SOAK=30m                   how long the soak is, by default 2m
 #   BENCH_DIR=directory        the disk to measure on, by default /var/tmp
-#   MODELS=folder              talk: the server's own engines hear and speak (deploy/models.sh speech prints the folder)
+#   MODELS=folder              talk: the server's own engines hear and speak (deploy/models.sh speech prints the folder), and
+#                              their word error rates over several voices (deploy/speech-bench.sh, five minutes; not with QUICK)
+#   NOISE=60                   talk: so many answers are heard in each kind of noise by each of two callers, by default 6
+#   LEAK=500                   talk: only so many whole talks, and whether memory, goroutines or descriptors grow
 #   PROFILE=directory          also CPU profiles of the server, for go tool pprof
 #   URL=http://host:8080 LINK=token [SIP=100@host:5060] [DATABASE_URL=...] [PID=...]   a running server instead; token is
 #                              the end of the desk's sign-in address. Without DATABASE_URL only what one agent can show.
@@ -20,7 +23,7 @@ parts=${PARTS:-start chat load mix setups calls talk hostile soak line}
 options=(-parts "$parts")
 soak=2m
 if [ "${QUICK:-}" = 1 ]; then options+=(-quick); soak=40s; fi
-options+=(-soak "${SOAK:-$soak}")
+options+=(-soak "${SOAK:-$soak}" -noise "${NOISE:-6}" -leak "${LEAK:-0}")
 go build -o "$work/bench" ./deploy/bench
 if [ -n "${URL:-}" ]; then
   options+=(-url "$URL" -link "${LINK:?LINK is the token at the end of the sign-in address}" -sip "${SIP:-}" -database "${DATABASE_URL:-}" -pid "${PID:-0}")
@@ -45,4 +48,8 @@ trap 'kill -TERM "$bench" 2>/dev/null || true' INT TERM
 set +e
 wait "$bench"; code=$?
 while kill -0 "$bench" 2>/dev/null; do wait "$bench"; code=$?; done # a signal ends wait, not yet the bench
+if [ "$code" = 0 ] && [ -n "${MODELS:-}" ] && [ "${QUICK:-}${LEAK:-}" = "" ] && [[ " $parts " == *" talk "* ]]; then
+  printf '\nwhat the engines hear and speak, on telephone sound\n'
+  bash deploy/speech-bench.sh || code=$?
+fi
 exit $code

@@ -109,6 +109,7 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 type usage struct {
 	at                               time.Time
 	server, postgres, bench, machine time.Duration
+	speech                           time.Duration // of the children that hear and speak
 }
 
 // spent reads what everybody has used.
@@ -120,8 +121,13 @@ func (h *house) spent() usage {
 	}
 	if h.pid != 0 {
 		u.server = cpuOf(h.pid).own
+		speech := h.speechChildren()
 		for _, child := range childrenOf(h.pid) {
-			u.postgres += treeCPU(child)
+			if slices.Contains(speech, child) {
+				u.speech += treeCPU(child)
+			} else {
+				u.postgres += treeCPU(child)
+			}
 		}
 	}
 	return u
@@ -132,7 +138,7 @@ func (h *house) since(before usage) string {
 	now := h.spent()
 	span := now.at.Sub(before.at)
 	share := func(d time.Duration) float64 { return 100 * float64(d) / float64(span) }
-	server, postgres, bench := now.server-before.server, now.postgres-before.postgres, now.bench-before.bench
+	server, postgres, bench := now.server-before.server+now.speech-before.speech, now.postgres-before.postgres, now.bench-before.bench
 	if h.pid == 0 {
 		return fmt.Sprintf("bench %.0f %%, all else %.0f %%, of %d %%", share(bench), share(now.machine-before.machine-bench), 100*runtime.NumCPU())
 	}
@@ -151,6 +157,11 @@ func machineCPU() time.Duration {
 // serverSince is the server's share alone.
 func (u usage) serverSince(before usage) float64 {
 	return 100 * float64(u.server-before.server) / float64(u.at.Sub(before.at))
+}
+
+// speechSince is that of the children that hear and speak.
+func (u usage) speechSince(before usage) float64 {
+	return 100 * float64(u.speech-before.speech) / float64(u.at.Sub(before.at))
 }
 
 // processTimes are one process's CPU times: its own, and of its children that have ended.
@@ -201,8 +212,10 @@ func treeCPU(pid int) time.Duration {
 }
 
 // rss reads the server's memory in MB: VmRSS now, VmHWM the most so far.
-func (h *house) rss(field string) float64 {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.pid))
+func (h *house) rss(field string) float64 { return memoryOf(h.pid, field) }
+
+func memoryOf(pid int, field string) float64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(text)) {
 		var kb float64
 		if rest, ok := strings.CutPrefix(line, field+":"); ok {

@@ -5,7 +5,9 @@
 //	chat.go     answers, replies, offers                 people.go  a visitor and an agent
 //	load.go     500 messages a second                    ollama.go  a model that answers at once
 //	setups.go   500 calls a second                       trunk.go   a carrier: many calls from one SIP address
-//	talk.go     callers who speak with the responder
+//	talk.go     callers who speak with the responder         talker.go   their telephone
+//	noise.go    what is heard around them                    engines.go  what hears and speaks
+//	talkleak.go hundreds of talks: does anything grow?
 //	calls.go    telephone and browser, joined            sound.go   packets that say who sent them, and when
 //	relay.go    what a bare relay does on this machine   arrival.go when the kernel had them
 //	hostile.go  an attack beside good calls              soak.go    the same again and again: does anything grow?
@@ -36,6 +38,8 @@ type bench struct {
 	quick       bool
 	parts       string
 	soakFor     time.Duration
+	noise       int    // answers to be heard by each caller in noise
+	leak        int    // talks of the leak run; 0: none
 	profile     string // directory for CPU profiles
 
 	pace    pace // of the scripted model
@@ -64,6 +68,8 @@ func main() {
 	flag.IntVar(&b.pid, "pid", 0, "its process `id`, for CPU and memory")
 	flag.BoolVar(&b.quick, "quick", false, "a minute instead of five")
 	flag.DurationVar(&b.soakFor, "soak", 2*time.Minute, "how `long` the soak is")
+	flag.IntVar(&b.noise, "noise", 6, "talk: so many `answers` are heard by each caller in noise")
+	flag.IntVar(&b.leak, "leak", 0, "talk: only so many whole `talks`, and whether anything grows")
 	flag.StringVar(&b.parts, "parts", "start chat load setups calls hostile soak line", "what to measure")
 	flag.StringVar(&b.profile, "profile", "", "`directory` for CPU profiles of a server that was built with profile.go.txt")
 	flag.Parse()
@@ -78,7 +84,11 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-const partLimit = 5 * time.Minute
+const (
+	partLimit = 6 * time.Minute
+	leakEach  = 3 * time.Second // more for each talk of the leak run
+	noiseEach = 2 * time.Minute // and for each answer in noise, of all kinds
+)
 
 // errSkipped: a part could not run here; that is said, and no failure.
 var errSkipped = errors.New("left out")
@@ -100,7 +110,7 @@ func (b *bench) all(ctx context.Context) (err error) {
 		if !b.wants(part.name) {
 			continue
 		}
-		limit, cancel := context.WithTimeout(ctx, partLimit+b.soakFor)
+		limit, cancel := context.WithTimeout(ctx, partLimit+b.soakFor+time.Duration(b.leak)*leakEach+time.Duration(b.noise)*noiseEach)
 		err := part.run(limit)
 		cancel()
 		switch {

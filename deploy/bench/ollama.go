@@ -19,7 +19,10 @@ const modelName = "bench:latest"
 var passage = regexp.MustCompile(`(?s)\[1\][^\n]*\n(.*?)(?:\n\n|$)`)
 
 // pace is how long the scripted model takes; zero is at once.
-type pace struct{ first, token atomic.Int64 }
+type pace struct {
+	first, token atomic.Int64
+	long         atomic.Bool // the whole passage
+}
 
 func (p *pace) set(first, token time.Duration) {
 	p.first.Store(int64(first))
@@ -45,6 +48,9 @@ func serveOllama(ctx context.Context, slow *pace) (url string, err error) {
 			if m := passage.FindStringSubmatch(in.Messages[n-1].Content); m != nil {
 				first, _, _ := strings.Cut(m[1]+" ", ". ")
 				answer = strings.TrimSuffix(strings.TrimSpace(first), ".") + ". [1]"
+				if slow.long.Load() {
+					answer = strings.TrimSpace(m[1]) + " [1]"
+				}
 			}
 		}
 		out := json.NewEncoder(w)

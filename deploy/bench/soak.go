@@ -38,7 +38,7 @@ func (b *bench) soak(ctx context.Context) error {
 		calls, questions = calls+soakCalls, questions+n
 	}
 	b.table.row("rounds, calls, passed on, questions answered", "%d, %d, %d, %d", rounds, calls, rounds*soakCalls/2, questions)
-	return errors.Join(wrong, b.flat(seen))
+	return errors.Join(wrong, b.flat(seen, min(time.Minute, b.soakFor/3)))
 }
 
 const (
@@ -141,6 +141,7 @@ func (f *floor) home(ctx context.Context) error {
 type gauges struct {
 	at                             time.Time
 	heap, goroutines, files, alive float64 // of the server: live after a collection in MB, counts, RSS in MB
+	children                       float64 // RSS of those that hear and speak, in MB
 	lost                           int
 }
 
@@ -167,6 +168,9 @@ func (b *bench) gauges(ctx context.Context) (g gauges, err error) {
 	}
 	g.heap, g.goroutines, g.files = found["go_gc_heap_live_bytes"]/1e6, found["go_goroutines"], found["process_open_fds"]
 	g.alive = found["process_resident_memory_bytes"] / 1e6
+	for _, pid := range b.speechChildren() {
+		g.children += memoryOf(pid, "VmRSS")
+	}
 	if g.goroutines == 0 || g.files == 0 {
 		return g, errors.New("the server's /metrics say nothing of goroutines and descriptors")
 	}
@@ -175,8 +179,7 @@ func (b *bench) gauges(ctx context.Context) (g gauges, err error) {
 
 // flat compares the first third with the last. The beginning is left out: ports of ended calls stay bound for half a
 // minute, transactions too, and caches fill.
-func (b *bench) flat(seen []gauges) error {
-	warm := min(time.Minute, b.soakFor/3)
+func (b *bench) flat(seen []gauges, warm time.Duration) error {
 	lost := 0
 	for _, g := range seen {
 		lost += g.lost
@@ -200,7 +203,11 @@ func (b *bench) flat(seen []gauges) error {
 		{"goroutines", func(g gauges) float64 { return g.goroutines }, 40},
 		{"open descriptors", func(g gauges) float64 { return g.files }, 40},
 		{"memory, RSS (MB)", func(g gauges) float64 { return g.alive }, 60},
+		{"memory of the children that hear and speak (MB)", func(g gauges) float64 { return g.children }, 60},
 	} {
+		if what.of(seen[len(seen)-1]) == 0 {
+			continue
+		}
 		first, last := middle(seen[:third], what.of), middle(seen[len(seen)-third:], what.of)
 		b.table.row(what.name+": first third, last third, slope", "%.0f, %.0f, %+.1f an hour   target: flat", first, last, slope(seen, what.of))
 		if last > 1.1*first+what.spare {

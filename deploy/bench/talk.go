@@ -3,20 +3,15 @@ package main
 import (
 	"context"
 	_ "embed"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"net"
-	"net/http"
-	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // The responder on the phone: callers who speak, and hear when it begins to answer. Their question is a recording of 2.4 s
@@ -45,72 +40,30 @@ const (
 	quietTarget = 200 * time.Millisecond
 )
 
-// serveSpeech runs engines that speak OpenAI's audio API in fixed times, until ctx ends.
-func serveSpeech(ctx context.Context) (root string, err error) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/audio/transcriptions", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		wait(r.Context(), earTime)
-		_ = json.NewEncoder(w).Encode(map[string]any{"text": heardText})
-	})
-	mux.HandleFunc("POST /v1/audio/speech", func(w http.ResponseWriter, r *http.Request) {
-		var in struct{ Input string }
-		_ = json.NewDecoder(r.Body).Decode(&in)
-		tone := voiceTone
-		if strings.Contains(strings.ToLower(in.Input), "moment") {
-			tone = fillerTone
-		}
-		wait(r.Context(), voiceTime)
-		sound := make([]byte, 2*int(letterTime.Seconds()*voiceRate*float64(len(in.Input))))
-		for i := 0; i+1 < len(sound); i += 2 {
-			v := 8000 * math.Sin(2*math.Pi*float64(tone)*float64(i/2)/voiceRate)
-			binary.LittleEndian.PutUint16(sound[i:], uint16(int16(v)))
-		}
-		_, _ = w.Write(sound)
-	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("scripted engines: %w", err)
-	}
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	context.AfterFunc(ctx, func() { _ = srv.Close() })
-	go func() { _ = srv.Serve(l) }()
-	return "http://" + l.Addr().String() + "/v1", nil
-}
-
-// engines are the server's settings for this part.
-func (b *bench) engines(ctx context.Context) error {
-	if models := os.Getenv("MODELS"); models != "" {
-		b.env = append(b.env, "PATCHBAY_SPEECH_MODELS="+models)
-		return nil
-	}
-	root, err := serveSpeech(ctx)
-	if err != nil {
-		return err
-	}
-	b.env = append(b.env, "PATCHBAY_SPEECH_REMOTE_URL="+root, "PATCHBAY_SPEECH_REMOTE_HEAR_MODEL=ear", "PATCHBAY_SPEECH_REMOTE_SAY_MODEL=mouth",
-		"PATCHBAY_SPEECH_REMOTE_VOICE=bench", fmt.Sprintf("PATCHBAY_SPEECH_REMOTE_RATE=%d", voiceRate))
-	return nil
-}
-
 // responder measures voice to voice with more and more calls at once.
 func (b *bench) responder(ctx context.Context) error {
 	b.table.section("the responder on the phone")
 	if b.sip == "" || b.rows == nil || b.child == nil {
 		return fmt.Errorf("%w: it needs a server of its own with a telephone line", errSkipped)
 	}
-	if os.Getenv("MODELS") != "" {
+	if realEngines() {
 		b.table.note("with the server's own engines; model %v to the first token, %v a token", modelFirst, modelToken)
 	} else {
 		b.table.note("recogniser %v, model %v to the first token and %v a token, voice %v to its first sound", earTime, modelFirst, modelToken, voiceTime)
 	}
 	b.pace.set(modelFirst, modelToken)
 	defer b.pace.set(0, 0)
+	if err := b.enginesReady(ctx); err != nil {
+		return err
+	}
 	t, err := newTrunk(b.sip, true)
 	if err != nil {
 		return err
 	}
 	defer t.close()
+	if b.leak > 0 {
+		return b.leaks(ctx, t)
+	}
 	idle := b.rss("VmRSS")
 	most := 0
 	for _, n := range quickly(b, []int{1, 4, 8, 16, 32}, []int{1, 4}) {
@@ -124,7 +77,7 @@ func (b *bench) responder(ctx context.Context) error {
 		most = n
 	}
 	b.table.row("calls at once with voice to voice p95 in time", "%d   target p95 < %.1f s", most, talkTarget.Seconds())
-	return nil
+	return b.disturbances(ctx, t)
 }
 
 // talkers lets n callers talk at once; good: all were served, and in time.
@@ -134,15 +87,24 @@ func (b *bench) talkers(ctx context.Context, t *trunk, n int, idle float64) (goo
 	var failed atomic.Int64
 	var first atomic.Pointer[error]
 	var open sync.WaitGroup
+	fillers, again := &filler, 1
+	if realEngines() {
+		fillers = nil
+	}
+	if n == 1 {
+		again = quickly(b, 4, 1) // one call's turns are too few for a p95
+	}
 	for i := range n {
 		number := b.number()
 		open.Go(func() {
 			wait(ctx, time.Duration(i)*300*time.Millisecond)
-			limit, cancel := context.WithTimeout(ctx, 2*time.Minute)
-			defer cancel()
-			if err := talkOnce(limit, t, number, &answer, &silence, &filler); err != nil {
-				failed.Add(1)
-				first.CompareAndSwap(nil, &err)
+			for range again {
+				limit, cancel := context.WithTimeout(ctx, 2*time.Minute)
+				if err := talkOnce(limit, t, number, &answer, &silence, fillers); err != nil {
+					failed.Add(1)
+					first.CompareAndSwap(nil, &err)
+				}
+				cancel()
 			}
 		})
 	}
@@ -166,7 +128,13 @@ func (b *bench) talkers(ctx context.Context, t *trunk, n int, idle float64) (goo
 	}
 	b.table.row(calls+"interruption to silence", "p50 %.0f ms   p95 %.0f ms   (%d)   target p95 < %.0f ms", ms(silence.at(50)), ms(silence.at(95)), silence.count(), ms(quietTarget))
 	used := b.spent()
-	b.table.row(calls+"CPU of the server per call, memory per call", "%.1f %% of a core, %.1f MB", used.serverSince(cpu)/float64(n), max(0, (<-memory)-idle)/float64(n))
+	b.table.row(calls+"CPU per call: server, what hears and speaks; memory per call", "%.1f %% and %.1f %% of a core, %.1f MB",
+		used.serverSince(cpu)/float64(n), used.speechSince(cpu)/float64(n), max(0, (<-memory)-idle)/float64(n))
+	if realEngines() {
+		if err := b.wrongWords(ctx, calls, began); err != nil {
+			return false, err
+		}
+	}
 	var refused int
 	if err := b.rows.QueryRow(ctx, `select count(*) from promises where source = 'busy' and opened_at >= $1`, began).Scan(&refused); err != nil {
 		return false, err
@@ -179,6 +147,54 @@ func (b *bench) talkers(ctx context.Context, t *trunk, n int, idle float64) (goo
 		return false, errors.New("a lone caller was not answered")
 	}
 	return failed.Load() == 0 && refused == 0 && answer.at(95) <= talkTarget, nil
+}
+
+// wrongWords says how the server heard the callers' question.
+func (b *bench) wrongWords(ctx context.Context, calls string, since time.Time) error {
+	rows, err := b.rows.Query(ctx, `select body from messages where author = 'contact' and channel = 'voice' and kind = 'text' and at >= $1`, since)
+	if err != nil {
+		return err
+	}
+	heard, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	wrong, said := 0, strings.Fields(plain(heardText))
+	for _, text := range heard {
+		wrong += distance(said, strings.Fields(plain(text)))
+	}
+	b.table.row(calls+"wrong words of the question, as the server heard it", "%.1f %%   (%d times)", 100*float64(wrong)/float64(max(1, len(heard)*len(said))), len(heard))
+	return nil
+}
+
+// plain is a text without case and stops.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPunct(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, text)
+}
+
+// distance is how many words must be changed, added or left out (Levenshtein).
+func distance(a, b []string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, x := range a {
+		before := row[0]
+		row[0] = i + 1
+		for j, y := range b {
+			change := before
+			if x != y {
+				change++
+			}
+			before, row[j+1] = row[j+1], min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // parts95 are the stages that the server has stored since then.
@@ -207,8 +223,44 @@ func (b *bench) parts95(ctx context.Context, calls string, since time.Time) erro
 	return rows.Err()
 }
 
-// talkOnce is one call: greeting, then question after question, every other answer interrupted by the next one.
+// talkOnce is one call: greeting, then question after question, every other answer interrupted by the next one. With real
+// engines nobody can tell a filler from an answer by its tone: filler is nil then.
 func talkOnce(ctx context.Context, t *trunk, number string, answer, silence, filler *times) error {
+	return talking(ctx, t, number, func(ctx context.Context, c *talker) error {
+		if err := c.greeted(ctx); err != nil {
+			return err
+		}
+		for turn := range turnsEach {
+			if turn%2 == 1 { // into the answer before
+				began := c.say()
+				end := c.lastLoud(began.Add(letterTime), time.Second)
+				silence.add(max(0, end.Sub(began)))
+			} else {
+				c.say()
+			}
+			spoken, err := c.spoken(ctx)
+			if err != nil {
+				return err
+			}
+			at, err := c.hears(ctx, spoken.Add(50*time.Millisecond), filler)
+			if err != nil {
+				return fmt.Errorf("answer %d: %w", turn+1, err)
+			}
+			answer.add(at.Sub(spoken))
+			if turn%2 == 0 {
+				wait(ctx, 400*time.Millisecond) // the next turn interrupts this answer
+				continue
+			}
+			if err := c.quiet(ctx, 600*time.Millisecond); err != nil {
+				return fmt.Errorf("answer's end: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// talking is a call whose caller does something; then they hang up.
+func talking(ctx context.Context, t *trunk, number string, do func(ctx context.Context, c *talker) error) error {
 	c, err := newTalker()
 	if err != nil {
 		return err
@@ -234,238 +286,5 @@ func talkOnce(ctx context.Context, t *trunk, number string, answer, silence, fil
 		}
 	}()
 	c.begin(ctx, p.remote)
-	if _, err := c.hears(ctx, time.Now(), nil); err != nil {
-		return fmt.Errorf("greeting: %w", err)
-	}
-	if err := c.quiet(ctx, 900*time.Millisecond); err != nil {
-		return fmt.Errorf("greeting's end: %w", err)
-	}
-	for turn := range turnsEach {
-		if turn%2 == 1 { // into the answer before
-			began := c.say()
-			end := c.lastLoud(began.Add(letterTime), time.Second)
-			silence.add(max(0, end.Sub(began)))
-		} else {
-			c.say()
-		}
-		spoken, err := c.spoken(ctx)
-		if err != nil {
-			return err
-		}
-		at, err := c.hears(ctx, spoken.Add(50*time.Millisecond), filler)
-		if err != nil {
-			return fmt.Errorf("answer %d: %w", turn+1, err)
-		}
-		answer.add(at.Sub(spoken))
-		if turn%2 == 0 {
-			wait(ctx, 400*time.Millisecond) // the next turn interrupts this answer
-			continue
-		}
-		if err := c.quiet(ctx, 600*time.Millisecond); err != nil {
-			return fmt.Errorf("answer's end: %w", err)
-		}
-	}
-	return nil
-}
-
-// talker is a caller's telephone: it speaks or is silent, packet by packet, and notes how loud each packet is that it hears.
-type talker struct {
-	line *line
-	once sync.Once
-
-	mu      sync.Mutex
-	queue   [][]byte  // to be spoken
-	from    time.Time // of what is being spoken: its first packet
-	last    time.Time // and its last
-	changed chan struct{}
-	packets []packet
-}
-
-type packet struct {
-	at     time.Time
-	rms    float64
-	filler bool
-}
-
-func newTalker() (*talker, error) {
-	l, err := newLine(netip.MustParseAddr("127.0.0.1"))
-	if err != nil {
-		return nil, err
-	}
-	return &talker{line: l, changed: make(chan struct{})}, nil
-}
-
-func (c *talker) addr() netip.AddrPort { return c.line.addr() }
-
-func (c *talker) close() { c.once.Do(func() { _ = c.line.conn.Close() }) }
-
-// note does something under the lock and wakes who waits.
-func (c *talker) note(do func()) {
-	c.mu.Lock()
-	do()
-	close(c.changed)
-	c.changed = make(chan struct{})
-	c.mu.Unlock()
-}
-
-// begin speaks and hears until ctx ends; without words there is silence, as of a telephone.
-func (c *talker) begin(ctx context.Context, to netip.AddrPort) {
-	c.line.remote.Store(&to)
-	go c.hear()
-	go func() {
-		still := make([]byte, frameBytes)
-		for i := range still {
-			still[i] = 0xff // silence in mu-law
-		}
-		tick := time.NewTicker(frameTime)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			frame := still
-			c.note(func() {
-				if len(c.queue) == 0 {
-					return
-				}
-				frame, c.queue = c.queue[0], c.queue[1:]
-				if c.last = time.Now(); c.from.IsZero() {
-					c.from = c.last
-				}
-			})
-			c.line.speak(frame)
-		}
-	}()
-}
-
-func (c *talker) hear() {
-	buf, oob := make([]byte, 1500), make([]byte, oobSize)
-	for {
-		n, m, _, _, err := c.line.conn.ReadMsgUDPAddrPort(buf, oob)
-		if err != nil {
-			return
-		}
-		if n <= 12 || buf[0]>>6 != 2 || buf[1]&0x7f != 0 {
-			continue
-		}
-		rms, crossings, before := 0.0, 0, 0
-		for _, u := range buf[12:n] {
-			v := linear(u)
-			rms += float64(v) * float64(v)
-			if (v < 0) != (before < 0) {
-				crossings++
-			}
-			before = v
-		}
-		p := packet{at: time.Unix(0, arrival(oob[:m])), rms: math.Sqrt(rms / float64(n-12))}
-		p.filler = crossings > (n-12)*2*(voiceTone+fillerTone)/2/8000
-		c.note(func() { c.packets = append(c.packets, p) })
-	}
-}
-
-// linear is G.711's mu-law.
-func linear(u byte) int {
-	u = ^u
-	v := (int(u&0x0f)<<3 + 0x84) << (u >> 4 & 7)
-	if u&0x80 != 0 {
-		return 0x84 - v
-	}
-	return v - 0x84
-}
-
-// say begins the question and returns when its first packet goes out.
-func (c *talker) say() time.Time {
-	c.note(func() {
-		c.from = time.Time{}
-		for i := 0; i+frameBytes <= len(question); i += frameBytes {
-			c.queue = append(c.queue, question[i:i+frameBytes])
-		}
-	})
-	for {
-		c.mu.Lock()
-		from, changed := c.from, c.changed
-		c.mu.Unlock()
-		if !from.IsZero() {
-			return from
-		}
-		<-changed
-	}
-}
-
-// until waits for something to hold.
-func (c *talker) until(ctx context.Context, ok func() bool) error {
-	for {
-		c.mu.Lock()
-		done, changed := ok(), c.changed
-		c.mu.Unlock()
-		if done {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// spoken waits for the question's end and returns when it was: the last packet's last sample.
-func (c *talker) spoken(ctx context.Context) (end time.Time, err error) {
-	err = c.until(ctx, func() bool { end = c.last.Add(frameTime); return len(c.queue) == 0 })
-	return end, err
-}
-
-// hears waits for the first loud packet after a time, which is no filler when those are counted apart.
-func (c *talker) hears(ctx context.Context, after time.Time, fillers *times) (at time.Time, err error) {
-	filled := false
-	err = c.until(ctx, func() bool {
-		for _, p := range c.packets {
-			if p.at.Before(after) || p.rms < loud {
-				continue
-			}
-			if p.filler && fillers != nil {
-				if !filled {
-					filled = true
-					fillers.add(p.at.Sub(after))
-				}
-				continue
-			}
-			at = p.at
-			return true
-		}
-		return false
-	})
-	c.note(func() { // what was heard before is over
-		c.packets = append(c.packets[:0:0], c.packets[max(0, len(c.packets)-10):]...)
-	})
-	return at, err
-}
-
-// quiet waits until nothing loud was heard for so long.
-func (c *talker) quiet(ctx context.Context, span time.Duration) error {
-	began := time.Now()
-	return c.until(ctx, func() bool {
-		for i := len(c.packets) - 1; i >= 0; i-- {
-			if c.packets[i].rms >= loud {
-				return time.Since(c.packets[i].at) >= span
-			}
-		}
-		return time.Since(began) >= span
-	})
-}
-
-// lastLoud is when the sound that goes on at began ended: its last loud packet within a time.
-func (c *talker) lastLoud(began time.Time, within time.Duration) time.Time {
-	time.Sleep(time.Until(began.Add(within)))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	end := began
-	for _, p := range c.packets {
-		if p.rms >= loud && p.at.After(end) && p.at.Before(began.Add(within)) {
-			end = p.at
-		}
-	}
-	return end
+	return do(ctx, c)
 }
