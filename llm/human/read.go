@@ -1,6 +1,9 @@
 package human
 
-import "unicode"
+import (
+	"strings"
+	"unicode"
+)
 
 // verdict of one clause in one language.
 type verdict struct {
@@ -25,12 +28,12 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 		}
 		return v.wish.Yes
 	}
-	if g.anybody(row) {
+	if g.anybody(row) || whoever(row) {
 		return yesBecause("presence", c.String())
 	}
 	for i, s := range row {
 		switch {
-		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(g.whomAt(row, i)), s.is(call) && take(callAt(row, i)):
+		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(g.whomAt(row, i)), s.is(call) && take(g.callAt(row, i)), s.is(over) && take(overAt(row, i)):
 			return out
 		case s.is(over) && take(overAt(row, i)):
 			return out
@@ -57,6 +60,24 @@ func (g *grammar) anybody(row []symbol) bool {
 		all |= s.class
 	}
 	return all&exist != 0 && all&weak != 0 && all&here != 0
+}
+
+// whoever is "somebody please": anybody will do, at once.
+func whoever(row []symbol) bool {
+	called, hurry := false, false
+	for _, s := range row {
+		switch {
+		case s.is(not | never):
+			return false
+		case s.is(urge) && !s.is(hello):
+			hurry = true
+		case s.is(weak):
+			called = true
+		case !s.is(fill | hello):
+			return false
+		}
+	}
+	return called && hurry && len(row) <= 5
 }
 
 func yesBecause(rule, why string) verdict {
@@ -108,7 +129,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			w.refused = w.negated
 			return w
 		case s.is(said):
-			if step < 0 && w.cues&want == 0 { // somebody's words or advice: "she told me to contact an agent"
+			if step < 0 && (w.cues&want == 0 || w.want == cost) { // somebody's words or advice: "she told me to contact an agent"
 				w.cues, w.told = 0, true
 			}
 			w.told = w.told || step > 0 && w.cues&^fill == 0 // "the agent at my bank says"
@@ -123,6 +144,8 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			return w
 		case s.is(machine | call):
 			w.open = step < 0 || s.is(call)
+			// "does your bot hand over to people": a machine with an article is who does it
+			w.told = step < 0 && s.is(machine) && row[j+1].is(talk|get) && w.cues&want == 0 && j > 0 && row[j-1].is(fill) && !row[j-1].is(to)
 			return w
 		case s.is(want | talk | get | help | exist | ask):
 			if s.is(want) {
@@ -240,6 +263,9 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 		}
 		if row[at].titled && cues&(exist|want|ask) != 0 && (existAt == 0 || wantAt == 0) && !r.open {
 			return yes("name")
+		}
+		if cues&want != 0 && wantAt == 0 && at+2 < len(row) && row[at+1].is(fill) && (row[at+2].is(weak) || row[at+2].is(fill) && at+3 < len(row) && row[at+3].is(weak)) {
+			return yes("name") // "I need Steve in accounts"
 		}
 		if cues&want != 0 && wantAt < bridge && (helps(row, at) || rc&talk != 0) && !l.negated {
 			return yes("name")
@@ -385,7 +411,7 @@ func hasTongue(row []symbol) bool {
 
 // isPerson looks at the neighbours: a "2 person tent", an "agent fee" and "my insurance agent" are no person of ours.
 func isPerson(row []symbol, at int) bool {
-	if at > 0 && row[at-1].is(before) && !row[at-1].is(fill) {
+	if at > 0 && (row[at-1].is(before) && !row[at-1].is(fill) || counts(row[at-1].text)) {
 		return false
 	}
 	next := at + 1
@@ -393,6 +419,16 @@ func isPerson(row []symbol, at int) bool {
 		next++
 	}
 	return next >= len(row) || !row[next].is(after)
+}
+
+// counts says whether w is a number above one.
+func counts(w string) bool {
+	for _, r := range w {
+		if !unicode.IsDigit(r) {
+			return false
+		}
+	}
+	return w != "" && w != "1"
 }
 
 // machineAt is the refusal of a machine: "no bots", "I don't want to talk to a robot", "enough of this computer". A machine
@@ -482,11 +518,16 @@ func (g *grammar) theyAt(row []symbol, at int) verdict {
 }
 
 // callAt is "call me back": a person is asked for without being named.
-func callAt(row []symbol, at int) verdict {
+func (g *grammar) callAt(row []symbol, at int) verdict {
+	asked := g.find(words(row[at].text, false), weak|want|ask) != "" // "when can somebody call me" asks for the call, whatever the question is
 	for j := at - 1; j >= 0; j-- {
-		if row[j].is(not | never | enough) {
-			return verdict{veto: row[j].is(not)}
+		if row[j].is(never) && asked {
+			break
 		}
+		if row[j].is(not | never | enough | refuse) {
+			return verdict{veto: row[j].is(not | refuse)}
+		}
+		asked = asked || row[j].is(want|ask)
 		if !row[j].is(fill|want|ask|weak|person|get|help|talk|name|exist) && row[j].cost > 0.5 {
 			break
 		}
@@ -501,6 +542,29 @@ func callAt(row []symbol, at int) verdict {
 		return verdict{}
 	}
 	return yesBecause("call", row[at].text)
+}
+
+// overAt is a clause that ends with being handed over: "this is going nowhere hand me over".
+func overAt(row []symbol, at int) verdict {
+	if !strings.Contains(row[at].text, " ") && !row[at].is(get) {
+		return verdict{} // the bare verb counts only alone
+	}
+	for _, s := range row[at+1:] {
+		if !s.is(fill|hello|weak|person|to) || s.is(not|never) {
+			return verdict{}
+		}
+	}
+	for j := at - 1; j >= 0; j-- {
+		switch s := row[j]; {
+		case s.is(not | refuse):
+			return verdict{veto: true}
+		case s.is(never | said | past | enough | machine):
+			return verdict{}
+		case s.class == 0:
+			return yesBecause("words", text(row, at, len(row)-1))
+		}
+	}
+	return yesBecause("words", row[at].text)
 }
 
 // wanted says whether the noun "a call" is asked for: words of wanting before it, or nothing else beside it.
