@@ -33,7 +33,7 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 	}
 	for i, s := range row {
 		switch {
-		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(g.whomAt(row, i)), s.is(call) && take(g.callAt(row, i)), s.is(over) && take(overAt(row, i)):
+		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(g.whomAt(row, i)), s.is(call) && take(g.callAt(row, i)):
 			return out
 		case s.is(over) && take(overAt(row, i)):
 			return out
@@ -483,11 +483,12 @@ func (g *grammar) whomAt(row []symbol, at int) verdict {
 	return verdict{}
 }
 
-// overAt is "put me through to reservations": where to is open, but a person is there.
+// overAt is "put me through to reservations" and "this is going nowhere hand me over": where to is open, but a person is
+// there. The bare verb ("transfer") counts only alone.
 func overAt(row []symbol, at int) verdict {
-	for j := at - 1; j >= 0 && (row[j].class == 0 || row[j].is(fill|want|ask|not|never|said)); j-- {
-		if row[j].is(not | never | said) {
-			return verdict{veto: row[j].is(not)}
+	for j := at - 1; j >= 0 && (row[j].class == 0 || row[j].is(fill|want|ask|not|never|said|past|refuse)); j-- {
+		if row[j].is(not | never | said | past | refuse) {
+			return verdict{veto: row[j].is(not | refuse)}
 		}
 	}
 	for _, s := range row[at+1:] {
@@ -496,11 +497,14 @@ func overAt(row []symbol, at int) verdict {
 			return verdict{veto: s.is(not)}
 		case s.is(to):
 			return yesBecause("words", text(row, at, len(row)-1))
-		case !s.is(fill):
+		case !s.is(fill | hello | weak):
 			return verdict{}
 		}
 	}
-	return verdict{}
+	if !strings.Contains(row[at].text, " ") {
+		return verdict{}
+	}
+	return yesBecause("words", text(row, at, len(row)-1))
 }
 
 // theyAt is "can I talk to her": somebody of ours named before, or the one who should be reached.
@@ -542,29 +546,6 @@ func (g *grammar) callAt(row []symbol, at int) verdict {
 		return verdict{}
 	}
 	return yesBecause("call", row[at].text)
-}
-
-// overAt is a clause that ends with being handed over: "this is going nowhere hand me over".
-func overAt(row []symbol, at int) verdict {
-	if !strings.Contains(row[at].text, " ") && !row[at].is(get) {
-		return verdict{} // the bare verb counts only alone
-	}
-	for _, s := range row[at+1:] {
-		if !s.is(fill|hello|weak|person|to) || s.is(not|never) {
-			return verdict{}
-		}
-	}
-	for j := at - 1; j >= 0; j-- {
-		switch s := row[j]; {
-		case s.is(not | refuse):
-			return verdict{veto: true}
-		case s.is(never | said | past | enough | machine):
-			return verdict{}
-		case s.class == 0:
-			return yesBecause("words", text(row, at, len(row)-1))
-		}
-	}
-	return yesBecause("words", row[at].text)
 }
 
 // wanted says whether the noun "a call" is asked for: words of wanting before it, or nothing else beside it.
