@@ -84,7 +84,7 @@ func readCard(history []channels.Message) *reading {
 			if m.Data.Code == channels.CodeCallStart && r.first == nil {
 				r.first = []int64{m.Seq}
 			}
-		case m.Kind != channels.Text || m.Private:
+		case m.Kind != channels.Text && m.Kind != channels.Voicemail || m.Private:
 		case m.Author == channels.ByContact && strings.TrimSpace(m.Body) != "" && !m.Data.Automatic:
 			if r.first == nil {
 				r.first = []int64{m.Seq}

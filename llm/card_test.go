@@ -128,6 +128,15 @@ func TestCard(t *testing.T) {
 	}
 }
 
+// TestCardOfAVoicemail: what a caller has left after the wish is what is open.
+func TestCardOfAVoicemail(t *testing.T) {
+	spoken := channels.Message{Author: channels.ByContact, Kind: channels.Voicemail, Body: "my stove leaks at the valve"}
+	c := Card(Facts{History: numbered(event(channels.CodeCallStart, ""), event(channels.CodeWaiting, "key"), spoken)})
+	if l := c.Find(channels.CardQuestion); l == nil || !strings.Contains(l.Text, "stove leaks") || l.Seqs[0] != 3 {
+		t.Errorf("%v", show(c))
+	}
+}
+
 func TestCardMasksAndBounds(t *testing.T) {
 	c := Card(Facts{Contact: channels.Contact{Name: "Jo"}, Address: channels.Address{Kind: channels.Phone, Value: "+4930123456"}, Identity: channels.Claimed,
 		History: numbered(byContact("My card 4111 1111 1111 1111 was charged twice, why?"), byContact(strings.Repeat("words ", 5000)))})

@@ -186,27 +186,35 @@ func (c *call) toSay(code, text string) {
 		c.offerCallBack()
 	case code == channels.CodeNobodyHere:
 		c.nobodyHere(text)
+	case code == channels.CodeLonger: // words of the queue's own: without a voice only what can be chosen is said
+		c.tellInLine(text)
 	case code == "" && c.dia != nil && !c.talks():
 		c.dia.Say(text)
 	}
 }
 
-// nobodyHere: the caller is in line, and hears when people are back and what they can do meanwhile. Without a voice the file
-// says as much as is always true.
+// nobodyHere: the caller is in line, and hears when people are back. Without a voice the file says as much as is always true.
 func (c *call) nobodyHere(text string) {
 	if c.state == channels.CallAnswered {
 		c.state, c.inputAt = channels.CallWaiting, time.Time{}
 		c.dia.Line(true)
 		c.moved()
 	}
+	c.tellInLine(text, promptNobodyHere)
+}
+
+// tellInLine says words of the house to who waits, and what they can do meanwhile; not into a message that is being left.
+func (c *call) tellInLine(text string, files ...string) {
 	if c.state != channels.CallWaiting || c.voicemail.leaving != nil {
 		return
 	}
-	names := append([]string{promptNobodyHere}, c.lineOffers()...)
-	for _, name := range names[1:] {
+	offers := c.lineOffers()
+	for _, name := range offers {
 		text += " " + dialogue.Phrase(c.language(), name)
 	}
-	c.announce(text, strings.Join(names, " "), c.thenMusic)
+	if files = append(files, offers...); len(files) > 0 {
+		c.announce(text, strings.Join(files, " "), c.thenMusic)
+	}
 }
 
 // onTalkLost: the engines have failed twice. Who waits for an answer gets a person, the others keys and prompts.

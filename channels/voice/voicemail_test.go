@@ -305,4 +305,7 @@ func TestNobodyHereOffersAMessage(t *testing.T) {
 		}
 		until(t, ctx, prompt, func() bool { return heardPrompt(t, c, prompt) })
 	}
+	c.RTP.Forget() // an overflow's words offer it as well
+	h.must(ctx, channels.CallSignal{Type: "say", CallID: 1, Code: channels.CodeLonger, Text: "It takes longer than we like."})
+	until(t, ctx, "the offer", func() bool { return heardPrompt(t, c, promptVoicemailOffer) })
 }

@@ -44,7 +44,7 @@ func (s *Switchboard) leaveMessage(ctx context.Context, ch *change, in channels.
 	}
 	words := fmt.Sprintf(wordsByMail, to.Value)
 	notice := &channels.Message{Author: channels.BySystem, Channel: channels.Chat, Kind: channels.Happened, Body: words,
-		Data: channels.MessageData{Code: channels.CodeMessageLeft, Source: channels.ByMail}}
+		Data: channels.MessageData{Code: channels.CodeMessageLeft}}
 	if in.ClientID != "" {
 		id := in.ClientID + "-left"
 		notice.ClientID = &id

@@ -634,3 +634,28 @@ test('reach: figures, broken promises that are owed, files; the rail says so unt
     await page.getByText('A promise is broken.').waitFor({ state: 'detached' })
   }
 })
+
+test('a voicemail: marked in line, its sound and words in the timeline, called back from there, in both themes and narrow', { skip }, async (t) => {
+  for (const view of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { colorScheme: 'light', viewport: { width: 420, height: 900 } }]) {
+    const { server, page, link } = await stage(t, view)
+    await desk.signIn(page, link)
+    await desk.showList(page, 'Waiting')
+    const row = page.getByLabel('Conversations', { exact: true }).getByRole('link').filter({ hasText: '+47 555 01 777' })
+    await row.getByText('Voicemail', { exact: true }).waitFor()
+    await row.click()
+    const heard = desk.timeline(page).getByRole('article', { name: 'Voicemail from +47 555 01 777' })
+    await heard.first().getByText('the pole of my tent is broken again').waitFor()
+    await heard.first().getByRole('button', { name: 'Play the recording' }).waitFor()
+    await heard.last().getByText('Not written down: our server failed while it was spoken.').waitFor()
+    assert.equal(await heard.first().getByRole('button', { name: 'Call back' }).count(), 0) // it is nobody's yet
+    await clean(page, `voicemail in line, ${view.colorScheme} ${view.viewport?.width ?? ''}`)
+    await page.getByRole('group', { name: 'Acts' }).getByRole('button', { name: 'Take' }).click()
+    await heard.first().getByRole('button', { name: 'Call back' }).waitFor()
+    await page.getByRole('tab', { name: 'Reply' }).click()
+    assert.match(await page.getByRole('textbox', { name: /^Reply/ }).getAttribute('placeholder'), /known by phone only/)
+    await clean(page, `voicemail taken, ${view.colorScheme} ${view.viewport?.width ?? ''}`)
+    if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/voicemail-${view.colorScheme}-${view.viewport?.width ?? 'wide'}.png` })
+    await heard.first().getByRole('button', { name: 'Call back' }).click()
+    await page.getByRole('region', { name: 'Softphone' }).getByText(/Calling|Dialling/).first().waitFor()
+  }
+})

@@ -53,3 +53,13 @@ export async function answered(page, n = 1) {
 
 export const inLine = (page) => page.getByText(/You are (next|\d+\w\w in line)/).first().waitFor()
 export const through = (page, name) => page.getByText(`You are writing with ${name}`).waitFor()
+
+/** leave fills the form in place of waiting and sends it. */
+export async function leave(page, email, body = '') {
+  const ask = page.getByRole('button', { name: /Leave a message instead|Use another address/ })
+  if (await ask.isVisible()) await ask.click()
+  const form = page.getByRole('form', { name: 'Leave a message instead' })
+  await form.getByLabel('Your e-mail address').fill(email)
+  await form.getByRole('textbox').last().fill(body)
+  await form.getByRole('button', { name: 'Leave the message' }).click()
+}

@@ -80,11 +80,16 @@ export function newHouse() {
   const closed = conversation({ contact_name: 'Jonas Falkenried', contact_id: 1, state: 'closed', channel: 'email', subject: 'Which groundsheet fits', disposition: 'solved', agent_name: 'Mira', changed_at: ago(60 * 24 * 40) })
 
   const calls = [{ id: 7, conversation_id: jonas.id, direction: 'in', from_address: '+49 171 555 0147', to_address: '100', agent_id: 1, state: 'ended', started_at: ago(60 * 25), bridged_at: ago(60 * 25 - 1), ended_at: ago(60 * 25 - 4), result: 'completed', reason: '', stats: {} }]
+  // two voicemails of one caller: one written down, one whose call a failure has cut
+  const voicemail = conversation({ contact_name: '+47 555 01 777', queue: 2, channel: 'voice', state: 'waiting', agent_id: null, agent_name: '', waiting_since: ago(47), left_message: 'voicemail', last_words: 'Voicemail: the pole of my tent is broken again', promise_opened_at: ago(47), promise_due_at: ahead(25) })
+  calls.push({ id: 9, conversation_id: voicemail.id, direction: 'in', from_address: '+47 555 01 777', to_address: '100', agent_id: null, state: 'ended', started_at: ago(48), bridged_at: null, ended_at: ago(46), result: 'completed', reason: 'left a voicemail', stats: {} })
   const soundMarks = [{ at: 60, what: 'paused' }, { at: 74, what: 'resumed' }]
   const recordings = [
-    { id: 5, call_id: 7, state: 'done', started_at: ago(60 * 25 - 1), seconds: 180, marks: soundMarks, keep_until: null, error: '' },
-    { id: 6, call_id: 7, state: 'recovered', started_at: ago(60 * 25 - 1), seconds: 192, marks: [], keep_until: null, error: '' },
-    { id: 8, call_id: 7, state: 'failed', started_at: ago(60 * 25 - 1), seconds: 0, marks: [], keep_until: null, error: 'the disk is full' },
+    { id: 5, call_id: 7, kind: 'call', state: 'done', started_at: ago(60 * 25 - 1), seconds: 180, marks: soundMarks, keep_until: null, error: '' },
+    { id: 6, call_id: 7, kind: 'call', state: 'recovered', started_at: ago(60 * 25 - 1), seconds: 192, marks: [], keep_until: null, error: '' },
+    { id: 8, call_id: 7, kind: 'call', state: 'failed', started_at: ago(60 * 25 - 1), seconds: 0, marks: [], keep_until: null, error: 'the disk is full' },
+    { id: 10, call_id: 9, kind: 'voicemail', state: 'done', started_at: ago(47), seconds: 12, marks: [], keep_until: null, error: '' },
+    { id: 11, call_id: 9, kind: 'voicemail', state: 'recovered', started_at: ago(46), seconds: 5, marks: [], keep_until: null, error: '' },
   ]
   const said = new Map()
   said.set(jonas.id, [
@@ -103,5 +108,12 @@ export function newHouse() {
   for (const c of [saskia, ole, phone, idris, visitor, robot, mira, wrap, closed]) {
     said.set(c.id, [message(c, { author: c.last_author === 'contact' ? 'contact' : c.last_author, body: c.last_words || 'Hello', data: c.channel === 'email' ? { subject: c.subject } : {} })])
   }
-  return { me: newMe(), phone: newPhone(), agents, draft: { summary: 'Runa asked which groundsheet fits. <b>Nothing</b> is owed.', disposition: 'solved', model: 'qwen3:4b', why: '' }, cards: new Map([[jonas.id, card(ahead(2))]]), queues, said, calls, recordings, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed] }
+  said.set(voicemail.id, [
+    message(voicemail, { author: 'system', kind: 'event', private: true, at: ago(48), data: { code: 'call_started', call_id: 9 } }),
+    message(voicemail, { author: 'system', kind: 'event', at: ago(47), body: 'Nobody is here right now. A person answers today by 14:00, Oslo time.', data: { code: 'nobody_here', source: 'key' } }),
+    message(voicemail, { kind: 'voicemail', at: ago(47), body: 'the pole of my tent is broken again please call me before friday', data: { call_id: 9, recording_id: 10, seconds: 12 } }),
+    message(voicemail, { kind: 'voicemail', at: ago(46), body: '', data: { call_id: 9, recording_id: 11, seconds: 5, cut: true, reason: 'our server failed while it was spoken' } }),
+    message(voicemail, { author: 'system', kind: 'event', private: true, at: ago(46), data: { code: 'call_ended', call_id: 9, seconds: 120, reason: 'left a voicemail' } }),
+  ])
+  return { me: newMe(), phone: newPhone(), agents, draft: { summary: 'Runa asked which groundsheet fits. <b>Nothing</b> is owed.', disposition: 'solved', model: 'qwen3:4b', why: '' }, cards: new Map([[jonas.id, card(ahead(2))]]), queues, said, calls, recordings, rows: [jonas, saskia, ole, phone, idris, visitor, robot, mira, wrap, closed, voicemail] }
 }

@@ -292,7 +292,7 @@ export class ScriptedServer {
   }
 
   detail(row) {
-    const addresses = row.channel === 'chat' && row.contact_name.startsWith('Visitor') ? [{ kind: 'visitor', value: 'x' }] : [{ kind: 'phone', value: '+49 171 555 0147' }, { kind: 'email', value: 'jonas@mail.example' }]
+    const addresses = row.channel === 'chat' && row.contact_name.startsWith('Visitor') ? [{ kind: 'visitor', value: 'x' }] : row.left_message === 'voicemail' ? [{ kind: 'phone', value: row.contact_name }] : [{ kind: 'phone', value: '+49 171 555 0147' }, { kind: 'email', value: 'jonas@mail.example' }]
     const earlier = this.house.rows.filter((r) => r.contact_id === row.contact_id && r.id !== row.id)
     const calls = this.house.calls.filter((c) => c.conversation_id === row.id)
     return { conversation: row, contact: { id: row.contact_id, name: row.contact_name, created_at: row.created_at }, addresses, earlier, calls, recordings: this.house.recordings.filter((r) => calls.some((c) => c.id === r.call_id)), card: this.house.cards.get(row.id) ?? null }

@@ -23,6 +23,8 @@ it('states in words, ours and those of others', () => {
   expect(stateText(row({ state: 'agent', agent_id: 1, call_id: 7 }), 1)).toBe('In call')
   expect(stateText(row({ state: 'agent', agent_id: 2, agent_name: 'Mira' }), 1)).toBe('Mira')
   expect(stateText(row({ state: 'waiting', return_call: true }), 1)).toBe('Call to return')
+  expect(stateText(row({ state: 'waiting', return_call: true, left_message: 'voicemail' }), 1)).toBe('Voicemail')
+  expect(stateText(row({ state: 'waiting', left_message: 'email' }), 1)).toBe('Message left')
   expect(stateText(row({ state: 'closed', disposition: 'follow_up' }), 1)).toBe('Follow up')
 })
 

@@ -39,6 +39,9 @@ export function title(row: Pick<Row, 'subject' | 'channel' | 'contact_name'>): s
   return row.subject || `${channelName[row.channel]} with ${row.contact_name}`
 }
 
+// leftText names a message that was left in place of waiting.
+export const leftText: Record<Row['left_message'], string> = { '': '', voicemail: 'Voicemail', email: 'Message left' }
+
 // stateText says where a conversation stands, for a tag.
 export function stateText(row: Row, me: number): string {
   switch (row.state) {
@@ -46,7 +49,7 @@ export function stateText(row: Row, me: number): string {
     case 'bot':
       return 'With the responder'
     case 'waiting':
-      return row.return_call ? 'Call to return' : 'Waiting'
+      return leftText[row.left_message] || (row.return_call ? 'Call to return' : 'Waiting')
     case 'offered':
       return 'Ringing'
     case 'agent':

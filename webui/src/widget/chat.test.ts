@@ -373,3 +373,47 @@ describe('words', () => {
     }
   })
 })
+
+describe('a message in place of waiting', () => {
+  function waiting(): Chat {
+    const chat = visit()
+    chat.open()
+    wire().accept()
+    wire().tell(welcome({ token, state: 'waiting', waiting: { position: 2, ahead: 1 }, messages: true }))
+    return chat
+  }
+
+  it('is refused with its field, kept as typed, and left when it is right', () => {
+    const chat = waiting()
+    expect(chat.takesMessages.value).toBe(true)
+    chat.askLeave()
+    chat.typeLeave({ email: ' ole@customer ', body: 'My stove leaks.' })
+    chat.leave()
+    chat.leave() // twice is once
+    const first = wire().last('leave')!
+    expect([wire().count('leave'), first.email, first.body, chat.leaveForm.value?.sent]).toEqual([1, 'ole@customer', 'My stove leaks.', true])
+    wire().tell({ type: 'error', code: 'invalid', field: 'email', message: 'A mail address looks like name@example.org.', client_id: first.client_id })
+    expect(chat.leaveForm.value).toEqual({ email: 'ole@customer', body: 'My stove leaks.', sent: false, error: 'A mail address looks like name@example.org.', field: 'email' })
+    expect(chat.outbox.value).toEqual([])
+    chat.typeLeave({ email: 'ole@customer.test' })
+    expect(chat.leaveForm.value?.error).toBe('')
+    chat.leave()
+    const second = wire().last('leave')!
+    wire().tell({ type: 'ack', client_id: second.client_id, seq: 5 }, { type: 'state', state: 'waiting', position: 2, ahead: 1, answer_to: 'o•••@customer.test' })
+    expect([chat.leaveForm.value, chat.standing.value.place?.answer_to]).toEqual([null, 'o•••@customer.test'])
+    expect(shortPlace('waiting', chat.standing.value.place)).toBe('Message left')
+  })
+
+  it('survives a lost connection, and is sent once more under the same id', () => {
+    const chat = waiting()
+    chat.askLeave()
+    chat.typeLeave({ email: 'ole@customer.test' })
+    chat.leave()
+    const id = wire().last('leave')!.client_id
+    wire().drop()
+    vi.advanceTimersByTime(5_000)
+    wire().accept()
+    wire().tell(welcome({ state: 'waiting', waiting: { position: 2, ahead: 1 }, messages: true }))
+    expect(wire().last('leave')?.client_id).toBe(id)
+  })
+})

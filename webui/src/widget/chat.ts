@@ -16,6 +16,9 @@ const typingEvery = 2_000
 /** Who takes its own frames from the same socket: the call. */
 export interface Beside { take: (f: FromServer) => boolean }
 
+/** A message that is being left: what is typed, and what the server said of it. */
+export interface LeaveForm { email: string; body: string; sent: boolean; error: string; field: string }
+
 export class Chat {
   readonly link = signal<LinkState>('idle')
   readonly downSince = signal(0) // ms; 0 while the server hears us
@@ -25,6 +28,8 @@ export class Chat {
   readonly standing = signal<Standing>({ state: null, agent: '', place: null })
   readonly agentTypes = signal(false)
   readonly company = signal('')
+  readonly takesMessages = signal(false)
+  readonly leaveForm = signal<LeaveForm | null>(null)
   readonly seen = signal(0)
 
   /** The wish for a person was made here and the server has not taken it yet. */
@@ -81,6 +86,21 @@ export class Chat {
     if (!this.wishing.value) this.post({ id: newID(), kind: 'person', body: '', at: Date.now() })
   }
 
+  askLeave(): void { this.leaveForm.value = { email: '', body: '', sent: false, error: '', field: '' } }
+  dropLeave(): void { this.leaveForm.value = null }
+  typeLeave(typed: Partial<Pick<LeaveForm, 'email' | 'body'>>): void {
+    const form = this.leaveForm.value
+    if (form) this.leaveForm.value = { ...form, ...typed, error: '', field: '' }
+  }
+
+  /** What is typed is left: kept and sent again until the server has it. */
+  leave(): void {
+    const form = this.leaveForm.value
+    if (!form || form.sent) return
+    this.leaveForm.value = { ...form, sent: true, error: '', field: '' }
+    this.post({ id: newID(), kind: 'leave', email: form.email.trim(), body: form.body.trim(), at: Date.now() })
+  }
+
   noPerson(): void { this.line.send({ type: 'no_person' }) }
 
   /** discard takes back a message that was refused. */
@@ -133,7 +153,9 @@ export class Chat {
     if (!one) return
     const sent = one.kind === 'person'
       ? this.line.send({ type: 'person', client_id: one.id })
-      : this.line.send({ type: 'say', client_id: one.id, body: one.body })
+      : one.kind === 'leave'
+        ? this.line.send({ type: 'leave', client_id: one.id, email: one.email ?? '', body: one.body })
+        : this.line.send({ type: 'say', client_id: one.id, body: one.body })
     if (!sent) return
     this.flying = one.id
     clearTimeout(this.flyingTimer)
@@ -156,7 +178,7 @@ export class Chat {
         this.draft.value = f.done ? null : f.text
         return
       case 'state':
-        this.standing.value = { state: f.state, agent: f.agent_name ?? '', place: f.position ? { position: f.position, ahead: f.ahead ?? 0, since: f.since, due_at: f.due_at, low: f.low, high: f.high } : null }
+        this.standing.value = { state: f.state, agent: f.agent_name ?? '', place: f.position ? { position: f.position, ahead: f.ahead ?? 0, since: f.since, due_at: f.due_at, low: f.low, high: f.high, answer_to: f.answer_to } : null }
         if (f.state === 'agent') this.draft.value = null
         return
       case 'typing':
@@ -177,6 +199,7 @@ export class Chat {
       }
       this.keep.token = f.token
     }
+    this.takesMessages.value = f.messages ?? false
     if (f.company) {
       this.company.value = f.company
       this.keep.company = f.company
@@ -204,6 +227,7 @@ export class Chat {
 
   /** The server has it, or never will. */
   private settled(id: string): void {
+    if (this.outbox.value.some((u) => u.id === id && u.kind === 'leave')) this.leaveForm.value = null
     if (this.outbox.value.some((u) => u.id === id)) {
       this.outbox.value = this.outbox.value.filter((u) => u.id !== id)
       this.keep.drop(id)
@@ -232,6 +256,12 @@ export class Chat {
       return
     }
     this.flying = ''
+    const left = this.outbox.value.find((u) => u.id === f.client_id && u.kind === 'leave')
+    if (left) { // nothing was stored: the form has the words, and says what is wrong with them
+      this.settled(left.id)
+      this.leaveForm.value = { email: left.email ?? '', body: left.body, sent: false, error: f.message, field: f.field ?? '' }
+      return
+    }
     this.outbox.value = this.outbox.value.map((u) => (u.id === f.client_id ? { ...u, refused: f.message } : u))
     const kept = this.outbox.value.find((u) => u.id === f.client_id)
     if (kept) this.keep.put(kept)

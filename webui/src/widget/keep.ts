@@ -3,7 +3,8 @@
 
 export interface Unsent {
   id: string // client_id: the server stores it once, however often it is sent
-  kind: 'say' | 'person'
+  kind: 'say' | 'person' | 'leave'
+  email?: string // of a message that is left
   body: string
   at: number
   refused?: string // why the server will never take it; shown, not sent again

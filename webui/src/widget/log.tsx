@@ -130,6 +130,7 @@ function Pending({ u, ...p }: ViewProps & { u: Unsent }) {
   if (u.kind === 'person') {
     return isDown(p) ? <p class="line">{words.wished}</p> : null
   }
+  if (u.kind === 'leave' && !u.body) return null // the form says that it is on its way
   const late = u.refused || isDown(p) || now.value - u.at > 2_000
   return (
     <div class={late ? 'm me unsent' : 'm me'}>

@@ -73,7 +73,7 @@ function Panel(p: ViewProps & { onClose: () => void }) {
     <section class="w" aria-label={`${company}, chat`} onKeyDown={keys}>
       <header>
         <span class="logo" aria-hidden="true">{[...company][0]}</span>
-        <div><h2>{company}</h2><p>{under(state, agent)}</p></div>
+        <div><h2>{company}</h2><p>{under(state, agent, place?.answer_to)}</p></div>
         <PhoneButton call={p.call} />
         <button class="round" type="button" aria-label="Make small" onClick={p.onClose}><Icon name={narrow.value ? 'x' : 'minus'} /></button>
       </header>

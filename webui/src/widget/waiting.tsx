@@ -1,10 +1,12 @@
 import type { ViewProps } from './view'
 import { Icon } from './icons'
+import { Leave } from './leave'
 import type { Place, State } from './wire'
 import { clock, place as inWords, usually, words } from './words'
 
 /** In line: the place, how long that usually takes, since when, and what was promised, which is the one on record. */
-export function Waiting({ chat, now, state, place }: ViewProps & { state: State | null; place: Place }) {
+export function Waiting(p: ViewProps & { state: State | null; place: Place }) {
+  const { chat, now, state, place } = p
   const up = chat.link.value === 'up'
   return (
     <div class="wait" role="status">
@@ -19,16 +21,17 @@ export function Waiting({ chat, now, state, place }: ViewProps & { state: State 
       <p class="place">{inWords(state, place)}</p>
       {usually(state, place) && <p class="range">{usually(state, place)}</p>}
       {place.since && <p class="range">You asked at {clock(place.since, now.value)}.</p>}
-      {place.due_at && <Promise due={place.due_at} now={now.value} />}
+      {place.due_at && <Promise due={place.due_at} now={now.value} mail={place.answer_to ?? ''} />}
+      {chat.takesMessages.value && <Leave {...p} again={!!place.answer_to} />}
       <button class="fin" type="button" aria-disabled={!up} onClick={() => { if (up) chat.noPerson() }}>{words.noPerson}</button>
     </div>
   )
 }
 
-function Promise({ due, now }: { due: string; now: number }) {
+function Promise({ due, now, mail }: { due: string; now: number; mail: string }) {
   const time = <b>{clock(due, now)}</b>
   if (new Date(due).getTime() < now) {
     return <p class="promise late"><Icon name="alert" small /><span>We said {time} and did not keep it. You are still in line.</span></p>
   }
-  return <p class="promise"><Icon name="check" small /><span>We owe you a person’s answer, here, by {time}.</span></p>
+  return <p class="promise"><Icon name="check" small />{mail ? <span>We owe you a person’s answer, by e-mail to {mail}, by {time}. You can close this page.</span> : <span>We owe you a person’s answer, here, by {time}.</span>}</p>
 }

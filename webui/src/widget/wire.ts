@@ -19,14 +19,14 @@ export interface Message {
   due_at?: string
 }
 
-/** low and high are minutes from now; without high no time can be told. */
-export interface Place { position: number; ahead: number; since?: string; due_at?: string; low?: number; high?: number }
+/** low and high are minutes from now; without high no time can be told. answer_to: a message was left, the answer goes there. */
+export interface Place { position: number; ahead: number; since?: string; due_at?: string; low?: number; high?: number; answer_to?: string }
 
 /** The visitor's newest call as the server sees it. */
 export interface WebCall { call_id: number; state: 'answered' | 'waiting' | 'connecting' | 'bridged' | 'ended'; since?: string; reason?: string }
 
 export type FromServer =
-  | { type: 'welcome'; token?: string; conversation_id?: number; seq?: number; state?: State; company?: string; agent_name?: string; waiting?: Place; calls?: boolean; call?: WebCall }
+  | { type: 'welcome'; token?: string; conversation_id?: number; seq?: number; state?: State; company?: string; agent_name?: string; waiting?: Place; calls?: boolean; messages?: boolean; call?: WebCall }
   | { type: 'message'; message: Message }
   | { type: 'ack'; client_id: string; seq?: number; message?: Message }
   | { type: 'draft'; text: string; done?: boolean }
@@ -43,6 +43,7 @@ export type ToServer =
   | { type: 'hello'; token: string; after: number }
   | { type: 'say'; client_id: string; body: string }
   | { type: 'person'; client_id: string }
+  | { type: 'leave'; client_id: string; email: string; body: string }
   | { type: 'no_person' }
   | { type: 'typing' }
   | { type: 'phone' }

@@ -33,6 +33,14 @@ export const words = {
   microphoneDenied: 'This page may not use your microphone. Allow it beside the address, then call again.',
   noMicrophone: 'No microphone was found. Plug one in, then call again.',
   microphoneBusy: 'The microphone cannot be opened. Another program may be using it.',
+  leave: 'Leave a message instead',
+  leaveNow: 'Leave the message',
+  leaving: 'Leaving it',
+  otherAddress: 'Use another address',
+  yourMail: 'Your e-mail address',
+  yourMessage: 'What is it about?',
+  addMessage: 'Anything to add? What you wrote goes along.',
+  cancel: 'Cancel',
   again: 'Write again at any time. It stays the same conversation.',
 }
 
@@ -50,6 +58,7 @@ export function usually(state: State | null, p: Place): string {
 
 export function shortPlace(state: State | null, p: Place | null): string {
   if (!p) return 'In line'
+  if (p.answer_to) return 'Message left'
   return state === 'offered' || p.ahead < 1 ? 'Next in line' : `${ordinal(p.position)} in line`
 }
 
@@ -59,9 +68,9 @@ export function ordinal(n: number): string {
 }
 
 /** The line under the company's name: who is at the other end. */
-export function under(state: State | null, agent: string): string {
+export function under(state: State | null, agent: string, mail = ''): string {
   switch (state) {
-    case 'waiting': case 'offered': return 'Getting you a person'
+    case 'waiting': case 'offered': return mail ? 'A person answers by e-mail' : 'Getting you a person'
     case 'agent': return agent ? `You are writing with ${agent}` : 'You are writing with a person'
     default: return 'An AI answers, people are behind it'
   }

@@ -3,7 +3,7 @@ import type { Recording } from '../../shared/api'
 import { bars, bytes, path, pausedWords, pauses, playable, told } from './recording'
 
 const recording: Recording = {
-  id: 1, call_id: 7, state: 'done', started_at: '2026-11-22T10:00:00Z', seconds: 192.4, keep_until: null, error: '',
+  id: 1, call_id: 7, kind: 'call', state: 'done', started_at: '2026-11-22T10:00:00Z', seconds: 192.4, keep_until: null, error: '',
   marks: [{ at: 13, what: 'paused' }, { at: 20.5, what: 'resumed' }, { at: 100, what: 'gap' }, { at: 180, what: 'paused' }],
 }
 

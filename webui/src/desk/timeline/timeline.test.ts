@@ -20,6 +20,7 @@ it('puts each kind into its own block, with a line per day', () => {
   )
   expect(items.map((i) => i.kind)).toEqual(['day', 'mail', 'day', 'words', 'note', 'call', 'event'])
   expect(items.find((i) => i.kind === 'call')).toMatchObject({ call })
+  expect(timeline([m({ kind: 'voicemail', channel: 'voice', body: '', data: { recording_id: 9 } })], [], 'J', now)[1]).toMatchObject({ kind: 'voicemail' })
 })
 
 it('says what happened, and falls back to the stored words', () => {
@@ -30,6 +31,7 @@ it('says what happened, and falls back to the stored words', () => {
   expect(event('missed', { agent_name: 'Ana' })).toBe('Offer missed by Ana')
   expect(event('closed', { reason: 'solved' })).toBe('Closed · Solved')
   expect(event('call_ended', { seconds: 200 })).toBe('Call ended after 3:20')
+  expect(event('message_left', { source: 'email' })).toBe('Jonas left a message, to be answered by e-mail')
   expect(event('left')).toBe('Jonas left the line')
   expect(event('tomorrows_code')).toBe('')
   const [, item] = timeline([m({ kind: 'event', author: 'system', body: 'Address added.', data: {} })], [], 'Jonas', now)

@@ -7,7 +7,7 @@ import { clockTime, dayName, stopwatch } from '../time'
 export type Item =
   | { kind: 'day'; key: string; text: string }
   | { kind: 'event'; key: string; m: Message; icon: IconName | undefined; text: string; told: string }
-  | { kind: 'words' | 'note' | 'mail' | 'heard'; key: string; m: Message }
+  | { kind: 'words' | 'note' | 'mail' | 'heard' | 'voicemail'; key: string; m: Message }
   | { kind: 'call'; key: string; m: Message; call: Call | undefined }
 
 const wishes: Record<string, string> = {
@@ -42,6 +42,8 @@ export function eventText(m: Message, contact: string): string {
       return `The model did not answer${due}`
     case 'no_answer':
       return `The responder did not know${due}`
+    case 'message_left':
+      return `${who} left a message, to be answered by e-mail`
     case 'through':
       return `${d.agent_name || 'An agent'} took over`
     case 'back_in_line':
@@ -71,11 +73,11 @@ export function eventText(m: Message, contact: string): string {
 
 const icons: Record<string, IconName> = {
   waiting: 'check', model_down: 'alert', no_answer: 'alert', missed: 'alert', transfer: 'transfer', call_ended: 'phone',
-  call_lost: 'alert', recorded: 'rec', delivery: 'alert', through: 'headset', closed: 'check',
+  call_lost: 'alert', message_left: 'mail', no_message: 'alert', recorded: 'rec', delivery: 'alert', through: 'headset', closed: 'check',
 }
 
 // What the customer was told by an event is worth reading where it is more than the event's name.
-const toldCodes = new Set(['waiting', 'model_down', 'no_answer', 'back_in_line', 'transfer', 'ended'])
+const toldCodes = new Set(['waiting', 'model_down', 'no_answer', 'back_in_line', 'message_left', 'transfer', 'ended'])
 
 function event(m: Message, contact: string): Item {
   const text = eventText(m, contact)
@@ -98,6 +100,7 @@ export function timeline(messages: Message[], calls: Call[], contact: string, no
       else items.push(event(m, contact))
     } else if (m.kind === 'transcript') items.push({ kind: 'heard', key, m })
     else if (m.kind === 'note' || m.private) items.push({ kind: 'note', key, m })
+    else if (m.kind === 'voicemail') items.push({ kind: 'voicemail', key, m })
     else if (m.channel === 'email') items.push({ kind: 'mail', key, m })
     else items.push({ kind: 'words', key, m })
   }
