@@ -31,7 +31,8 @@ func Phrase(language, name string) string {
 // Greeting is the first words: who we are, that it is no person, and how to reach one.
 func Greeting(language, company string) string {
 	if company == "" {
-		return strings.NewReplacer(" for calling {{company}}", " for calling", " bei {{company}}", "", " a {{company}}", "", " d'appeler {{company}}", " de votre appel").Replace(Phrase(language, "greeting"))
+		return strings.NewReplacer(" for calling {{company}}", " for calling", " bei {{company}}", "", " a {{company}}", "", " d'appeler {{company}}", " de votre appel",
+			" per aver chiamato {{company}}", " per la sua chiamata").Replace(Phrase(language, "greeting"))
 	}
 	return strings.ReplaceAll(Phrase(language, "greeting"), "{{company}}", company)
 }

@@ -88,6 +88,11 @@ var ears = sync.OnceValue(func() map[string]*ear {
 			plus:   set("más mas +"),
 			around: set("eh em pues y sí si es el la mi número numero pedido código codigo por favor gracias guion guión luego aquí tengo espacio vale"),
 		},
+		"it": {
+			times:  map[string]int{"doppio": 2, "triplo": 3},
+			plus:   set("più piu +"),
+			around: set("eh ehm allora sì si è e il la mio numero ordine codice per favore grazie trattino poi ecco ho spazio va bene"),
+		},
 		"fr": {
 			times:  map[string]int{"double": 2, "triple": 3},
 			plus:   set("plus +"),
@@ -97,7 +102,7 @@ var ears = sync.OnceValue(func() map[string]*ear {
 		e.root = &branch{value: -1}
 		e.parts = map[string]bool{}
 		t := tongues()[code]
-		if code == "de" { // the only one of the four that writes a number in one word
+		if code == "de" { // a recogniser writes its numbers in one word or in three
 			for _, w := range strings.Fields("null eins ein eine zwo zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn achtzehn neunzehn und " +
 				"zwanzig dreißig dreissig vierzig fünfzig sechzig siebzig achtzig neunzig hundert tausend") {
 				e.parts[w] = true
@@ -113,6 +118,7 @@ var ears = sync.OnceValue(func() map[string]*ear {
 			"en": {"oh": 0, "o": 0, "nought": 0, "nil": 0, "niner": 9, "fife": 5, "tree": 3, "won": 1, "too": 2, "for": 4, "ate": 8, "a hundred": 100, "a thousand": 1000},
 			"de": {"zwo": 2, "ein": 1, "eine": 1, "hundert": 100, "tausend": 1000, "fuenf": 5, "zwoelf": 12},
 			"es": {"un": 1, "una": 1, "ciento": 100},
+			"it": {"un": 1, "una": 1},
 			"fr": {"une": 1, "zero": 0, "septante": 70, "huitante": 80, "nonante": 90},
 		}[code] {
 			e.learn(word, n)

@@ -39,6 +39,8 @@ func TestDigits(t *testing.T) {
 		{"de", "dreizehn vierzehn", "1314"},
 		{"de", "ich möchte einen Menschen", ""},
 		{"es", "cero uno dos tres", "0123"},
+		{"it", "il mio numero è zero uno doppio due", "0122"},
+		{"it", "ventitré trentuno", "2331"},
 		{"es", "treinta y uno", "31"},
 		{"es", "veintidós doble cinco", "2255"},
 		{"fr", "zéro un vingt-trois", "0123"},
@@ -63,7 +65,7 @@ func TestDigits(t *testing.T) {
 
 // TestDigitsHearsWhatTextSays walks every number there and back, in the four languages.
 func TestDigitsHearsWhatTextSays(t *testing.T) {
-	for _, lang := range []string{"en", "de", "es", "fr"} {
+	for _, lang := range []string{"en", "de", "es", "fr", "it"} {
 		for n := range loneNumbers {
 			words := tongues()[lang].cardinal(int64(n))
 			if got, ok := Digits(lang, words); !ok || got != strconv.Itoa(n) {

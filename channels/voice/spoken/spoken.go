@@ -52,7 +52,7 @@ func tongueOf(language string) *tongue {
 var tongues = sync.OnceValue(func() map[string]*tongue {
 	british := english()
 	british.dayFirst = true
-	all := map[string]*tongue{"en": english(), "de": german(), "es": spanish(), "fr": french(), "en-gb": british}
+	all := map[string]*tongue{"en": english(), "de": german(), "es": spanish(), "fr": french(), "it": italian(), "en-gb": british}
 	for _, t := range all {
 		t.build()
 	}

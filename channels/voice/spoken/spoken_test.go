@@ -23,6 +23,8 @@ func TestText(t *testing.T) {
 		{"de", "3,5 Mio. € Umsatz", "drei Komma fünf Millionen Euro Umsatz"},
 		{"es", "Cuesta 21,50 € al mes", "Cuesta veintiún euros con cincuenta céntimos al mes"},
 		{"es", "200 £", "doscientas libras"},
+		{"it", "Costa 21,50 € al mese", "Costa ventuno euro e cinquanta centesimi al mese"},
+		{"it", "1.299 € o 1 £", "milleduecentonovantanove euro o una sterlina"},
 		{"fr", "Cela coûte 12,50 €.", "Cela coûte douze euros cinquante."},
 		{"fr", "5 millions d'euros, 1 299 €", "cinq millions d'euros, mille deux cent quatre-vingt-dix-neuf euros"},
 		// dates
@@ -37,6 +39,7 @@ func TestText(t *testing.T) {
 		{"de", "Der 3. März und am 1. Mai 1999", "Der dritte März und am ersten Mai neunzehnhundertneunundneunzig"},
 		{"de", "bis zum 24.12. geöffnet", "bis zum vierundzwanzigsten Dezember geöffnet"},
 		{"es", "el 1 de mayo de 2026", "el primero de mayo de dos mil veintiséis"},
+		{"it", "il 1 maggio 2026, il 23/11/2026", "il primo maggio duemilaventisei, il ventitré novembre duemilaventisei"},
 		{"es", "el 22/11/2026", "el veintidós de noviembre de dos mil veintiséis"},
 		{"fr", "le 1er mai 2026", "le premier mai deux mille vingt-six"},
 		{"fr", "le 22 novembre", "le vingt-deux novembre"},
@@ -47,6 +50,7 @@ func TestText(t *testing.T) {
 		{"de", "Mo–Fr 9–17 Uhr", "Montag bis Freitag neun bis siebzehn Uhr"},
 		{"de", "um 14:30 Uhr, um 1 Uhr", "um vierzehn Uhr dreißig, um ein Uhr"},
 		{"es", "a las 14:30", "a las catorce treinta"},
+		{"it", "alle 14:30, dalle 9:00 alle 13:00", "alle quattordici e trenta, dalle nove alle tredici"},
 		{"fr", "à 14h30 et à 1h", "à quatorze heures trente et à une heure"},
 		{"en", "It takes 1h 20min or 90 min.", "It takes one hour twenty minutes or ninety minutes."},
 		// telephone numbers
@@ -76,6 +80,8 @@ func TestText(t *testing.T) {
 		{"fr", "71 % de 80 kg", "soixante et onze pour cent de quatre-vingts kilogrammes"},
 		{"en", "1/2 price, 3/4 full, 4½ stars, 4 out of 5, 24/7", "half price, three quarters full, four and a half stars, four out of five, twenty four seven"},
 		{"en", "1st, 2nd, 3rd, 12th, 21st, 30th", "first, second, third, twelfth, twenty first, thirtieth"},
+		{"it", "71 % di 1.000, 3 kg, 2 milioni di euro", "settantuno per cento di mille, tre chilogrammi, due milioni di euro"},
+		{"it", "Sig.ra Rossi, p.zza Dante n. 8, tel. 06 123", "signora Rossi, piazza Dante numero otto, telefono zero sei uno due tre"},
 		{"es", "el 1.º y la 2ª", "el primero y la segunda"},
 		{"fr", "le 2e et la 21ème", "le deuxième et la vingt et unième"},
 		{"de", "im 3. Stock", "im dritten Stock"},

@@ -234,6 +234,11 @@ func TestWeight(t *testing.T) {
 			t.Errorf("%q weighs %d, want %d", text, got, want)
 		}
 	}
+	for text, want := range map[string]weight{"il mio numero è": unfinished, "quando aprite la domenica": complete, "quattro nove": spelling, "sì grazie": complete, "Posso pagare con?": open} {
+		if got := lexiconOf("it").weigh(text, false); got != want {
+			t.Errorf("%q weighs %d, want %d", text, got, want)
+		}
+	}
 	if got := lexiconOf("xx").weigh("1 2", false); got != spelling {
 		t.Errorf("digits of an unknown language weigh %d", got)
 	}
