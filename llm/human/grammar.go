@@ -218,7 +218,7 @@ func parseGrammar(lang, data string) *grammar {
 				if g.letters == nil {
 					continue
 				}
-				if plain := g.letters.Replace(phrase); plain != phrase {
+				if plain := g.letters.Replace(phrase); plain != phrase && utf8.RuneCountInString(plain) > 2 { // short words are every language's
 					g.add(plain, c)
 				}
 			}

@@ -226,8 +226,16 @@ func (lib *library) tells(speak []*grammar, c clause) bool {
 func (lib *library) clause(speak []*grammar, c clause) verdict {
 	var doubt verdict
 	for _, g := range speak {
+		known, strange := 0, 0
 		for _, part := range g.cutAtBut(c) {
 			row := lib.row(g, part)
+			for _, s := range row {
+				if s.class == 0 {
+					strange++
+				} else {
+					known++
+				}
+			}
 			v := g.read(part, row)
 			if v.wish.Yes {
 				v.wish.Only = forGood(row)
@@ -237,7 +245,7 @@ func (lib *library) clause(speak []*grammar, c clause) verdict {
 				doubt.wish, doubt.veto = v.wish, doubt.veto || v.veto
 			}
 		}
-		if doubt.veto {
+		if doubt.veto || known >= 3 && strange*4 <= known { // it is this language: its neighbours would misunderstand
 			return doubt
 		}
 	}

@@ -538,7 +538,7 @@ func (g *grammar) callAt(row []symbol, at int) verdict {
 	}
 	if at+1 < len(row) {
 		ends := at+2 < len(row) && row[at+1].is(not) && row[at+2].class == 0 // "call me I don't see it" is two sentences
-		if next := row[at+1]; next.is(not|after|name) && !next.is(fill) && !ends || next.is(never) {
+		if next := row[at+1]; next.is(not|after|name) && !next.is(fill) && !ends || next.is(never) && !next.is(fill) {
 			return verdict{veto: next.is(not)}
 		}
 	}
