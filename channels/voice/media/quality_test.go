@@ -88,6 +88,39 @@ func TestSlices(t *testing.T) {
 	})
 }
 
+// TestJitterOfAStoppedClock: a telephone whose clock stands still in its pauses has no jitter; a network that is held up has.
+func TestJitterOfAStoppedClock(t *testing.T) {
+	for name, c := range map[string]struct {
+		pause    time.Duration
+		burst    int // packets that come at once then
+		low, top time.Duration
+	}{
+		"a steady one":     {0, 0, 0, time.Millisecond},
+		"short pauses":     {300 * time.Millisecond, 0, 0, time.Millisecond},
+		"long pauses":      {900 * time.Millisecond, 0, 0, time.Millisecond},
+		"a network's hold": {300 * time.Millisecond, 15, 15 * time.Millisecond, 100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r reception
+			now, n, most := time.Unix(1000, 0), 0, time.Duration(0)
+			for range 20 {
+				for i := range 50 {
+					if i >= c.burst {
+						now = now.Add(Frame)
+					}
+					r.count(&Packet{Seq: uint16(n), TS: uint32(n) * FrameSamples, Payload: loud(loudLeft), Arrived: now})
+					n++
+					most = max(most, r.jitterTime())
+				}
+				now = now.Add(c.pause)
+			}
+			if most < c.low || most > c.top {
+				t.Errorf("jitter %v, want %v to %v", most, c.low, c.top)
+			}
+		})
+	}
+}
+
 // TestSlicesAreBounded: two hours in slices of 10 s, four in slices of 20 s; the worst moment is not averaged away.
 func TestSlicesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

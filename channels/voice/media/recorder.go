@@ -24,8 +24,11 @@ const (
 	recordDrift = 40 * time.Millisecond
 	// recordSettle is how long the least delay is looked for: what all packets of that time are late is no jitter.
 	recordSettle = 500 * time.Millisecond
-	// recordJump is a delay that no network makes: the sender's clock stood still.
-	recordJump = 2 * time.Second
+	// recordJump is a delay that no network makes: the sender's clock stood still. So it did when a packet is recordStood later
+	// than the one before and those behind it are not: a network that was held up sends all at once.
+	recordJump  = 2 * time.Second
+	recordStood = 150 * time.Millisecond
+	recordNext  = 100 * time.Millisecond // a packet is not waited for any longer
 
 	// pauseGuard keeps the silence after Resume until what was said before has come through network, jitter buffer
 	// (200 ms at most) and mixer.
@@ -71,6 +74,7 @@ type Recorder struct {
 	drained []byte
 	muted   []pause
 	sides   [2]track
+	waits   [2]waiting
 	sized   time.Duration
 	err     error
 	summary Summary
@@ -264,7 +268,7 @@ func (r *Recorder) step() {
 	if r.err != nil {
 		return
 	}
-	r.decode()
+	r.decode(now)
 	r.write(now - recordOpen)
 	if r.err == nil && now-r.sized >= recordSizes {
 		r.sized = now
@@ -278,7 +282,7 @@ func (r *Recorder) step() {
 func (r *Recorder) finish() {
 	r.drain()
 	if r.err == nil {
-		r.decode()
+		r.decode(r.end + recordOpen)
 		r.write(r.end)
 	}
 	var err error
@@ -308,20 +312,44 @@ func (r *Recorder) fail(err error) {
 	}
 }
 
-// decode puts the drained packets into the window.
-func (r *Recorder) decode() {
+// decode puts the drained packets into the window, each when the next one of its side is here, or should be.
+func (r *Recorder) decode(now time.Duration) {
 	for b := r.drained; len(b) > 0 && r.err == nil; {
 		var t taped
 		var payload []byte
 		t, payload, b = nextTaped(b)
-		side := &r.sides[t.side]
-		pos := side.place(t, r.position(t.at), r.cfg.Rate, r.resumed(t.at))
-		pcm := side.decode(t.codec, payload, r.cfg.Rate)
-		if pos+int64(len(pcm)) > r.file.end() { // the writer was held up
-			r.write(t.at - recordOpen)
-		}
-		r.file.place(int(t.side), pos, pcm)
+		r.lay(t.side, t.at)
+		w := &r.waits[t.side]
+		w.is, w.taped, w.payload = true, t, append(w.payload[:0], payload...)
 	}
+	for side := range r.waits {
+		if w := &r.waits[side]; w.is && now-w.at > recordNext && r.err == nil {
+			r.lay(uint8(side), now)
+		}
+	}
+}
+
+// waiting is a side's newest packet.
+type waiting struct {
+	is bool
+	taped
+	payload []byte
+}
+
+// lay puts the packet that waits into the window; the next one of its side came at next. What a network has held up comes all
+// at once.
+func (r *Recorder) lay(of uint8, next time.Duration) {
+	t, side := &r.waits[of], &r.sides[of]
+	if !t.is {
+		return
+	}
+	t.is = false
+	pos := side.place(t.taped, r.position(t.at), r.cfg.Rate, r.resumed(t.at), next-t.at > Frame/2)
+	pcm := side.decode(t.codec, t.payload, r.cfg.Rate)
+	if pos+int64(len(pcm)) > r.file.end() { // the writer was held up
+		r.write(t.at - recordOpen)
+	}
+	r.file.place(int(of), pos, pcm)
 }
 
 // write moves the file on to a time. What lies in a pause is silenced here, last of all: it may have been placed before
@@ -355,6 +383,7 @@ type track struct {
 	ssrc, ts uint32 // of the newest packet ...
 	pos      int64  // ... and its place
 	late     int64  // what every packet since was late
+	last     int64  // and the newest one
 	since    time.Duration
 
 	decoder        *decoder // made with the first packet
@@ -362,20 +391,22 @@ type track struct {
 	pcm, resampled []int16
 }
 
-// place is where a packet that arrived at the position at belongs. still: the clocks must not be put right now.
-func (t *track) place(p taped, at int64, rate int, still bool) int64 {
+// place is where a packet that arrived at the position at belongs. still: the clocks must not be put right now; inTime: what
+// follows it was not held up with it.
+func (t *track) place(p taped, at int64, rate int, still, inTime bool) int64 {
 	samples := func(d time.Duration) int64 { return int64(d) * int64(rate) / int64(time.Second) }
 	pos := t.pos + int64(int32(p.ts-t.ts))*int64(rate)/int64(p.codec.ClockRate())
 	late := at - pos
 	stray := late > samples(recordDrift) || late < -samples(recordDrift)
+	stood := p.marker && stray || late > samples(recordJump) || inTime && late-t.last > samples(recordStood)
+	t.last = late
 	switch {
-	case !t.begun, p.ssrc != t.ssrc, p.codec != t.codec,
-		!still && (p.marker && stray || late > samples(recordJump)):
+	case !t.begun, p.ssrc != t.ssrc, p.codec != t.codec, !still && stood:
 		if p.ssrc != t.ssrc || p.codec != t.codec {
 			*t = track{}
 		}
 		t.begun, t.codec, t.ssrc, t.ts, t.pos = true, p.codec, p.ssrc, p.ts, at
-		t.late, t.since = 0, p.at
+		t.late, t.last, t.since = 0, 0, p.at
 		return at
 	case still:
 		t.late, t.since = late, p.at
@@ -386,7 +417,7 @@ func (t *track) place(p taped, at int64, rate int, still bool) int64 {
 		}
 		if t.late > samples(recordDrift) || t.late < -samples(recordDrift) {
 			pos, late = pos+t.late, late-t.late
-			t.ts, t.pos = p.ts, pos
+			t.ts, t.pos, t.last = p.ts, pos, late
 		}
 		t.late, t.since = late, p.at
 	}

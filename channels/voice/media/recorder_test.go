@@ -179,6 +179,21 @@ func TestRecorderPlacesByRTPTime(t *testing.T) {
 				time.Sleep(Frame)
 			}
 		}, []int{0, 200, 1200, 1400}, nil},
+		"the same, and no marker tells": {func(r *tape) {
+			n := 0
+			talk := func() {
+				for range 40 {
+					r.hear(1, n)
+					n++
+					time.Sleep(Frame)
+				}
+			}
+			talk()
+			for _, pause := range []time.Duration{300, 600, 1500} {
+				time.Sleep(pause * time.Millisecond)
+				talk()
+			}
+		}, []int{0, 800, 1100, 1900, 2500, 3300, 4800, 5600}, nil},
 		"music is silence, words are not": {func(r *tape) {
 			pacer := NewPacer()
 			r.leg.Out().pacer = pacer

@@ -18,9 +18,14 @@ type reception struct {
 	clock   int   // of transit and jitter
 	transit int64 // of the last packet, in ticks
 	jitter  int64 // scaled by 16
+	doubt   int64 // a lateness that is jitter if the next packet makes up for it; else the sender's clock stood still
 
 	prevExpected, prevReceived uint32 // at the last report
 }
+
+// clockStood is how much later than the one before a packet is when the sender's clock may have stood still meanwhile, as some
+// telephones' do in pauses (RFC 3550 section 5.1 wants it to go on). A network that was held up sends the rest at once.
+const clockStood = 150 * time.Millisecond
 
 // maxDropout is the jump in sequence numbers that means a source began anew (RFC 3550 A.1).
 const maxDropout = 3000
@@ -36,7 +41,7 @@ func (r *reception) count(p *Packet) {
 		r.before = r.lost()
 		r.heard, r.ssrc = true, p.SSRC
 		r.base, r.max, r.received = uint32(p.Seq), uint32(p.Seq), 1
-		r.clock, r.transit = clock, transit
+		r.clock, r.transit, r.doubt = clock, transit, 0
 		r.prevExpected, r.prevReceived = 0, 0
 		return
 	}
@@ -49,10 +54,21 @@ func (r *reception) count(p *Packet) {
 	}
 	diff := int64(int32(transit - r.transit)) // modulo 2^32, as the timestamp is
 	r.transit = transit
-	if diff < 0 {
-		diff = -diff
+	if doubt := r.doubt; doubt != 0 {
+		if r.doubt = 0; diff < -ticksIn(Frame/2, clock) {
+			r.deviate(doubt)
+		}
 	}
-	if diff > int64(clock) { // a clock that jumped by a second is no jitter
+	if diff > ticksIn(clockStood, clock) {
+		r.doubt = diff
+		return
+	}
+	r.deviate(max(diff, -diff))
+}
+
+// deviate takes a difference in transit times into the jitter.
+func (r *reception) deviate(diff int64) {
+	if diff > int64(r.clock) { // a clock that jumped by a second is no jitter
 		return
 	}
 	r.jitter += diff - (r.jitter+8)>>4
