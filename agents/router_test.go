@@ -400,7 +400,7 @@ func TestWhyItStillWaits(t *testing.T) {
 		return list[0], regexp.MustCompile(`\d+ s\b`).ReplaceAllString(list[0].Why, "N s")
 	}
 	id := h.waits(channels.Chat)
-	if w, text := why(id); w.Code != whySkill || text != "None of the 2 agents of the queue Service has the skill French 3; relaxes to French 2 in N s." {
+	if w, text := why(id); w.Code != whySkill || text != "None of the 2 agents of the queue Service has the skill French 3; relaxes to French 2 in N s." || !slices.Equal(w.Needs, []string{"French 3"}) {
 		t.Errorf("%+v", w)
 	}
 	h.exec(`insert into agent_skills (agent_id, skill_id, level) select a, id, 3 from skills, unnest($1::bigint[]) a`, []int64{mira, bo})

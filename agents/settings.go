@@ -26,6 +26,7 @@ type QueueSettings struct {
 	OfferSeconds   int        `json:"offer_seconds"`   // 5 to 120
 	WrapupSeconds  int        `json:"wrapup_seconds"`  // 0 to 3600
 	PromiseSeconds int        `json:"promise_seconds"` // 1 to 604800: target from the wish to the first human word
+	PromiseShare   int        `json:"promise_share"`   // 1 to 99 per cent of the promises that are to be kept in hours
 	Strategy       string     `json:"strategy"`
 	Sticky         bool       `json:"sticky"`
 	Priority       int        `json:"priority"`        // 0 to 100
@@ -79,7 +80,7 @@ const (
 
 // NewQueue is what a queue begins with.
 func NewQueue() QueueSettings {
-	return QueueSettings{OfferSeconds: 20, WrapupSeconds: 60, PromiseSeconds: 180, Strategy: LongestIdle, Weight: 1, ChatLoad: 1, EmailLoad: 1,
+	return QueueSettings{OfferSeconds: 20, WrapupSeconds: 60, PromiseSeconds: 180, PromiseShare: 95, Strategy: LongestIdle, Weight: 1, ChatLoad: 1, EmailLoad: 1,
 		Hours: Hours{Week: []Span{}, Holidays: []Holiday{}}, Skills: []Step{}, Overflows: []Overflow{},
 		CallBack: true, CallBackTries: 3, CallBackMinutes: 10, RecallMinutes: 10}
 }
@@ -136,7 +137,7 @@ type LineSettings struct {
 	FirstID  int64                   `json:"first_id"` // the house's own queue, which stays
 }
 
-const queueColumns = `id, name, offer_seconds, wrapup_seconds, promise_seconds, strategy, sticky, priority, age_bonus, weight, chat_load,
+const queueColumns = `id, name, offer_seconds, wrapup_seconds, promise_seconds, promise_share, strategy, sticky, priority, age_bonus, weight, chat_load,
 	email_load, anybody_seconds, hours, closed_until, closed_words, hear_engine, say_engine, say_voice,
 	call_back, call_back_tries, call_back_minutes, recall_minutes,
 	coalesce((select jsonb_agg(jsonb_build_object('skill_id', skill_id, 'after_seconds', after_seconds, 'level', level) order by skill_id, after_seconds)
@@ -204,9 +205,9 @@ func SaveQueue(ctx context.Context, tx pgx.Tx, s *QueueSettings) error {
 	tag, err := tx.Exec(ctx, `update queues set name = $2, offer_seconds = $3, wrapup_seconds = $4, promise_seconds = $5, strategy = $6, sticky = $7,
 			priority = $8, age_bonus = $9, weight = $10, chat_load = $11, email_load = $12, anybody_seconds = $13, hours = $14, closed_until = $15,
 			closed_words = $16, hear_engine = $17, say_engine = $18, say_voice = $19,
-			call_back = $20, call_back_tries = $21, call_back_minutes = $22, recall_minutes = $23 where id = $1`, s.ID, s.Name, s.OfferSeconds, s.WrapupSeconds, s.PromiseSeconds, s.Strategy, s.Sticky, s.Priority,
+			call_back = $20, call_back_tries = $21, call_back_minutes = $22, recall_minutes = $23, promise_share = $24 where id = $1`, s.ID, s.Name, s.OfferSeconds, s.WrapupSeconds, s.PromiseSeconds, s.Strategy, s.Sticky, s.Priority,
 		s.AgeBonus, s.Weight, s.ChatLoad, s.EmailLoad, s.AnybodySeconds, hours, s.ClosedUntil, s.ClosedWords, s.HearEngine, s.SayEngine, s.SayVoice,
-		s.CallBack, s.CallBackTries, s.CallBackMinutes, s.RecallMinutes)
+		s.CallBack, s.CallBackTries, s.CallBackMinutes, s.RecallMinutes, s.PromiseShare)
 	if err != nil {
 		return refused(fmt.Errorf("save queue: %w", err))
 	}
@@ -270,6 +271,7 @@ func (s *QueueSettings) check() error {
 		{"offer_seconds", s.OfferSeconds, 5, 120, "An offer rings", "seconds"},
 		{"wrapup_seconds", s.WrapupSeconds, 0, 3600, "Wrap-up lasts", "seconds"},
 		{"promise_seconds", s.PromiseSeconds, 1, 604800, "The target is", "seconds"},
+		{"promise_share", s.PromiseShare, 1, 99, "The share to keep is", "per cent"},
 		{"call_back_tries", s.CallBackTries, 1, 10, "Who is called back is tried", "times"},
 		{"call_back_minutes", s.CallBackMinutes, 1, 1440, "Between two tries are", "minutes"},
 		{"recall_minutes", s.RecallMinutes, 0, 120, "The place is kept for", "minutes"},

@@ -25,7 +25,7 @@ func TestQueueSettingsComeBackAsTheyWere(t *testing.T) {
 	h.ok(h.tx(func(tx pgx.Tx) error { return SaveSkill(h.ctx, tx, &french) }))
 	q := NewQueue()
 	never, until := 600, time.Now().Add(time.Hour).Truncate(time.Microsecond).UTC()
-	q.Name, q.Strategy, q.Sticky, q.Priority, q.AgeBonus, q.Weight, q.ChatLoad, q.AnybodySeconds, q.ClosedUntil = "Sales", RingAll, true, 5, 2, 3, 2, &never, &until
+	q.Name, q.Strategy, q.Sticky, q.Priority, q.AgeBonus, q.Weight, q.ChatLoad, q.AnybodySeconds, q.ClosedUntil, q.PromiseShare = "Sales", RingAll, true, 5, 2, 3, 2, &never, &until, 90
 	q.Hours = Hours{Zone: "Europe/Berlin", Week: []Span{{"monday", "09:00", "17:00"}}, Holidays: []Holiday{{Date: "12-25", Name: "Christmas"}}}
 	q.Skills = []Step{{french.ID, 0, 3}, {french.ID, 60, 0}}
 	q.Overflows = []Overflow{{CauseLength, 10, ToMessage, nil, "We are many."}, {CauseWait, 120, ToQueue, &h.queue, ""}}
@@ -61,6 +61,7 @@ func TestBadQueueSettings(t *testing.T) {
 		"strategy":        {func(q *QueueSettings) { q.Strategy = "loudest" }},
 		"offer_seconds":   {func(q *QueueSettings) { q.OfferSeconds = 4 }, func(q *QueueSettings) { q.OfferSeconds = 121 }},
 		"promise_seconds": {func(q *QueueSettings) { q.PromiseSeconds = 0 }},
+		"promise_share":   {func(q *QueueSettings) { q.PromiseShare = 0 }, func(q *QueueSettings) { q.PromiseShare = 100 }}, // 100: a budget of nothing burns without end
 		"weight":          {func(q *QueueSettings) { q.Weight = 0 }},
 		"chat_load":       {func(q *QueueSettings) { q.ChatLoad = 21 }},
 		"anybody_seconds": {func(q *QueueSettings) { q.AnybodySeconds = &zero }},

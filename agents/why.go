@@ -37,6 +37,7 @@ type Wait struct {
 	Why            string     `json:"why"`
 	HeldUntil      *time.Time `json:"held_until"` // it came when nobody answers: the opening; a call back: its time
 	CallBack       *string    `json:"call_back"`  // the number that is to be called
+	Needs          []string   `json:"needs"`      // skills with their level that an agent must have now: French 3
 }
 
 // Waits says of each of these conversations that wait where it stands and why; others are left out.
@@ -56,7 +57,10 @@ func Waits(ctx context.Context, q channels.Querier, ids []int64) ([]Wait, error)
 	list := make([]Wait, 0, len(s.Line))
 	for i := range s.Line {
 		w := &s.Line[i]
-		out := Wait{ConversationID: w.ID, Place: places[w.ID]}
+		out := Wait{ConversationID: w.ID, Place: places[w.ID], Needs: []string{}}
+		for _, n := range s.Rules[w.QueueID].needs(w, s.Now) {
+			out.Needs = append(out.Needs, named([]need{n}))
+		}
 		out.Code, out.Why = s.stillWaits(w, out.Place-1)
 		if w.Number != "" {
 			out.CallBack = &w.CallBack.Number

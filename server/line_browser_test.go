@@ -42,13 +42,17 @@ func TestBrowserWaitingLine(t *testing.T) {
 	b.see("ana", "An offer rings 5 to 120 seconds.")
 	picture("wrong")
 	css("line-offer_seconds", "20")
+	css("line-promise_share", "100")
+	b.click("ana", "button", "Save the queue")
+	b.see("ana", "The share to keep is 1 to 99 per cent.")
+	css("line-promise_share", "90")
 	css("line-week", "Mon-Sun 00:00-24:00")
 	b.click("ana", "button", "Add a rule")
 	b.do("fill", frame{"page": "ana", "css": "[aria-label='Words 1']", "value": "It takes longer than usual today."})
 	picture("queue")
 	b.click("ana", "button", "Save the queue")
 	b.see("ana", "Mon-Sun 00:00-24:00")
-	h.eventually("the queue is stored", `select strategy = 'longest_idle' and hours->'week' @> '[{"day": "sunday", "from": "00:00", "to": "24:00"}]'
+	h.eventually("the queue is stored", `select promise_share = 90 and strategy = 'longest_idle' and hours->'week' @> '[{"day": "sunday", "from": "00:00", "to": "24:00"}]'
 		and exists (select from queue_overflows where queue_id = queues.id) from queues where name = 'Boutique'`)
 	picture("queues")
 
@@ -68,6 +72,7 @@ func TestBrowserWaitingLine(t *testing.T) {
 	b.see("ana", "Not even the one agent of the queue Boutique has the skill French 3")
 	b.click("ana", "link", "Odile Marchand")
 	b.see("ana", "Next in line")
+	b.do("until", frame{"page": "ana", "js": `document.querySelector('.waitcard .needs')?.textContent === 'French 3'`})
 	picture("why")
 	b.do("evaluate", frame{"page": "ana", "js": `document.documentElement.dataset.theme = 'dark'`})
 	picture("why-dark")

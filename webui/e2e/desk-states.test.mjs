@@ -621,9 +621,15 @@ test('reach: figures, broken promises that are owed, files; the rail says so unt
     await page.getByRole('heading', { name: 'A human, always' }).waitFor()
     await page.getByText('97.1 %').first().waitFor()
     await page.getByText('People first in Repairs').waitFor()
+    await page.getByText('E-mail: not measured.').waitFor()
+    await page.getByRole('img', { name: /Share of promises kept on 18 days, lowest 89.6 % on/ }).waitFor()
+    await page.getByText('The figures', { exact: true }).click()
+    assert.equal(await page.getByRole('group', { name: 'Day by day, the table' }).getByRole('row').count(), 19)
+    await page.getByText('The figures', { exact: true }).click()
     assert.match(await page.getByRole('link', { name: 'Signed JSON' }).getAttribute('href'), /^\/api\/proof\/\d{4}-\d\d\/signed$/)
     await clean(page, `reach, ${view.colorScheme} ${view.viewport?.width ?? ''}`)
     if (process.env.SHOTS) {
+      await page.locator('.reach .days').screenshot({ path: `${process.env.SHOTS}/reach-days-${view.colorScheme}-${view.viewport?.width ?? 'wide'}.png` })
       await page.evaluate(() => document.querySelector('#reach').style.setProperty('overflow', 'visible'))
       await page.screenshot({ path: `${process.env.SHOTS}/reach-${view.colorScheme}-${view.viewport?.width ?? 'wide'}.png`, fullPage: true })
     }

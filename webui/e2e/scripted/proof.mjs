@@ -10,6 +10,8 @@ export const proof = () => ({
     { queue_name: 'Repairs', channel: 'email', target_seconds: 7200, wishes: 41, in_hours: 30, open: 6, kept: 31, broken: 4, left: 0, share: 93.4, acknowledged: times(12, 41, 60), offered: times(60, 540, 900), first_word: times(1440, 5460, 8400) },
   ],
   synthetic: [{ queue_name: 'Service', channel: 'chat', target_seconds: 180, wishes: 48, in_hours: 48, open: 0, kept: 47, broken: 1, left: 0, share: 97.9, acknowledged: times(0.2, 0.4, 0.4), offered: times(0.6, 1.7, 1.9), first_word: times(18, 150, 190) }],
+  unmeasured: [{ channel: 'email', why: 'There is no mailbox: mail.imap_host is empty.' }],
+  days: Array.from({ length: 18 }, (_, i) => ({ day: ago((18 - i) * 1440).slice(0, 10), kept: 180 + 7 * (i % 5), broken: i === 11 ? 21 : i % 3, share: i === 11 ? 89.6 : 99.1 - (i % 5) / 2, p50: 22 + 3 * (i % 7), p95: i === 11 ? 203 : 112 + 9 * (i % 6) })),
   model: [{ queue_name: 'Service', channel: 'chat', conversations: 640, alone: 301, share: 47.0 }, { queue_name: 'Service', channel: 'voice', conversations: 410, alone: 120, share: 29.3 }],
   budgets: [
     { queue_name: 'Repairs', share: 95, promises: 35, allowed: 1.75, broken: 4, used: 228.6, hour_burn: 4.2, people_first: ago(40), why: '4 of 19 promises of the last hour were broken; 95 % must be kept.' },

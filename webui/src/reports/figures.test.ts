@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { budget, months, percent, sum, time } from './figures'
+import { budget, chart, months, percent, sum, time } from './figures'
 import type { Proof, ProofRow } from '../shared/api'
 
 test('times are short and exact enough', () => {
@@ -27,4 +27,20 @@ test('the budget of all queues', () => {
 
 test('twelve months, over the turn of the year', () => {
   expect(months(Date.UTC(2027, 0, 31)).slice(0, 3)).toEqual(['2027-01', '2026-12', '2026-11'])
+})
+
+test('a chart holds its figures, its target and the gaps between its days', () => {
+  const c = chart([
+    { day: '2026-11-01', kept: 19, broken: 1, share: 95, p50: 30, p95: 150 },
+    { day: '2026-11-02', kept: 0, broken: 2, share: 0, p50: null, p95: null },
+    { day: '2026-11-05', kept: 3, broken: 0, share: 100, p50: 20, p95: 203 },
+  ], 180)
+  expect(c.top).toBe(240)
+  expect(c.floor).toBe(0)
+  expect(c.ticks.map((t) => t.label)).toEqual(['0 s', '1:00', '2:00', '3:00', '4:00'])
+  expect(c.days.map((d) => d.x)).toEqual([0, 0.25, 1])
+  expect(c.days[1]).toMatchObject({ share: 0, p50: null, p95: null, label: '2.11.' })
+  expect(c.days[2]!.words).toBe('2026-11-05: 100.0 % of 3 kept, first word after 20 s (p50), 3:23 (p95)')
+  expect(chart([], 180).days).toEqual([])
+  expect(chart([{ day: '2026-11-01', kept: 1, broken: 0, share: 100, p50: 0.4, p95: 0.4 }], 0)).toMatchObject({ floor: 90, top: 1 })
 })

@@ -1,5 +1,5 @@
 // How the proof's figures read. Pure.
-import type { Proof, ProofRow } from '../shared/api'
+import type { Proof, ProofDay, ProofRow } from '../shared/api'
 
 export const channelWords = { voice: 'Phone', chat: 'Chat', email: 'E-mail' } as const
 export const channelIcons = { voice: 'phone', chat: 'chat', email: 'mail' } as const
@@ -47,4 +47,28 @@ export function budget(p: Proof): { allowed: number; broken: number; left: numbe
 export function months(now: number): string[] {
   const d = new Date(now)
   return Array.from({ length: 12 }, (_, i) => new Date(Date.UTC(d.getUTCFullYear(), d.getUTCMonth() - i, 1)).toISOString().slice(0, 7))
+}
+
+// A day of the chart. x is 0 to 1 from left to right; y 0 at the bottom to 1 at the top; null where nothing was measured.
+export interface ChartDay { day: string; label: string; x: number; share: number | null; p50: number | null; p95: number | null; words: string }
+export interface Chart { days: ChartDay[]; top: number; ticks: { y: number; label: string }[]; floor: number }
+
+// chart places a period's days: shares between a floor and 100 %, times between nothing and a round top that holds the target.
+export function chart(days: ProofDay[], target: number): Chart {
+  const longest = Math.max(target, ...days.map((d) => d.p95 ?? 0))
+  const step = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400].find((s) => s * 4 >= longest) ?? Math.ceil(longest / 4)
+  const top = step * Math.max(1, Math.ceil(longest / step))
+  const lowest = Math.min(90, ...days.map((d) => d.share ?? 100))
+  const floor = Math.floor(lowest / 10) * 10
+  const first = Date.parse(days[0]?.day ?? ''), span = days.length ? Date.parse(days[days.length - 1]!.day) - first : 0
+  const time01 = (s: number | null) => (s === null ? null : s / top)
+  return {
+    top, floor,
+    ticks: Array.from({ length: Math.round(top / step) + 1 }, (_, i) => ({ y: (i * step) / top, label: time(i * step).replace('.0 s', ' s') })),
+    days: days.map((d) => ({
+      day: d.day, label: `${Number(d.day.slice(8))}.${Number(d.day.slice(5, 7))}.`, x: span ? (Date.parse(d.day) - first) / span : 0.5,
+      share: d.share === null ? null : (d.share - floor) / (100 - floor || 1), p50: time01(d.p50), p95: time01(d.p95),
+      words: `${d.day}: ${percent(d.share)} of ${d.kept + d.broken} kept, first word after ${time(d.p50)} (p50), ${time(d.p95)} (p95)`,
+    })),
+  }
 }

@@ -1202,6 +1202,8 @@ export interface components {
             wrapup_seconds: number;
             /** @description target from the wish to the first human word, 1 to 604800 */
             promise_seconds: number;
+            /** @description per cent of the promises that are to be kept in hours, 1 to 99: the rest is the error budget */
+            promise_share: number;
             /** @enum {string} */
             strategy: "longest_idle" | "round_robin" | "fewest_calls" | "least_talk" | "ring_all" | "top_down" | "weighted_random";
             /** @description the contact's last agent is asked before the others */
@@ -1253,6 +1255,8 @@ export interface components {
             wrapup_seconds?: number;
             /** @description target from the wish to the first human word, 1 to 604800 */
             promise_seconds?: number;
+            /** @description per cent of the promises that are to be kept in hours, 1 to 99: the rest is the error budget */
+            promise_share?: number;
             /** @enum {string} */
             strategy?: "longest_idle" | "round_robin" | "fewest_calls" | "least_talk" | "ring_all" | "top_down" | "weighted_random";
             /** @description the contact's last agent is asked before the others */
@@ -1384,6 +1388,8 @@ export interface components {
             held_until: string | null;
             /** @description the number that is to be called */
             call_back: string | null;
+            /** @description skills with the level that an agent must have now, such as French 3; they relax over time */
+            needs: string[];
         };
         WaitDetail: {
             wait?: components["schemas"]["Wait"];

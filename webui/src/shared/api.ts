@@ -47,6 +47,7 @@ export type TrunkState = Schemas['TrunkState']
 export type TrunkAlarm = Schemas['TrunkAlarm']
 export type Proof = Schemas['Proof']
 export type ProofRow = Schemas['ProofRow']
+export type ProofDay = Schemas['ProofDay']
 export type LatePromise = Schemas['LatePromise']
 export type AlarmRow = Schemas['AlarmRow']
 export type Fault = { field: string; message: string }
