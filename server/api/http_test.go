@@ -66,7 +66,7 @@ func TestAccessTable(t *testing.T) {
 		"SetPresence": map[string]string{"presence": "away"}, "SetPassword": map[string]string{"password": "short but long"},
 		"PostMessage": map[string]string{"client_id": "12345678", "body": "hi"}, "TransferConversation": map[string]int64{"queue_id": 1},
 		"CloseConversation": map[string]string{"disposition": "solved"}, "AddAddress": map[string]string{"kind": "email", "value": "a@b"},
-		"SetPeopleOnly": map[string]bool{"people_only": false},
+		"SetPeopleOnly": map[string]bool{"people_only": false}, "DecideCallBack": map[string]string{"act": "now"},
 	}
 	for name, body := range map[string]any{"AddTrunk": map[string]string{"name": ""}, "ChangeTrunk": map[string]string{"name": ""},
 		"SaveNumber": map[string]string{"kind": "queue"}, "SaveQueueSound": map[string]any{"record": true, "record_announce": true, "transcribe": false, "transcribe_announce": true, "whisper": false, "music_id": nil, "greeting_id": nil},
