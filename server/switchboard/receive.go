@@ -590,8 +590,8 @@ func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inb
 		return s.left(ctx, ch)
 	case channels.Waiting, channels.Offered:
 		since := ch.c.WaitingSince
-		if err := s.left(ctx, ch); err != nil || call.Direction != channels.CallIn {
-			return err
+		if err := s.left(ctx, ch); err != nil || call.Direction != channels.CallIn || ch.c.State != channels.Closed {
+			return err // or a message keeps the place
 		}
 		return ch.hungUp(ctx, since)
 	}
