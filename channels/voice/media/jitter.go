@@ -35,6 +35,7 @@ type jitter struct {
 	quiet bool    // the source has said that it pauses
 	empty int     // ticks since the buffer ran dry
 	noise float64 // level of the quiet noise
+	still bool    // it stays that quiet, whatever level the source asks for: who listens must know that nobody speaks
 	loud  float64 // level of speech, slowly forgotten
 	seed  uint32
 
@@ -301,7 +302,7 @@ func (j *jitter) more() {
 	switch {
 	case s.kind != soundSlot:
 		j.quiet = true
-		if s.kind == comfortSlot && len(s.payload) > 0 { // RFC 3389 section 3: -dBov
+		if s.kind == comfortSlot && len(s.payload) > 0 && !j.still { // RFC 3389 section 3: -dBov
 			j.noise = min(math.MaxInt16*math.Pow(10, -float64(s.payload[0]&0x7f)/20), loudestCN)
 		}
 		j.take(s)

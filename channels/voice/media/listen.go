@@ -20,12 +20,14 @@ type listener struct {
 }
 
 // Listen hands what the leg hears to fn, 20 ms at a time, in order and without holes: 160 samples at 8 kHz, or 320 at
-// 16 kHz when the leg's codec carries that. fn runs on the pacer's goroutine: it must not block, must not keep the
+// 16 kHz when the leg's codec carries that. Comfort noise is as quiet as an idle line, however loud the other side wants it:
+// to an ear a noise that begins where a word ends is more of that word. fn runs on the pacer's goroutine: it must not block, must not keep the
 // samples and must not call stop. After stop it is not called again. The leg's own way, a relay or a room, is not
 // delayed by it. Whoever listens must stop before the leg ends or is forgotten.
 func (l *Leg) Listen(fn func(pcm []int16)) (stop func()) {
 	rate := l.Format().Codec.pcmRate()
 	e := &listener{fn: fn, rate: rate, jitter: newJitter(rate)}
+	e.jitter.still = true
 	l.changeEars(func(ears []*listener) []*listener { return append(ears, e) })
 	l.out.pacer.add(e)
 	return func() {

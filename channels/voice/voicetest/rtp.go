@@ -115,6 +115,11 @@ func (r *RTP) Send(payload []byte) { r.send(false, false, payload, uint32(len(pa
 func (r *RTP) send(event, marker bool, payload []byte, advance uint32) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.put(event, marker, payload, advance)
+}
+
+// put is send with the lock held.
+func (r *RTP) put(event, marker bool, payload []byte, advance uint32) {
 	b := make([]byte, 12, 12+len(payload))
 	b[0], b[1] = 0x80, r.pt
 	if event {
@@ -129,6 +134,24 @@ func (r *RTP) send(event, marker bool, payload []byte, advance uint32) {
 	_, _ = r.conn.WriteToUDPAddrPort(append(b, payload...), r.remote)
 	r.seq++
 	r.ts += advance
+}
+
+// Comfort sends a packet of comfort noise so many dB below full scale (RFC 3389), as a telephone that sends nothing in its
+// pauses does when one begins.
+func (r *RTP) Comfort(dB byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pt := r.pt
+	r.pt = 13
+	r.put(false, false, []byte{dB}, 0)
+	r.pt = pt
+}
+
+// Pass lets the telephone's clock go on while nothing is sent.
+func (r *RTP) Pass(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ts += uint32(d * Rate / time.Second)
 }
 
 // Play sends sound (in the negotiated codec's bytes) in packets of 20 ms on an absolute clock, until its end or ctx's.
