@@ -35,7 +35,7 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 		switch {
 		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(g.whomAt(row, i)), s.is(call) && take(g.callAt(row, i)):
 			return out
-		case s.is(over) && take(overAt(row, i)):
+		case s.is(over) && take(g.overAt(row, i)):
 			return out
 		case s.is(person|weak|name) && isPerson(row, i) && take(g.personAt(row, i)):
 			return out
@@ -120,8 +120,8 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			w.still = j+1 < len(row) && row[j+1].is(want|talk|get|help)
 			w.end = j
 			return w
-		case s.is(self) && (step < 0 && (w.cues|s.class)&(want|ask) != 0 || step > 0 && w.cues&talk != 0 && !row[j-1].is(want|ask)):
-			w.cues |= s.class & (want | ask) // here a sentence begins: what stands beyond is another one
+		case s.is(self) && (step < 0 && (w.cues|s.class)&(want|ask|get) != 0 || step > 0 && w.cues&talk != 0 && !row[j-1].is(want|ask)):
+			w.cues |= s.class & (want | ask | get) // here a sentence begins: what stands beyond is another one
 			if s.is(want) {
 				w.want, w.end = min(w.want, cost), j
 			}
@@ -146,6 +146,9 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			w.open = step < 0 || s.is(call)
 			// "does your bot hand over to people": a machine with an article is who does it
 			w.told = step < 0 && s.is(machine) && row[j+1].is(talk|get) && w.cues&want == 0 && j > 0 && row[j-1].is(fill) && !row[j-1].is(to)
+			return w
+		case s.is(talk) && !s.is(want|get|help) && j > 0 && row[j-1].is(before) && !row[j-1].is(fill): // "my calls"
+			w.open = true
 			return w
 		case s.is(want | talk | get | help | exist | ask):
 			if s.is(want) {
@@ -239,7 +242,11 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	if rc&(talk|get) != 0 {
 		talkAt = min(talkAt, r.talk)
 	}
-	if rc&want != 0 && r.want == 0 {
+	switch {
+	case rc&want == 0 || r.want != 0:
+	case l.cues == 0 && r.open && rc&(talk|get) == 0 && g.right&ask == 0: // "the manager wants an invoice"
+		cues &^= want
+	default:
 		wantAt = 0
 	}
 	if rc&(exist|ask) != 0 {
@@ -282,6 +289,8 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	switch {
 	case cues&(talk|get) != 0 && talkAt <= limit && !tongued:
 		return yes("words")
+	case strong && cues&want != 0 && l.want == 0 && acts(row, at): // "must a manager sign"
+		return verdict{}
 	case strong && cues&want != 0 && (wantAt == 0 || wantAt <= 1 && !r.open && described(row, at)):
 		return yes("words")
 	case strong && cues&exist != 0 && existAt == 0 && (!r.open || rc&help != 0):
@@ -365,6 +374,16 @@ func described(row []symbol, at int) bool {
 		}
 	}
 	return true
+}
+
+// acts says whether the word behind the person is one of doing something else.
+func acts(row []symbol, at int) bool {
+	for _, s := range row[at+1:] {
+		if !s.is(fill) || s.is(never) {
+			return s.is(never) && !s.is(fill|said|hours|hello)
+		}
+	}
+	return false
 }
 
 // present says whether somebody named is asked after: "is Maria in today", beside the name only words of the house.
@@ -485,11 +504,14 @@ func (g *grammar) whomAt(row []symbol, at int) verdict {
 
 // overAt is "put me through to reservations" and "this is going nowhere hand me over": where to is open, but a person is
 // there. The bare verb ("transfer") counts only alone.
-func overAt(row []symbol, at int) verdict {
-	for j := at - 1; j >= 0 && (row[j].class == 0 || row[j].is(fill|want|ask|not|never|said|past|refuse)); j-- {
-		if row[j].is(not | never | said | past | refuse) {
+func (g *grammar) overAt(row []symbol, at int) verdict {
+	for j := at - 1; j >= 0 && (row[j].class == 0 || row[j].is(fill|want|ask|not|never|said|refuse)); j-- {
+		if row[j].is(not | never | said | refuse) {
 			return verdict{veto: row[j].is(not | refuse)}
 		}
+	}
+	if g.right&get != 0 && g.right&ask != 0 && at > 1 && row[at-1].is(to) && row[at-2].class == 0 { // "to the office put me through"
+		return yesBecause("words", text(row, 0, at))
 	}
 	for _, s := range row[at+1:] {
 		switch {
@@ -524,7 +546,7 @@ func (g *grammar) theyAt(row []symbol, at int) verdict {
 // callAt is "call me back": a person is asked for without being named.
 func (g *grammar) callAt(row []symbol, at int) verdict {
 	asked := g.find(words(row[at].text, false), weak|want|ask) != "" // "when can somebody call me" asks for the call, whatever the question is
-	for j := at - 1; j >= 0; j-- {
+	for j := at - 1; j >= 0 && !row[at].is(self); j-- {
 		if row[j].is(never) && asked {
 			break
 		}
