@@ -78,7 +78,8 @@ type grammar struct {
 	index    int
 	right    class // the cues that may stand behind the person
 	prefixes []string
-	letters  *strings.Replacer // how the language is written without its own letters: ä as ae, х as h
+	letters  *strings.Replacer   // how the language is written without its own letters: ä as ae, х as h
+	folded   map[string][]string // words as written -> as read, while the book is read
 	first    map[string][]phrase
 	stems    map[string][]phrase
 	near     map[string]typo // what is left of a word without one letter -> the word
@@ -114,7 +115,7 @@ func (l langs) or(m langs) langs {
 	return langs{l[0] | m[0], l[1] | m[1]}
 }
 
-// Load reads the word books, some 50 ms, so that the first customer does not wait for it.
+// Load reads the word books, some 200 ms, so that the first customer does not wait for it.
 func Load() { books() }
 
 // books are compiled in: a constant, read once.
@@ -185,7 +186,7 @@ func (lib *library) speakers(w string) langs {
 }
 
 func parseGrammar(lang, data string) *grammar {
-	g := &grammar{lang: lang, first: map[string][]phrase{}, stems: map[string][]phrase{}, near: map[string]typo{}, skeleton: map[string]bool{}}
+	g := &grammar{lang: lang, folded: map[string][]string{}, first: map[string][]phrase{}, stems: map[string][]phrase{}, near: map[string]typo{}, skeleton: map[string]bool{}}
 	for line := range strings.Lines(data) {
 		key, items, ok := strings.Cut(strings.TrimSpace(line), ":")
 		if !ok || strings.HasPrefix(key, "#") {
@@ -224,6 +225,7 @@ func parseGrammar(lang, data string) *grammar {
 			}
 		}
 	}
+	g.folded = nil
 	return g
 }
 
@@ -258,9 +260,13 @@ func spelled(item string) []string {
 func (g *grammar) add(item string, c class) {
 	var all []string
 	for part := range strings.FieldsSeq(item) {
-		w := fold(strings.TrimSuffix(part, "*"))
-		if len(w) > 0 && strings.HasSuffix(part, "*") {
-			w[len(w)-1] += "*"
+		w, known := g.folded[part]
+		if !known {
+			w = fold(strings.TrimSuffix(part, "*"))
+			if len(w) > 0 && strings.HasSuffix(part, "*") {
+				w[len(w)-1] += "*"
+			}
+			g.folded[part] = w
 		}
 		all = append(all, w...)
 	}
