@@ -185,7 +185,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 
 // forbids says whether the negation before a person is about it. When an unknown word stands between it and the wanting it
 // belongs to another sentence, which people who speak do not end: "es geht nicht voran ich will einen Menschen".
-func (w walk) forbids() bool { return w.negated && (w.cues&(want|get) == 0 || w.gap < 0.3) }
+func (w walk) forbids() bool { return w.negated && (w.cues&(want|get|ask) == 0 || w.gap < 0.3) }
 
 // absorbed says whether a negation is about a machine that stands nearer to it than the person: "not a bot, a human".
 func absorbed(row []symbol, at, from int) bool {
@@ -376,8 +376,19 @@ func described(row []symbol, at int) bool {
 	return true
 }
 
-// acts says whether the word behind the person is one of doing something else.
+// acts says whether the person is the one who does something else: "must a manager sign", "may an employee open my parcel".
 func acts(row []symbol, at int) bool {
+	from := at - 1
+	for from > 0 && row[from].is(fill) && !row[from].is(want) {
+		from--
+	}
+	next := at + 1
+	if next < len(row) && row[next].is(fill) && row[next].is(ask) { // "to"
+		next++
+	}
+	if from >= 0 && row[from].is(want) && row[from].is(ask) && next+1 < len(row) && row[next].class == 0 {
+		return true
+	}
 	for _, s := range row[at+1:] {
 		if !s.is(fill) || s.is(never) {
 			return s.is(never) && !s.is(fill|said|hours|hello)
@@ -460,7 +471,7 @@ func (g *grammar) machineAt(row []symbol, at int) verdict {
 		talked := !row[at].is(soft)
 		spoken, strange := talkedTo(row, at), false // one unknown word may stand between: "no longer talk to a machine"
 		for j := at + step; j >= 0 && j < len(row); j += step {
-			if row[j].is(refuse) || row[j].is(enough) && talked || row[j].is(not) && talked && (step < 0 || g.right&talk != 0) {
+			if row[j].is(refuse) || row[j].is(enough) && talked || row[j].is(not) && talked && (step < 0 || g.right&talk != 0 || j+1 < len(row) && row[j+1].is(talk)) {
 				return yesBecause("machine", text(row, min(at, j), max(at, j)))
 			}
 			talked, spoken = talked || row[j].is(talk), spoken || row[j].is(talk)
