@@ -164,6 +164,28 @@ func TestFamiliesHeldOut(t *testing.T) {
 	}
 }
 
+// TestFamiliesFresh holds what was reached with phrases written as strangers would say them: the tuned ones show their lines,
+// those held out only their sums.
+func TestFamiliesFresh(t *testing.T) {
+	for _, f := range []struct {
+		name           string
+		show           bool
+		recall, alarms float64
+	}{
+		{"testdata/tune-fresh.txt", true, 0.95, 0.02},
+		{"testdata/heldout-fresh.txt", false, 0.80, goalAlarms},
+	} {
+		perLang, order, total := measure(t, samples(t, f.name), f.show)
+		tabled(t, perLang, order, total)
+		if r, _, _ := total.recall(); r < f.recall {
+			t.Errorf("%s: recall %.3f is below %.2f", f.name, r, f.recall)
+		}
+		if a, _, _ := total.alarm(); a > f.alarms {
+			t.Errorf("%s: false alarms %.3f are above %.2f", f.name, a, f.alarms)
+		}
+	}
+}
+
 // TestOrdinaryTexts reads what customers write to banks and assistants, kept beside the repository: whoever asks for a person
 // there is rare, so alarms must be too.
 func TestOrdinaryTexts(t *testing.T) {

@@ -101,6 +101,28 @@ func TestHumanAfterAnOffer(t *testing.T) {
 	}
 }
 
+func TestSpelled(t *testing.T) {
+	if got := strings.Join(spelled("call {me,us} {back,}"), "|"); got != "call me back|call me |call us back|call us " {
+		t.Errorf("choices in braces: %q", got)
+	}
+	if got := spelled("call me"); len(got) != 1 || got[0] != "call me" {
+		t.Errorf("without choices: %q", got)
+	}
+}
+
+// Somebody named before is asked for by a pronoun; a pronoun that does something is not.
+func TestHumanByPronoun(t *testing.T) {
+	for text, wish := range map[string]bool{
+		"Ich habe gestern mit Frau Krüger gesprochen, könnten Sie mich wieder zu ihr durchstellen": true,
+		"Wczoraj rozmawiałem z panią Ewą, proszę mnie znów z nią połączyć.":                        true,
+		"我正在跟我的会计说话，他需要什么资料":                                                                       false,
+	} {
+		if got := Read(text, Context{}).Yes; got != wish {
+			t.Errorf("%q: wish %v", text, got)
+		}
+	}
+}
+
 func TestDeclined(t *testing.T) {
 	for text, want := range map[string]bool{
 		"I no longer need a person, go on":          true,

@@ -125,6 +125,9 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			if s.is(want) {
 				w.want, w.end = min(w.want, cost), j
 			}
+			if s.is(get) {
+				w.talk, w.end = min(w.talk, cost), j
+			}
 			w.negated = step < 0 && j > 0 && row[j-1].is(refuse) // "I don't think I want"
 			w.refused = w.negated
 			return w
@@ -524,6 +527,9 @@ func (g *grammar) overAt(row []symbol, at int) verdict {
 	if g.right&get != 0 && g.right&ask != 0 && at > 1 && row[at-1].is(to) && row[at-2].class == 0 { // "to the office put me through"
 		return yesBecause("words", text(row, 0, at))
 	}
+	if last := row[at].text[strings.LastIndexByte(row[at].text, ' ')+1:]; g.is(last, to) && at+1 < len(row) && row[at+1].class == 0 {
+		return yesBecause("words", text(row, at, len(row)-1))
+	}
 	for _, s := range row[at+1:] {
 		switch {
 		case s.is(not | after | machine | never):
@@ -546,6 +552,9 @@ func (g *grammar) theyAt(row []symbol, at int) verdict {
 	cues, near := l.cues, l.talk
 	if g.right&talk != 0 {
 		cues |= r.cues
+		if g.right&ask == 0 {
+			cues &^= want &^ l.cues // "he needs" is no wish of the customer
+		}
 		near = min(near, r.talk)
 	}
 	if cues&want == 0 || cues&(talk|get) == 0 || near > 1 || l.forbids() || r.negated || l.blocked || l.told {
