@@ -322,7 +322,7 @@ func (s *Switchboard) CancelCall(ctx context.Context, agentID, conversationID in
 			}
 		}
 		ch.line(channels.CodeTried, name+" has cancelled the call back.", channels.MessageData{AgentName: firstName(name)})
-		if err := s.withoutWord(ctx, ch, agentID); err != nil {
+		if err := s.withoutWord(ctx, ch, agentID, endedSilent); err != nil {
 			return err
 		}
 		if err := ch.tellInWriting(ctx, channels.CodeEnded, wordsEnded); err != nil {

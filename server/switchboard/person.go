@@ -241,7 +241,7 @@ func (s *Switchboard) End(ctx context.Context, agentID, conversationID int64) er
 		if err := ch.mine(agentID, channels.Agent); err != nil {
 			return err
 		}
-		if err := s.withoutWord(ctx, ch, agentID); err != nil {
+		if err := s.withoutWord(ctx, ch, agentID, endedSilent); err != nil {
 			return err
 		}
 		if err := ch.notice(ctx, channels.CodeEnded, wordsEnded, channels.MessageData{}); err != nil {

@@ -30,19 +30,22 @@ func (ch *change) keepPromise(ctx context.Context, agentID int64) error {
 	return agents.KeepPromise(ctx, ch.tx, ch.c.ID, agentID)
 }
 
-// withoutWord: the agent ends it, and no person has said a word. The promise is broken, and that is told.
-func (s *Switchboard) withoutWord(ctx context.Context, ch *change, agentID int64) error {
+// endedSilent is how a promise is broken whose agent ends the conversation.
+const endedSilent = "ended without a word of a person"
+
+// withoutWord: the agent ends it or gives it away, and no person has said a word. The promise is broken, and that is told.
+func (s *Switchboard) withoutWord(ctx context.Context, ch *change, agentID int64, how string) error {
 	broken, err := agents.BreakPromise(ctx, ch.tx, ch.c.ID, agentID)
 	if err != nil || broken == nil {
 		return err
 	}
-	return s.alarm(ctx, ch, broken, "ended without a word of a person")
+	return s.alarm(ctx, ch, broken, how)
 }
 
 // callOver settles what was still owed when a call with an agent ends: who hung up decides.
 func (s *Switchboard) callOver(ctx context.Context, ch *change, reason string) error {
 	if strings.HasPrefix(reason, "agent ") && ch.c.AgentID != nil {
-		return s.withoutWord(ctx, ch, *ch.c.AgentID)
+		return s.withoutWord(ctx, ch, *ch.c.AgentID, endedSilent)
 	}
 	return agents.ClosePromiseByContact(ctx, ch.tx, ch.c.ID)
 }

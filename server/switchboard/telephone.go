@@ -195,7 +195,8 @@ func (s *Switchboard) handedOut(ctx context.Context, ch *change, in channels.Inb
 	}
 	ch.line(channels.CodeHandedOut, "The caller now talks with "+in.To+".", channels.MessageData{CallID: in.CallID})
 	if ch.c.AgentID != nil {
-		if err := ch.keepPromise(ctx, *ch.c.AgentID); err != nil {
+		// whoever talks with them outside, nobody of ours can tell that it is a person
+		if err := s.withoutWord(ctx, ch, *ch.c.AgentID, "passed on to "+in.To+" without a word of a person"); err != nil {
 			return err
 		}
 	}

@@ -81,9 +81,19 @@ func TestHandedOnAfterAConsultation(t *testing.T) {
 
 func TestHandedOutAndBack(t *testing.T) {
 	f := newFlow(t)
-	id, call := f.caller(f.ana)
+	asks := func(number string, agentID int64) (id, call int64) { // and the agent takes it
+		t.Helper()
+		r := f.receive(channels.Inbound{Type: channels.CallStarted, Channel: channels.Voice, From: channels.Address{Kind: channels.Phone, Value: number}, To: "100", SIPCallID: "call" + number})
+		f.receive(channels.Inbound{Type: channels.Wish, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, Source: "key"})
+		f.ok(f.Take(t.Context(), agentID, r.ConversationID))
+		return r.ConversationID, r.CallID
+	}
+	id, call := asks("+4930111", f.ana)
 	f.receive(channels.Inbound{Type: channels.HandedOut, Channel: channels.Voice, ConversationID: id, CallID: call, To: "+4940222"})
 	f.state(id, channels.Wrapup)
+	if by, alarms := f.closedBy(id); by != "broken" || alarms != 1 {
+		t.Errorf("passed on without a word: closed by %q, %d alarms", by, alarms)
+	}
 	f.receive(channels.Inbound{Type: channels.PassFailed, Channel: channels.Voice, ConversationID: id, CallID: call, AgentID: f.ana, Reason: "busy"})
 	if state, _, _, by := f.conversation(id); state != channels.Waiting || by != f.ana {
 		t.Errorf("state %s, passed by %d", state, by)
@@ -91,6 +101,20 @@ func TestHandedOutAndBack(t *testing.T) {
 	if f.promises(id, "") != 1 {
 		t.Error("a failed transfer owes the caller a person")
 	}
+
+	id, call = asks("+4930112", f.bo)
+	f.receive(channels.Inbound{Type: channels.Spoke, Channel: channels.Voice, ConversationID: id, CallID: call, AgentID: f.bo})
+	f.receive(channels.Inbound{Type: channels.HandedOut, Channel: channels.Voice, ConversationID: id, CallID: call, To: "+4940222"})
+	if by, alarms := f.closedBy(id); by != "agent" || alarms != 0 {
+		t.Errorf("passed on after a word: closed by %q, %d alarms", by, alarms)
+	}
+}
+
+// closedBy is how the conversation's first promise ended, and how many alarms tell of it.
+func (f *flow) closedBy(id int64) (by string, alarms int) {
+	f.t.Helper()
+	f.ok(f.Pool.QueryRow(f.t.Context(), `select closed_by, (select count(*) from alarms where promise_id = p.id) from promises p where conversation_id = $1 order by id limit 1`, id).Scan(&by, &alarms))
+	return by, alarms
 }
 
 func TestDial(t *testing.T) {
