@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,17 @@ func (h *testHouse) killPostgres() {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// crowded tells whether more wants to run here than can: then times say more of the others than of us.
+func crowded() bool {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return false
+	}
+	var load float64
+	_, err = fmt.Sscan(string(text), &load)
+	return err == nil && load > 1.5*float64(runtime.NumCPU())
 }
 
 // serves returns when a new visitor's words are acknowledged. The test's own connections are from before.

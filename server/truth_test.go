@@ -154,11 +154,14 @@ func TestKill9(t *testing.T) {
 	t.Logf("%d rounds, %d acknowledged, %d wishes, %d kept by a person, none lost", rounds, total, len(line.wishes), line.kept)
 	t.Logf("serving again after the server was killed: median %v, p95 %v, longest %v (%d); after Postgres was: median %v, p95 %v, longest %v (%d)",
 		share(server, 50), share(server, 95), share(server, 100), len(server), share(postgres, 50), share(postgres, 95), share(postgres, 100), len(postgres))
-	if m := share(server, 50); m > 2*time.Second {
-		t.Errorf("the server needs %v to serve again", m)
+	if crowded() {
+		t.Log("others use this machine: the times are printed, not judged")
+		return
 	}
-	if m := share(postgres, 50); m > 2*time.Second {
-		t.Errorf("without its Postgres the server needs %v to serve again", m)
+	for who, took := range map[string][]time.Duration{"server": server, "Postgres": postgres} {
+		if m := share(took, 50); m > 2*time.Second {
+			t.Errorf("killed %s: %v until the house serves again", who, m)
+		}
 	}
 }
 
