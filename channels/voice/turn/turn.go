@@ -416,7 +416,7 @@ func (m *Machine) ended(at time.Time) {
 		if probing && m.unsure && long { // there were words, and we have not understood them
 			m.cut(at)
 		}
-		lost := m.owed.IsZero() && !m.ours && (m.unsure || long && !probing)
+		lost := m.owed.IsZero() && !m.ours && !m.ready && (m.unsure || long && !probing)
 		m.forget(at)
 		if lost {
 			m.miss(at)
@@ -542,7 +542,10 @@ func (m *Machine) due() []deadline {
 			add(m.since, murmur, m.cut)
 		}
 		if m.cfg.Partial && m.words() == "" && !m.ours {
-			add(m.began, m.t.Babble, m.tooLong)
+			if m.ready {
+				add(m.since, m.t.Noise, m.overNoise)
+			}
+			add(later(m.began, m.quiet), m.t.Babble, m.tooLong)
 		}
 		add(m.began, m.t.Longest, m.tooLong)
 	case paused:
@@ -607,6 +610,12 @@ func (m *Machine) noise(at time.Time) {
 	}
 	m.deaf, m.held = true, false
 	m.act(Resume, "", "")
+}
+
+// overNoise: we have something to say, and what is heard is nobody who speaks.
+func (m *Machine) overNoise(time.Time) {
+	m.speak(Answer)
+	m.deaf = true
 }
 
 // tooLong: of who never stops what was said is taken once in between; then a person comes.
