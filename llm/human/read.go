@@ -298,7 +298,8 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 		return yes("words")
 	case strong && cues&exist != 0 && existAt == 0 && (!r.open || rc&help != 0):
 		return yes("presence")
-	case strong && cues&help != 0 && cues&(want|ask|exist) != 0:
+	case strong && cues&help != 0 && cues&(want|ask|exist) != 0,
+		strong && l.cues&ask != 0 && l.exist == 0 && anyOf(row, urge) && !anyOf(row, hours|past|said): // "can a person please check it"
 		return yes("presence")
 	case s.is(weak) && cues&help != 0 && helps(row, at) && (cues&(want|ask|exist) != 0 || g.right&help != 0 || at == 0 || row[at-1].is(fill)):
 		return yes("presence")
@@ -580,8 +581,8 @@ func (g *grammar) callAt(row []symbol, at int) verdict {
 	}
 	if at+1 < len(row) {
 		ends := at+2 < len(row) && row[at+1].is(not) && row[at+2].class == 0 // "call me I don't see it" is two sentences
-		if next := row[at+1]; next.is(not|after|name) && !next.is(fill) && !ends || next.is(never) && !next.is(fill) {
-			return verdict{veto: next.is(not)}
+		if next := row[at+1]; next.is(not|after|name|enough|refuse|never) && !next.is(fill) && !(ends && next.is(not)) {
+			return verdict{veto: next.is(not | refuse)}
 		}
 	}
 	if row[at].is(soft) && !wanted(row, at) {
