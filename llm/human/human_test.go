@@ -145,6 +145,33 @@ func TestDeclined(t *testing.T) {
 	}
 }
 
+// TestWhoWantsWhat holds one pair or two for each rule: the wish, and what looks like it.
+func TestWhoWantsWhat(t *testing.T) {
+	for text, want := range map[string]bool{
+		"is Maria there?": true, "is Paris there in the catalogue of destinations?": false,
+		"can I speak to Mrs. Fairweather": true, "Mrs. Fairweather lives next door": false,
+		"I need Steve in accounts":         true,
+		"who can I talk to about a refund": true, "who do I make the cheque out to": false,
+		"is there someone I can moan to": true, "there is nobody I talked to": false,
+		"can you transfer me": true, "can you transfer me 20 euros": false, "don't transfer me, just answer": false,
+		"this is going nowhere hand me over": true, "please don't hand me over": false,
+		"she told me to contact an agent": false, "they told me so but I want to speak to an agent": true,
+		"my son wrote: I want a human, lol": false, "I wrote it twice. I want a human": true,
+		"the mail says 'press 1 to speak with an agent', is it genuine?": false,
+		"I don't think I need a human":                                   false, "you don't understand I need a human": true,
+		"I refuse to talk to a machine": true, "my computer doesn't turn on": false, "I hate this computer": false,
+		"you are a machine and I don't want a machine": true, "does your chatbot hand over to humans": false,
+		"this bot is a joke real person now": true, "we need a room for 4 people now": false,
+		"somebody please": true, "somebody stole my parcel": false,
+		"I want a qualified person": true, "I want to rate an agent": false, "I want to send it to a person in Spain": false,
+		"when can somebody call me": true, "stop calling me": false, "the callback function returns 404": false, "callback please": true,
+	} {
+		if got := Read(text, Context{}); got.Yes != want {
+			t.Errorf("%q: wish %v by %s %q", text, got.Yes, got.Rule, got.Why)
+		}
+	}
+}
+
 // A wish must cost microseconds whatever is written (promise P1: under 5 ms).
 func TestHumanIsFast(t *testing.T) {
 	texts := []string{strings.Repeat("I want to not talk to the ", 40000), strings.Repeat("a", 1<<20), strings.Repeat("ä'", 1<<18), strings.Repeat("want ", 1<<16)}

@@ -148,7 +148,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 		case s.is(machine | call):
 			w.open = step < 0 || s.is(call)
 			// "does your bot hand over to people": a machine with an article is who does it
-			w.told = step < 0 && s.is(machine) && row[j+1].is(talk|get) && w.cues&want == 0 && j > 0 && row[j-1].is(fill) && !row[j-1].is(to)
+			w.told = step < 0 && s.is(machine) && row[j+1].is(talk|get) && w.cues&want == 0 && j > 0 && row[j-1].is(fill|never) && !row[j-1].is(to)
 			return w
 		case s.is(talk) && !s.is(want|get|help) && j > 0 && row[j-1].is(before) && !row[j-1].is(fill): // "my calls"
 			w.open = true
@@ -346,7 +346,7 @@ func demanded(row []symbol, at int) bool {
 	for j >= 0 && row[j].is(fill) && !row[j].is(to) {
 		j--
 	}
-	return j < 0 || row[j].class == 0 || row[j].is(hello|enough|machine)
+	return j < 0 || row[j].class == 0 || row[j].is(hello|machine)
 }
 
 // ordered says whether a clause begins with a word of hurry and the bare person: "please an agent I do not understand".
@@ -472,7 +472,7 @@ func (g *grammar) machineAt(row []symbol, at int) verdict {
 		return yesBecause("machine", row[at].text)
 	}
 	for _, step := range []int{-1, 1} {
-		talked := !row[at].is(soft)
+		talked := !row[at].is(soft) || twice(row)
 		spoken, strange := talkedTo(row, at), false // one unknown word may stand between: "no longer talk to a machine"
 		for j := at + step; j >= 0 && j < len(row); j += step {
 			if row[j].is(refuse) || row[j].is(enough) && talked || row[j].is(not) && talked && (step < 0 || g.right&talk != 0 || j+1 < len(row) && row[j+1].is(talk)) {
@@ -494,6 +494,17 @@ func (g *grammar) machineAt(row []symbol, at int) verdict {
 // talkedTo says whether the machine is what somebody talks to, said behind it: "mit einem Roboter sprechen".
 func talkedTo(row []symbol, at int) bool {
 	return at+1 < len(row) && row[at+1].is(talk) || at+2 < len(row) && row[at+1].is(fill) && row[at+2].is(talk)
+}
+
+// twice says whether machines are spoken of more than once: "you are a machine and I don't want a machine".
+func twice(row []symbol) bool {
+	n := 0
+	for _, s := range row {
+		if s.is(machine) {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // whomAt is "who can I talk to": the person asked for is the question itself.
@@ -520,6 +531,9 @@ func (g *grammar) whomAt(row []symbol, at int) verdict {
 // overAt is "put me through to reservations" and "this is going nowhere hand me over": where to is open, but a person is
 // there. The bare verb ("transfer") counts only alone.
 func (g *grammar) overAt(row []symbol, at int) verdict {
+	if at > 1 && row[at-1].is(machine) && row[at-2].is(fill) { // "does your bot hand over to people"
+		return verdict{}
+	}
 	for j := at - 1; j >= 0 && (row[j].class == 0 || row[j].is(fill|want|ask|not|never|said|refuse)); j-- {
 		if row[j].is(not | never | said | refuse) {
 			return verdict{veto: row[j].is(not | refuse)}
@@ -551,6 +565,9 @@ func (g *grammar) overAt(row []symbol, at int) verdict {
 func (g *grammar) theyAt(row []symbol, at int) verdict {
 	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
 	cues, near := l.cues, l.talk
+	if row[at].is(talk) { // "lui parler", "onunla konuşmak" in one phrase
+		cues, near = cues|talk, 0
+	}
 	if g.right&talk != 0 {
 		cues |= r.cues
 		if g.right&ask == 0 {
