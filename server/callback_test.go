@@ -55,6 +55,7 @@ func (a *agentClient) connects(ctx context.Context) *voicetest.Browser {
 // who came later. The agent accepts; the telephone calls by itself: busy, and the agent is free for the next at once; a
 // supervisor has them called now, they answer and hear the agent, whose first word keeps the promise.
 func TestCallBackKeepsThePlace(t *testing.T) {
+	t.Parallel()
 	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222", Says: voiceOf(callerSeed)})
 	_, env := ollama(t, llmtest.Oracle)
 	h := open(t, env...)
@@ -150,6 +151,7 @@ func TestCallBackOfATypedNumber(t *testing.T) {
 // TestCallBackSurvives: the server is killed while the customer's telephone rings. After the restart the call back is the first
 // to be offered, with the place and all its tries.
 func TestCallBackSurvives(t *testing.T) {
+	t.Parallel()
 	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222"})
 	_, env := ollama(t, llmtest.Oracle)
 	h := process(t, dbtest.URL(t), env...)

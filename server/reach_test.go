@@ -132,6 +132,7 @@ func (a *agentClient) settle(conversation int64) {
 // reply word over chat, telephone and mail. Everybody reaches a person, is told within 5 s and offered to the free agent
 // within 2 s. The table is the proof.
 func TestReachInEveryMood(t *testing.T) {
+	t.Parallel() // it waits for sound and clocks more than it computes
 	moods := map[string]llmtest.Mood{"dead": llmtest.Refuse, "hanging": llmtest.Hang, "slow": llmtest.Slow, "stubborn": llmtest.Stubborn, "lying": llmtest.Liar,
 		"garbage": llmtest.BrokenJSON, "looping": llmtest.LoopWords}
 	names := []string{"dead", "hanging", "slow", "stubborn", "lying", "garbage", "looping"}

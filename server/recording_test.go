@@ -60,6 +60,7 @@ func (a *agentClient) sound(id int64, wanted string) (*http.Response, []byte) {
 // TestRecordingSurvivesAKilledServer: the server is killed under a recorded call. After the restart what was said until
 // then can be heard, the timeline says so, and it is deleted for good by a supervisor.
 func TestRecordingSurvivesAKilledServer(t *testing.T) {
+	t.Parallel()
 	_, env := ollama(t, llmtest.Oracle)
 	h := process(t, dbtest.URL(t), env...)
 	h.start()

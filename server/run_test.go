@@ -129,6 +129,7 @@ func TestButtonBeforeTheFirstWord(t *testing.T) {
 
 // TestEveryMood: with the model dead, slow, lying or mad, the visitor hears the truth and a person is reached.
 func TestEveryMood(t *testing.T) {
+	t.Parallel()
 	for _, mood := range llmtest.Moods {
 		t.Run(string(mood), func(t *testing.T) {
 			_, env := ollama(t, mood)
@@ -174,6 +175,7 @@ func TestFailureSaysTheTruth(t *testing.T) {
 
 // TestMissedOffer: no answer in time: front of the line, the agent away.
 func TestMissedOffer(t *testing.T) {
+	t.Parallel()
 	_, env := ollama(t, llmtest.Oracle)
 	h := open(t, env...)
 	if _, err := h.pool.Exec(t.Context(), `update queues set offer_seconds = 5`); err != nil {

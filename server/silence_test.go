@@ -88,6 +88,7 @@ func TestVisitorEndsInMidAnswer(t *testing.T) {
 
 // TestCallDeclinedAndMissed: the caller keeps the place and the music, and is offered again.
 func TestCallDeclinedAndMissed(t *testing.T) {
+	t.Parallel()
 	_, env := ollama(t, llmtest.Oracle)
 	h := open(t, env...)
 	if _, err := h.pool.Exec(t.Context(), `update queues set offer_seconds = 5`); err != nil {

@@ -33,6 +33,7 @@ func (h *testHouse) talker(ctx context.Context, number string) *voicetest.Talker
 // TestCallerTalks: a caller asks, hears the knowledge base's answer, interrupts it, asks for a person in words, and is
 // handed over; the timeline holds what was said and heard, in that order.
 func TestCallerTalks(t *testing.T) {
+	t.Parallel()
 	_, ears := talkers(t)
 	_, model := ollama(t, llmtest.Oracle)
 	h := open(t, append(ears, model...)...)

@@ -44,6 +44,7 @@ func (a *agentClient) checkMessage(recording int64, said []int16) {
 // TestVoicemailStreet: nobody is at the desk; a caller leaves a message and hangs up. It stays in line, comes to the first
 // agent who is there with its sound, and the promise is kept when they call back and speak.
 func TestVoicemailStreet(t *testing.T) {
+	t.Parallel()
 	_, env := ollama(t, llmtest.Oracle)
 	h := open(t, env...)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
@@ -81,6 +82,7 @@ func TestVoicemailStreet(t *testing.T) {
 // TestVoicemailSurvivesAKilledServer: the server is killed in the middle of a message. What was said until then becomes the
 // message, and the promise stands.
 func TestVoicemailSurvivesAKilledServer(t *testing.T) {
+	t.Parallel()
 	_, env := ollama(t, llmtest.Oracle)
 	h := process(t, dbtest.URL(t), env...)
 	h.start()

@@ -101,6 +101,7 @@ func TestWaysInWriting(t *testing.T) {
 
 // TestWaysByTelephone: two failed answers in words, safety words, and a customer for whom an agent has said "people only".
 func TestWaysByTelephone(t *testing.T) {
+	t.Parallel()
 	_, ears := talkers(t)
 	_, env := ollama(t, llmtest.Oracle)
 	h := open(t, append(env, ears...)...)
@@ -132,6 +133,7 @@ func TestWaysByTelephone(t *testing.T) {
 
 // TestWaysWithoutWords: two keys that mean nothing, and silence; no engine hears, no model answers.
 func TestWaysWithoutWords(t *testing.T) {
+	t.Parallel()
 	_, env := ollama(t, llmtest.Refuse)
 	h := open(t, env...)
 	a := h.agent()
