@@ -19,7 +19,7 @@ has() { [[ " $parts " == *" $1 "* ]]; }
 
 install() {
   local missing=() pair
-  for pair in git:git gcc:gcc g++:g++ chromium:chromium sipp:sip-tester baresip:baresip-core dovecot:dovecot-imapd /usr/sbin/postfix:postfix swaks:swaks sox:sox turnutils_uclient:coturn kamailio:kamailio jq:jq curl:curl \
+  for pair in git:git gcc:gcc g++:g++ chromium:chromium sipp:sip-tester baresip:baresip-core dovecot:dovecot-imapd /usr/sbin/postfix:postfix swaks:swaks sox:sox flite:flite espeak-ng:espeak-ng turnutils_uclient:coturn kamailio:kamailio jq:jq curl:curl \
     pip3:python3-pip /usr/include/nlohmann/json.hpp:nlohmann-json3-dev /usr/include/stb/stb_image.h:libstb-dev; do
     local what=${pair%%:*} package=${pair##*:}
     if [[ $what == /* ]]; then [ -e "$what" ] || missing+=("$package"); else PATH=$PATH:/usr/sbin command -v "$what" >/dev/null || missing+=("$package"); fi

@@ -77,11 +77,17 @@ func (h *talkHouse) answers(sentences ...string) {
 	h.draft(channels.Draft{Text: strings.Join(sentences, " "), To: h.seq.Load(), Ending: &channels.Ending{Mode: "model"}})
 }
 
+// draft sends one to the newest call's conversation.
 func (h *talkHouse) draft(d channels.Draft) {
 	h.t.Helper()
 	h.mu.Lock()
 	id := 1000 + h.lastCall
 	h.mu.Unlock()
+	h.draftTo(id, d)
+}
+
+func (h *talkHouse) draftTo(id int64, d channels.Draft) {
+	h.t.Helper()
 	if err := h.bus.Publish(channels.ConversationSubject(id), channels.Event{Type: channels.EventDraft, ConversationID: id, Draft: &d}); err != nil {
 		h.t.Fatal(err)
 	}

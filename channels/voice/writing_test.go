@@ -16,7 +16,7 @@ import (
 )
 
 // writingHouse is a house of talking machines whose one queue is written down; said is what it has heard, in order.
-func writingHouse(t *testing.T, announce bool) (h *talkHouse, said func() []string) {
+func writingHouse(t *testing.T, announce bool, change ...func(*Config)) (h *talkHouse, said func() []string) {
 	t.Helper()
 	pool := dbtest.Pool(t)
 	if _, err := pool.Exec(t.Context(), `insert into nodes (id, name) values ('test', 'test');
@@ -30,7 +30,12 @@ func writingHouse(t *testing.T, announce bool) (h *talkHouse, said func() []stri
 		insert into calls (conversation_id, direction, from_address, to_address) values (1001, 'in', '+49', '100')`); err != nil {
 		t.Fatal(err)
 	}
-	h = newTalkHouse(t, func(cfg *Config) { cfg.Pool = pool })
+	h = newTalkHouse(t, func(cfg *Config) {
+		cfg.Pool = pool
+		for _, c := range change {
+			c(cfg)
+		}
+	})
 	var mu sync.Mutex
 	var all []string
 	h.script(func(_ context.Context, in channels.Inbound) (channels.Receipt, error) {

@@ -223,7 +223,9 @@ func (d *Dialogue) OnHeard(h speech.Heard, ok bool) {
 	case h.Kind == speech.Partial:
 		d.do(d.turn.Heard(now, h.Text, false, h.Confidence))
 	case h.Kind == speech.Final:
-		d.earFails = 0
+		if h.Text != "" { // nothing was heard by an engine that is away, too
+			d.earFails = 0
+		}
 		d.clock.final, d.tongue = now, h.Language
 		if h.Engine != "" {
 			d.cfg.Engine(speech.Hearing, h.Engine)

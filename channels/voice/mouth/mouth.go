@@ -88,7 +88,7 @@ type piece struct {
 	made    time.Time
 	played  int // samples sent
 	begun   bool
-	waiting int // frames without sound
+	waiting int // frames without sound; below 0: so many more are allowed
 }
 
 const (
@@ -203,7 +203,7 @@ func (m *Mouth) Again(rest bool) {
 		p.discard()
 		if words := m.cfg.Words(p.Language, left); rest && words != "" {
 			p.Text = left
-			*p = piece{Piece: p.Piece, words: words}
+			*p = piece{Piece: p.Piece, words: words, waiting: -int(m.cfg.Stall / media.Frame)} // an engine that has just been started anew gets twice the time
 			m.past, m.replay = m.past[:0], nil
 		} else {
 			m.drop()

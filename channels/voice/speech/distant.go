@@ -130,11 +130,12 @@ func (d *distant) frame(at int64, pcm []int16) {
 }
 
 func (d *distant) finish() {
-	d.ended++
-	if d.child == nil {
-		d.lose(errNoChild)
+	if d.child == nil { // what was lost with the last one has been told
+		at := d.ear.after(d.ear.ring.taken)
+		d.tell(Heard{Kind: Final, From: at, To: at})
 		return
 	}
+	d.ended++
 	d.child.order(appendMessage(nil, kindFinish, d.session))
 }
 
