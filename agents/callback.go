@@ -273,14 +273,19 @@ const (
 	slotSoon  = 15 * time.Minute // nothing is appointed sooner
 )
 
-// Slots are the times at which the people of the conversation's queue can call, the first of them the next opening where nobody
-// answers now; zone names their clock.
-func Slots(ctx context.Context, q channels.Querier, conversationID int64) (slots []time.Time, zone string, err error) {
+// CallTimes is when the people of the conversation's queue can call.
+func CallTimes(ctx context.Context, q channels.Querier, conversationID int64) (t channels.CallTimes, err error) {
 	h, err := hoursOf(ctx, q, conversationID)
 	if err != nil {
-		return nil, "", err
+		return t, err
 	}
-	return h.hours.slots(h.now), h.hours.location().String(), nil
+	row, err := one[struct{ CallBackTries, CallBackMinutes int }](ctx, q, "tries of a call", `select call_back_tries, call_back_minutes from queues
+		where id = (select queue_id from conversations where id = $1)`, conversationID)
+	if err != nil || row == nil {
+		return t, err
+	}
+	state, _ := h.hours.Open(h.now)
+	return channels.CallTimes{Open: state == Open, Times: h.hours.slots(h.now), Zone: h.hours.location().String(), Tries: row.CallBackTries, Minutes: row.CallBackMinutes}, nil
 }
 
 // slots are every half hour in which people answer, of the next days that have any.

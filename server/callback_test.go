@@ -217,3 +217,50 @@ func TestCallsAgain(t *testing.T) {
 		t.Errorf("after eleven minutes: %s", s)
 	}
 }
+
+// TestCallBackFromThePage: a visitor in line is told that they may be called, when, and what was promised; a number that cannot
+// be called, and a time at which nobody is there, are refused at their field.
+func TestCallBackFromThePage(t *testing.T) {
+	_, env := ollama(t, llmtest.Oracle)
+	h := open(t, env...)
+	v := h.visitor("", 0)
+	v.says("a person please")
+	v.await("the place, without a call back: there is no trunk", func(f frame) bool { return f.str("type") == "state" && f.num("position") == 1 && f["may_call"] == nil })
+	h.admin().trunk("Fjordtel", freeUDP(t), "+4940")
+	send := func(f frame) {
+		t.Helper()
+		if err := v.send(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v.await("that they may be called", func(f frame) bool { return f.str("type") == "state" && f["may_call"] == true })
+	refused := func(field string, f frame) {
+		t.Helper()
+		id := clientID()
+		f["type"], f["client_id"] = "call_me", id
+		send(f)
+		if e := v.await("a refusal", func(f frame) bool { return f.str("client_id") == id }); e.str("type") != "error" || e.str("field") != field {
+			t.Errorf("%v: %v, want a refusal at %s", f, e, field)
+		}
+	}
+	refused("number", frame{"number": ""})
+	refused("number", frame{"number": "my phone"})
+	refused("number", frame{"number": "112"})
+	refused("number", frame{"number": "+1 900 5550100"})
+	refused("at", frame{"number": "+49 40 5551234", "at": "2020-01-01T10:00:00Z"})
+	refused("at", frame{"number": "+49 40 5551234", "at": time.Now().AddDate(1, 0, 0).UTC().Format(time.RFC3339)})
+	refused("name", frame{"number": "+49 40 5551234", "name": "a\nb"})
+	send(frame{"type": "call_times"})
+	times := v.await("times", func(f frame) bool { return f.str("type") == "call_times" }).sub("call_times")
+	if list, _ := times["times"].([]any); times["open"] != true || len(list) < 10 || times.num("tries") != 3 || times.num("minutes") != 10 {
+		t.Errorf("times: %v", times)
+	}
+	send(frame{"type": "call_me", "client_id": clientID(), "number": "+49 40 5551234", "name": "Ole Bakke"})
+	v.await("the promise", func(f frame) bool { return f.str("type") == "state" && f.str("call_back") == "+49405551234" && f["may_call"] == true })
+	v.hears("the promise in words", event(channels.CodeCallSet))
+	send(frame{"type": "no_call"})
+	v.await("no promise of a call", func(f frame) bool { return f.str("type") == "state" && f["call_back"] == nil && f.num("position") == 1 && f["may_call"] == true })
+	if n := one[int](h, `select count(*) from promises where closed_at is null and number = ''`); n != 1 {
+		t.Error("with the call back the promise of a person is gone")
+	}
+}

@@ -165,6 +165,8 @@ func (h *house) rooms(ctx context.Context) (err error) {
 		Messages: h.mail != nil, Calls: h.voice != nil && h.cfg.Chat.Calls, NodeID: h.node, ICE: h.ice,
 		Expect: func(ctx context.Context, id int64) (int, time.Duration, time.Duration, bool) {
 			return agents.Expect(ctx, h.db.Pool, id)
+		}, DialsOut: h.dialsOut, CallTimes: func(ctx context.Context, id int64) (channels.CallTimes, error) {
+			return agents.CallTimes(ctx, h.db.Pool, id)
 		}, Limits: chat.Limits{
 			VisitorRate: float64(h.cfg.Chat.VisitorPerSecond), VisitorBurst: 5 * h.cfg.Chat.VisitorPerSecond,
 			AddressRate: float64(h.cfg.Chat.AddressPerSecond), AddressBurst: 5 * h.cfg.Chat.AddressPerSecond, Sockets: h.cfg.Chat.AddressSockets,
@@ -284,6 +286,9 @@ func (h *house) turnConfig() (cfg webleg.TURNConfig, err error) {
 	}
 	return cfg, nil
 }
+
+// dialsOut tells whether customers can be called.
+func (h *house) dialsOut() bool { return h.voice != nil && h.voice.DialsOut() }
 
 // ice hands out the relay; nobody needs one without a telephone.
 func (h *house) ice(user string) []channels.ICEServer {

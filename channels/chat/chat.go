@@ -56,6 +56,9 @@ type Config struct {
 	// between low and high from now; ok is false when nothing honest can be said. nil: no time is ever told.
 	Expect func(ctx context.Context, conversationID int64) (place int, low, high time.Duration, ok bool)
 
+	DialsOut  func() bool                                                                 // whether customers can be called back; nil: no
+	CallTimes func(ctx context.Context, conversationID int64) (channels.CallTimes, error) // when; needed with DialsOut
+
 	Limits   Limits        // zero values get the defaults
 	Refresh  time.Duration // how often a waiting visitor hears a new place in line; default 10 s
 	HelloIn  time.Duration // a socket without a hello ends after this; default 10 s
@@ -79,6 +82,8 @@ type Chat struct {
 	node     string
 	ice      func(string) []channels.ICEServer
 	expect   func(context.Context, int64) (int, time.Duration, time.Duration, bool)
+	dialsOut func() bool
+	times    func(context.Context, int64) (channels.CallTimes, error)
 
 	stop chan struct{} // closed by Close
 
@@ -112,7 +117,8 @@ func New(cfg Config) (*Chat, error) {
 		node:     cfg.NodeID,
 		ice:      cfg.ICE,
 		expect:   cfg.Expect,
-		stop:     make(chan struct{}),
+		dialsOut: cfg.DialsOut, times: cfg.CallTimes,
+		stop: make(chan struct{}),
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)

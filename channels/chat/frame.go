@@ -68,6 +68,7 @@ type (
 //	phone    ice_servers: what a call's connection is built with
 //	call_answer  sdp, client_id of the offer
 //	call     call: how the visitor's call stands
+//	call_times  call_times: when the visitor can be called back
 //	error    code, field, message, client_id
 //	resync   forget all messages: what follows is a whole conversation
 //	pong
@@ -88,6 +89,8 @@ type outFrame struct {
 	Code           channels.Code  `json:"code,omitempty"`
 	Field          string         `json:"field,omitempty"`
 
+	CallTimes *channels.CallTimes `json:"call_times,omitempty"`
+
 	Calls      bool                  `json:"calls,omitempty"`
 	Messages   bool                  `json:"messages,omitempty"`
 	Call       *callStanding         `json:"call,omitempty"`
@@ -104,6 +107,10 @@ type place struct {
 	Low      int        `json:"low,omitempty"`       // minutes from now: half of all waits like this one end
 	High     int        `json:"high,omitempty"`      // between low and high; 0: nothing honest can be said
 	AnswerTo string     `json:"answer_to,omitempty"` // a message was left, the answer goes to this mail address, of which this is a hint
+
+	MayCall  bool       `json:"may_call,omitempty"`  // a call back can be asked for
+	CallBack string     `json:"call_back,omitempty"` // the number that is to be called
+	CallAt   *time.Time `json:"call_at,omitempty"`   // not before then; without: at their turn
 }
 
 // message is what a visitor may know of a channels.Message.
@@ -180,6 +187,12 @@ func blank(kind string) any {
 		return &identify{}
 	case "leave":
 		return &leave{}
+	case "call_times":
+		return &callTimes{}
+	case "call_me":
+		return &callMe{}
+	case "no_call":
+		return &noCall{}
 	case "no_person":
 		return &noPerson{}
 	case "typing":
@@ -250,6 +263,8 @@ func check(in any) *channels.Error {
 			return err
 		}
 		return checkID(f.ClientID)
+	case *callMe:
+		return f.check()
 	case *leave:
 		return checkLeave(f)
 	case *person:

@@ -179,6 +179,12 @@ func (s *session) handle(ctx context.Context, in incoming) error {
 		return s.receive(ctx, f.ClientID, channels.Inbound{Type: channels.Wish, Source: "button", ClientID: f.ClientID})
 	case *leave:
 		return s.leave(ctx, f)
+	case *callTimes:
+		return s.callTimes(ctx)
+	case *callMe:
+		return s.receive(ctx, f.ClientID, channels.Inbound{Type: channels.CallMe, To: f.Number, Name: strings.TrimSpace(f.Name), At: f.At, ClientID: f.ClientID})
+	case *noCall:
+		return s.receiveIfOpen(ctx, channels.Inbound{Type: channels.NoCall})
 	case *noPerson:
 		return s.receiveIfOpen(ctx, channels.Inbound{Type: channels.NoWish, Source: "button"})
 	case *end:

@@ -108,6 +108,9 @@ type standing struct {
 	Since     *time.Time     `db:"waiting_since"`
 	DueAt     *time.Time     `db:"due_at"`
 	Ahead     int            `db:"ahead"`
+	CallBack  string         `db:"call_back"`
+	CallAt    *time.Time     `db:"call_at"`
+	MayCall   bool           `db:"may_call"`
 	Low       int            `db:"-"` // minutes, see place
 	High      int            `db:"-"`
 	AnswerTo  string         `db:"answer_to"` // of a message that was left
@@ -119,11 +122,12 @@ type standing struct {
 func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error) {
 	rows, err := c.pool.Query(ctx, `select c.state, c.channel, c.last_seq, coalesce(a.name, '') as agent_name,
 			c.waiting_since, p.due_at, case when c.left_message = 'email' then c.reply_to else '' end as answer_to,
+			coalesce(p.number, '') as call_back, case when isfinite(c.not_before) then c.not_before end as call_at, q.call_back as may_call,
 			case when c.state <> 'waiting' then 0 else (select count(*) from conversations o
 				where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id and coalesce(o.not_before <= clock_timestamp(), true)
 				and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as ahead,
 			coalesce(k.id, 0) as call_id, coalesce(k.state, '') as call_state, k.bridged_at as call_since, coalesce(k.reason, '') as call_reason
-		from conversations c
+		from conversations c join queues q on q.id = c.queue_id
 		left join agents a on a.id = c.agent_id and c.state in ('agent', 'wrapup')
 		left join promises p on p.conversation_id = c.id and p.closed_at is null
 		left join lateral (select id, state, bridged_at, reason from calls
@@ -139,6 +143,7 @@ func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error)
 	if err != nil {
 		return nil, fmt.Errorf("read standing: %w", err)
 	}
+	s.MayCall = s.MayCall && c.dialsOut != nil && c.dialsOut()
 	s.AgentName, _, _ = strings.Cut(s.AgentName, " ") // the visitor sees the first name
 	if s.State == channels.Waiting && c.expect != nil {
 		if _, low, high, ok := c.expect(ctx, conversation); ok { // in whole minutes, outwards: it is no railway
@@ -153,7 +158,8 @@ func (s *standing) place() *place {
 	if s.State != channels.Waiting && s.State != channels.Offered {
 		return nil
 	}
-	return &place{Position: s.Ahead + 1, Ahead: s.Ahead, Since: s.Since, DueAt: s.DueAt, Low: s.Low, High: s.High, AnswerTo: channels.MaskAddress(s.AnswerTo)}
+	return &place{Position: s.Ahead + 1, Ahead: s.Ahead, Since: s.Since, DueAt: s.DueAt, Low: s.Low, High: s.High, AnswerTo: channels.MaskAddress(s.AnswerTo),
+		MayCall: s.MayCall, CallBack: s.CallBack, CallAt: s.CallAt}
 }
 
 // same tells whether a visitor would see a difference.
@@ -165,7 +171,7 @@ func (s *standing) same(o *standing) bool {
 		return t.UnixMicro()
 	}
 	return o != nil && s.State == o.State && s.AgentName == o.AgentName && s.Ahead == o.Ahead && s.Low == o.Low && s.High == o.High && s.AnswerTo == o.AnswerTo &&
-		at(s.Since) == at(o.Since) && at(s.DueAt) == at(o.DueAt)
+		at(s.Since) == at(o.Since) && at(s.DueAt) == at(o.DueAt) && s.MayCall == o.MayCall && s.CallBack == o.CallBack && at(s.CallAt) == at(o.CallAt)
 }
 
 const pageSize = 200

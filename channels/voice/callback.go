@@ -73,6 +73,9 @@ func (v *Voice) mayDial(number string) (string, error) {
 	return way.Number, nil
 }
 
+// DialsOut tells whether any customer can be called. Any goroutine may ask.
+func (v *Voice) DialsOut() bool { return v.trunks.DialsOut() }
+
 // mayCallBack tells whether this caller is offered it.
 func (c *call) mayCallBack() bool {
 	return c.direction == channels.CallIn && !c.fromPage() && c.sound != nil && c.sound.callBack && c.v.trunks.DialsOut()

@@ -69,7 +69,7 @@ func List(ctx context.Context, q channels.Querier, view View, agentID int64, bef
 			order by coalesce(c.waiting_since, c.state_at), c.id limit $2`, agentID, listLimit)
 	case Waiting:
 		return rows[ConversationRow](ctx, q, "waiting conversations", rowSQL+`where `+isWaiting+`
-			order by c.front desc, c.return_call desc, coalesce(c.waiting_since, c.state_at), c.id limit $2`, agentID, listLimit)
+			order by coalesce(c.not_before > clock_timestamp(), false), c.front desc, c.return_call desc, coalesce(c.waiting_since, c.state_at), c.id limit $2`, agentID, listLimit)
 	case All:
 		return rows[ConversationRow](ctx, q, "all conversations", rowSQL+`where $1::timestamptz is null or c.changed_at < $1
 			order by c.changed_at desc, c.id desc limit $2`, before, listLimit)

@@ -88,11 +88,18 @@ func (s *Switchboard) callMe(ctx context.Context, ch *change, in channels.Inboun
 	}
 	ch.carded = true
 	ch.line(channels.CodeTried, fmt.Sprintf("Wants to be called at %s, %s. Keeps the place in line.", in.To, strings.Replace(when, "your", "their", 1)), channels.MessageData{DueAt: at})
-	ch.after(func() {
-		s.publish(channels.RouteSubject, struct{}{})
-		s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: ch.c.ID})
-	})
+	ch.standsAnew()
 	return ch.notice(ctx, channels.CodeCallSet, fmt.Sprintf("We call you at %s, %s. You keep your place in line.", in.To, when), channels.MessageData{DueAt: at})
+}
+
+// standsAnew tells the customer's page, the desk and the routers that a call back has changed, though the state has not.
+func (ch *change) standsAnew() {
+	id, s := ch.c.ID, ch.s
+	ch.after(func() {
+		s.publish(channels.ConversationSubject(id), channels.Event{Type: channels.EventState, ConversationID: id, Seq: ch.c.LastSeq, State: ch.c.State})
+		s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: id})
+		s.publish(channels.RouteSubject, struct{}{})
+	})
 }
 
 // noCall: the customer waits where they are again.
@@ -104,7 +111,7 @@ func (s *Switchboard) noCall(ctx context.Context, ch *change) error {
 	if err := agents.DropCall(ctx, ch.tx, ch.c.ID); err != nil {
 		return err
 	}
-	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+	ch.standsAnew()
 	return ch.notice(ctx, channels.CodeNoCall, wordsNoCall, channels.MessageData{})
 }
 
@@ -277,10 +284,7 @@ func (ch *change) tellInWriting(ctx context.Context, code, words string) error {
 // raise writes an alarm and tells who watches.
 func (s *Switchboard) raise(ctx context.Context, ch *change, a agents.Alarm) error {
 	s.Log.Warn("call back", "conversation", a.ConversationID, "queue", a.QueueName, "kind", a.Kind)
-	ch.after(func() {
-		s.publish(channels.AlarmSubject, struct{}{})
-		s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: a.ConversationID})
-	})
+	ch.after(func() { s.publish(channels.AlarmSubject, struct{}{}) })
 	return agents.Raise(ctx, ch.tx, a)
 }
 
@@ -294,7 +298,7 @@ func (s *Switchboard) sweepCallsDue(ctx context.Context) error {
 				return err
 			}
 			ch.line(channels.CodeTried, a.Words+" First in line.", channels.MessageData{})
-			ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+			ch.standsAnew()
 			return s.raise(ctx, ch, *a)
 		}))
 	}
@@ -308,7 +312,7 @@ func (s *Switchboard) CallNow(ctx context.Context, agentID, conversationID int64
 		if err := agents.CallNow(ctx, ch.tx, ch.c.ID); err != nil {
 			return err
 		}
-		ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+		ch.standsAnew()
 		return ch.exec(ctx, "front", `update conversations set front = true where id = $1`, ch.c.ID)
 	})
 }

@@ -138,6 +138,7 @@ export const api = {
   setNext: (presence: Presence, reason?: string) => ask(client.PUT('/api/me/next', { body: { presence, reason } })),
   breaks: () => ask(client.GET('/api/breaks')),
   saveBreaks: (breaks: string[]) => ask(client.PUT('/api/breaks', { body: { breaks } })),
+  callBack: (id: number, act: 'now' | 'cancel') => ask(client.POST('/api/conversations/{id}/call-back', { ...path(id), body: { act } })),
   waits: () => ask(client.GET('/api/line')),
   wait: (id: number) => ask(client.GET('/api/conversations/{id}/wait', path(id))),
   lineSettings: () => ask(client.GET('/api/line/settings')),

@@ -13,8 +13,8 @@ const retryAfter = 2_000
 const typingFor = 4_000
 const typingEvery = 2_000
 
-/** Who takes its own frames from the same socket: the call. */
-export interface Beside { take: (f: FromServer) => boolean }
+/** Who takes its own frames from the same socket: the call, the call back. */
+export interface Beside { take: (f: FromServer) => boolean; down?: () => void }
 
 /** A message that is being left: what is typed, and what the server said of it. */
 export interface LeaveForm { email: string; body: string; sent: boolean; error: string; field: string }
@@ -40,7 +40,7 @@ export class Chat {
   readonly unread = computed(() => this.messages.value.filter((m) => m.author !== 'contact' && m.kind === 'text' && m.seq > this.seen.value).length)
 
   private readonly line: Link
-  private beside: Beside | null = null
+  private readonly besides: Beside[] = []
   private last = 0 // highest sequence number: the next hello asks for what comes after
   private flying = '' // client_id that is sent and not acknowledged; one at a time keeps the order
   private flyingTimer: ReturnType<typeof setTimeout> | undefined
@@ -65,7 +65,10 @@ export class Chat {
   get known(): boolean { return this.keep.token !== '' || this.outbox.value.length > 0 }
 
   /** beside hears every frame first and says whether it was its own. */
-  with(beside: Beside): void { this.beside = beside }
+  with(beside: Beside): void { this.besides.push(beside) }
+
+  /** live tells whether a message is news, and not one of those that a page reads again. */
+  live(seq: number): boolean { return seq > this.seen.value }
   send(frame: ToServer): boolean { return this.line.send(frame) }
 
   open(): void { this.line.open() }
@@ -140,6 +143,7 @@ export class Chat {
       this.flush()
       return
     }
+    for (const b of this.besides) b.down?.()
     this.flying = ''
     clearTimeout(this.flyingTimer)
     this.draft.value = null // an answer that goes on is told again
@@ -163,7 +167,7 @@ export class Chat {
   }
 
   private take(f: FromServer): void {
-    if (this.beside?.take(f)) return
+    for (const b of this.besides) if (b.take(f)) return
     switch (f.type) {
       case 'welcome': return this.welcomed(f)
       case 'message':
@@ -178,7 +182,7 @@ export class Chat {
         this.draft.value = f.done ? null : f.text
         return
       case 'state':
-        this.standing.value = { state: f.state, agent: f.agent_name ?? '', place: f.position ? { position: f.position, ahead: f.ahead ?? 0, since: f.since, due_at: f.due_at, low: f.low, high: f.high, answer_to: f.answer_to } : null }
+        this.standing.value = { state: f.state, agent: f.agent_name ?? '', place: f.position ? { position: f.position, ahead: f.ahead ?? 0, since: f.since, due_at: f.due_at, low: f.low, high: f.high, answer_to: f.answer_to, may_call: f.may_call, call_back: f.call_back, call_at: f.call_at } : null }
         if (f.state === 'agent') this.draft.value = null
         return
       case 'typing':

@@ -9,6 +9,7 @@ import { signal } from '@preact/signals'
 import { render } from 'preact'
 import tokens from '../shared/tokens.css?inline'
 import { Call } from './call'
+import { CallBack } from './callback'
 import { Chat } from './chat'
 import { Keep, storage } from './keep'
 import { View } from './view'
@@ -33,6 +34,8 @@ function start(script: HTMLScriptElement): void {
     raw: new URLSearchParams(location.search).get('audio') === 'raw',
   })
   chat.with(call)
+  const callback = new CallBack(chat)
+  chat.with(callback)
   const now = signal(Date.now())
   setInterval(() => { now.value = Date.now() }, 1_000)
   addEventListener('online', () => chat.nudge())
@@ -47,7 +50,7 @@ function start(script: HTMLScriptElement): void {
   if (chat.known || keep.calling) chat.open() // an answer may have come, and unsent words want to go
 
   document.body.append(host)
-  render(<View chat={chat} call={call} keep={keep} server={server.origin} now={now} name={script.dataset.name || 'Chat'} />, root)
+  render(<View chat={chat} call={call} callback={callback} keep={keep} server={server.origin} now={now} name={script.dataset.name || 'Chat'} />, root)
   root.append(call.sound)
 }
 

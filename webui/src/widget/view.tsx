@@ -3,6 +3,8 @@
 import { useSignal, type Signal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import type { Call } from './call'
+import type { CallBack } from './callback'
+import { CallBackForm } from './callbackform'
 import { CallBar, PhoneButton } from './callbar'
 import type { Chat } from './chat'
 import { Icon } from './icons'
@@ -11,7 +13,7 @@ import { Log } from './log'
 import { Waiting } from './waiting'
 import { callShort, placeholder, shortPlace, under, words } from './words'
 
-export interface ViewProps { chat: Chat; call: Call; keep: Keep; server: string; now: Signal<number>; name: string }
+export interface ViewProps { chat: Chat; call: Call; callback: CallBack; keep: Keep; server: string; now: Signal<number>; name: string }
 
 const longest = 4000
 
@@ -56,6 +58,7 @@ function Panel(p: ViewProps & { onClose: () => void }) {
   const { chat } = p
   const company = chat.company.value || p.name
   const { state, agent, place } = chat.standing.value
+  const asks = p.callback.open.value && chat.inLine.value && place
   const narrow = useSignal(matchMedia('(max-width: 520px)').matches)
   useEffect(() => {
     const media = matchMedia('(max-width: 520px)')
@@ -78,10 +81,14 @@ function Panel(p: ViewProps & { onClose: () => void }) {
         <button class="round" type="button" aria-label="Make small" onClick={p.onClose}><Icon name={narrow.value ? 'x' : 'minus'} /></button>
       </header>
       <CallBar {...p} />
-      {chat.inLine.value && place && <Waiting {...p} state={state} place={place} />}
-      <Log {...p} />
-      {!chat.inLine.value && !chat.withPerson.value && <PersonButton chat={chat} />}
-      <Write {...p} />
+      {asks ? <CallBackForm callback={p.callback} place={place} now={p.now.value} /> : (
+        <>
+          {chat.inLine.value && place && <Waiting {...p} state={state} place={place} />}
+          <Log {...p} />
+          {!chat.inLine.value && !chat.withPerson.value && <PersonButton chat={chat} />}
+          <Write {...p} />
+        </>
+      )}
     </section>
   )
 }

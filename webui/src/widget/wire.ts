@@ -20,7 +20,10 @@ export interface Message {
 }
 
 /** low and high are minutes from now; without high no time can be told. answer_to: a message was left, the answer goes there. */
-export interface Place { position: number; ahead: number; since?: string; due_at?: string; low?: number; high?: number; answer_to?: string }
+export interface Place { position: number; ahead: number; since?: string; due_at?: string; low?: number; high?: number; answer_to?: string; may_call?: boolean; call_back?: string; call_at?: string }
+
+/** When a visitor in line can be called back; open: also at their turn. */
+export interface CallTimes { open: boolean; times: string[]; zone: string; tries: number; minutes: number }
 
 /** The visitor's newest call as the server sees it. */
 export interface WebCall { call_id: number; state: 'answered' | 'waiting' | 'connecting' | 'bridged' | 'ended'; since?: string; reason?: string }
@@ -36,6 +39,7 @@ export type FromServer =
   | { type: 'phone'; ice_servers: RTCIceServer[] }
   | { type: 'call_answer'; client_id: string; sdp: string }
   | { type: 'call'; call: WebCall }
+  | { type: 'call_times'; call_times: CallTimes }
   | { type: 'resync' }
   | { type: 'pong' }
 
@@ -51,4 +55,7 @@ export type ToServer =
   | { type: 'call_restart'; client_id: string; sdp: string }
   | { type: 'call_key'; digit: string }
   | { type: 'call_end' }
+  | { type: 'call_times' }
+  | { type: 'call_me'; client_id: string; number: string; name: string; at?: string }
+  | { type: 'no_call' }
   | { type: 'ping' }

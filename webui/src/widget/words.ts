@@ -11,6 +11,11 @@ export const words = {
   unsent: 'Not sent yet. We keep trying.',
   wished: 'You asked for a person. We pass it on as soon as you are back.',
   wishing: 'Getting you a person',
+  callMe: 'Call me instead',
+  callMeTitle: 'Call me back',
+  keepWaiting: 'Keep waiting in the chat',
+  stay: 'I wait here instead',
+  whichNumber: 'At which number can we call you?',
   noPerson: 'I no longer need a person',
   reading: 'The AI is reading',
   writing: 'The AI is writing',
@@ -45,7 +50,8 @@ export const words = {
 }
 
 export function place(state: State | null, p: Place): string {
-  if (state === 'offered') return 'You are next. It rings at a person.'
+  if (state === 'offered') return p.call_back ? 'You are next. We call you in a moment.' : 'You are next. It rings at a person.'
+  if (p.call_at && new Date(p.call_at).getTime() > Date.now()) return 'We call you later'
   return p.ahead > 0 ? `You are ${ordinal(p.position)} in line` : 'You are next in line'
 }
 

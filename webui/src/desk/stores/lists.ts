@@ -24,9 +24,10 @@ export function inView(row: Row, view: View, me: number): boolean {
 
 const byTime = (a: string, b: string): number => Date.parse(a) - Date.parse(b)
 
-// The line: promised call-backs and lost calls in front, then who waits longest.
+// The line: lost calls in front, then who waits longest; call backs whose time has not come behind them all.
 export function byWait(a: Row, b: Row): number {
-  return Number(b.front) - Number(a.front) || byTime(a.waiting_since ?? a.state_at, b.waiting_since ?? b.state_at)
+  const later = (r: Row): number => (r.call_back_at && Date.parse(r.call_back_at) > Date.now() ? Date.parse(r.call_back_at) : 0)
+  return later(a) - later(b) || Number(b.front) - Number(a.front) || byTime(a.waiting_since ?? a.state_at, b.waiting_since ?? b.state_at)
 }
 
 export function grouped(rows: Row[], view: View): Group[] {

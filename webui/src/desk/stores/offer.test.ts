@@ -11,7 +11,7 @@ const start = Date.parse('2026-11-18T10:00:00Z')
 const at = (ms: number): string => new Date(start + ms).toISOString()
 const offer = (over: Partial<Offer> = {}): Offer => ({
   id: 5, conversation_id: 1, channel: 'chat', queue_name: 'Orders', contact_name: 'Jonas', subject: '', summary: '', last_words: '', waiting_since: at(0),
-  offered_at: at(0), expires_at: at(20_000), seconds: 20, why: '', return_call: false, left_message: '', card: null, ...over,
+  offered_at: at(0), expires_at: at(20_000), seconds: 20, why: '', return_call: false, left_message: '', call_back: '', card: null, ...over,
 })
 
 beforeEach(() => {
