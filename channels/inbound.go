@@ -109,6 +109,7 @@ type Receipt struct {
 	ConversationID int64
 	CallID         int64 // CallStarted
 	QueueID        int64 // CallStarted: whose music, recording and hours apply
+	Later          bool  // CallMe: nobody is here now, they are called at the opening
 	Kept           bool  // CallStarted: they hung up in line a moment ago and have their place again
 	Busy           bool  // CallStarted: the responder has no place for the call; it is in line for a person
 	State          State

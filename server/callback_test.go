@@ -256,11 +256,41 @@ func TestCallBackFromThePage(t *testing.T) {
 		t.Errorf("times: %v", times)
 	}
 	send(frame{"type": "call_me", "client_id": clientID(), "number": "+49 40 5551234", "name": "Ole Bakke"})
-	v.await("the promise", func(f frame) bool { return f.str("type") == "state" && f.str("call_back") == "+49405551234" && f["may_call"] == true })
+	v.await("the promise", func(f frame) bool {
+		return f.str("type") == "state" && f.str("call_back") == "+49405551234" && f["may_call"] == true
+	})
 	v.hears("the promise in words", event(channels.CodeCallSet))
+	if name := one[string](h, `select name from contacts order by id limit 1`); name != "Ole Bakke" {
+		t.Errorf("the contact is called %q", name)
+	}
 	send(frame{"type": "no_call"})
-	v.await("no promise of a call", func(f frame) bool { return f.str("type") == "state" && f["call_back"] == nil && f.num("position") == 1 && f["may_call"] == true })
+	v.await("no promise of a call", func(f frame) bool {
+		return f.str("type") == "state" && f["call_back"] == nil && f.num("position") == 1 && f["may_call"] == true
+	})
 	if n := one[int](h, `select count(*) from promises where closed_at is null and number = ''`); n != 1 {
 		t.Error("with the call back the promise of a person is gone")
+	}
+}
+
+// TestCallBackOutsideHours: who phones when nobody answers is called at the next opening, and not before.
+func TestCallBackOutsideHours(t *testing.T) {
+	_, env := ollama(t, llmtest.Oracle)
+	h := open(t, env...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	h.admin().trunk("Fjordtel", freeUDP(t), "+4940")
+	opening := time.Now().UTC().AddDate(0, 0, 2).Truncate(24 * time.Hour).Add(9 * time.Hour)
+	if _, err := h.pool.Exec(ctx, `update queues set hours = jsonb_build_object('zone', 'UTC', 'week', jsonb_build_array(jsonb_build_object('day', $1::text, 'from', '09:00', 'to', '10:00')))`,
+		strings.ToLower(opening.Weekday().String())); err != nil {
+		t.Fatal(err)
+	}
+	h.leaves(ctx, h.callsIn(ctx, "+4940222"), "+4940222")
+	h.eventually("called at the opening, and owed a word soon after", `select exists (select from conversations c join promises p on p.conversation_id = c.id
+		where c.not_before = $1 and p.due_at = $1::timestamptz + interval '180 seconds' and p.closed_at is null)`, opening)
+	h.agent()
+	var waits []frame
+	h.admin().call("GET", "/api/line", nil, &waits)
+	if len(waits) != 1 || waits[0].str("code") != "later" || !strings.HasPrefix(waits[0].str("why"), "Not before ") {
+		t.Errorf("waits: %v", waits)
 	}
 }

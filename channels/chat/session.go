@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -253,7 +254,7 @@ func (s *session) receive(ctx context.Context, id string, in channels.Inbound) e
 	}
 	in.Channel = channels.Chat
 	in.From = s.visitor.address()
-	in.Name = s.name
+	in.Name = cmp.Or(in.Name, s.name)
 	in.ConversationID = s.visitor.conversation
 	ctx, cancel := context.WithTimeout(ctx, receiveLimit)
 	defer cancel()

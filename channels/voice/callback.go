@@ -24,14 +24,15 @@ type backing struct {
 
 // Prompts of a call back; a phrase has the same name.
 const (
-	promptShall     = "callback_offer"  // it takes longer: shall we call you back? Press 2
-	promptCallAt    = "callback_at"     // we will call you at
-	promptRight     = "callback_right"  // press 1 if that is right, 2 for another number, star to stay in line
-	promptType      = "callback_type"   // type the number, then hash
-	promptWrongType = "callback_wrong"  // that number cannot be called
-	promptCallSet   = "callback_set"    // we will call you, you keep your place. Goodbye
-	promptCallFails = "callback_failed" // that did not work: you are still in line
-	promptKept      = "place_kept"      // you have your place in line again
+	promptShall     = "callback_offer"    // it takes longer: shall we call you back? Press 2
+	promptCallAt    = "callback_at"       // we will call you at
+	promptRight     = "callback_right"    // press 1 if that is right, 2 for another number, star to stay in line
+	promptType      = "callback_type"     // type the number, then hash
+	promptWrongType = "callback_wrong"    // that number cannot be called
+	promptCallSet   = "callback_set"      // we will call you, you keep your place. Goodbye
+	promptCallOpen  = "callback_set_open" // we will call you as soon as we are back
+	promptCallFails = "callback_failed"   // that did not work: you are still in line
+	promptKept      = "place_kept"        // you have your place in line again
 )
 
 const (
@@ -46,7 +47,7 @@ const (
 
 // callBackPrompts are all of them.
 func callBackPrompts() []string {
-	names := []string{"key_callback", promptShall, promptCallAt, promptRight, promptType, promptWrongType, promptCallSet, promptCallFails, promptKept, plusPrompt}
+	names := []string{"key_callback", promptShall, promptCallAt, promptRight, promptType, promptWrongType, promptCallSet, promptCallOpen, promptCallFails, promptKept, plusPrompt}
 	for d := '0'; d <= '9'; d++ {
 		names = append(names, fmt.Sprintf(digitPrompt, d))
 	}
@@ -193,7 +194,7 @@ func (c *call) stayInLine(words string) {
 }
 
 // onCallBackSet: the house has promised the call, or has words why not.
-func (c *call) onCallBackSet(err error) {
+func (c *call) onCallBackSet(later bool, err error) {
 	if c.state != channels.CallWaiting { // an agent was faster
 		return
 	}
@@ -202,7 +203,11 @@ func (c *call) onCallBackSet(err error) {
 		c.stayInLine(promptCallFails)
 		return
 	}
-	c.tellCaller([]string{promptCallSet}, func() {
+	words := promptCallSet
+	if later {
+		words = promptCallOpen
+	}
+	c.tellCaller([]string{words}, func() {
 		if c.state == channels.CallWaiting {
 			c.end(completed, "is called back", true)
 		}

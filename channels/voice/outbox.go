@@ -129,7 +129,7 @@ func (c *call) onTold(m told) {
 		c.onVoicemailTold(in, m.receipt, m.err)
 	}
 	if in.Type == channels.CallMe && !c.ended {
-		c.onCallBackSet(m.err)
+		c.onCallBackSet(m.receipt.Later, m.err)
 	}
 	if m.err != nil && in.Type == channels.OfferTaken { // somebody was faster
 		c.offerOver(c.v.inWords(m.err, "accept offer").Text)

@@ -203,9 +203,9 @@ func (c *call) nobodyHere(text string) {
 	c.tellInLine(text, promptNobodyHere)
 }
 
-// tellInLine says words of the house to who waits, and what they can do meanwhile; not into a message that is being left.
+// tellInLine says words of the house to who waits, and what they can do meanwhile; not into a message that is being left, or a number.
 func (c *call) tellInLine(text string, files ...string) {
-	if c.state != channels.CallWaiting || c.voicemail.leaving != nil {
+	if c.state != channels.CallWaiting || c.voicemail.leaving != nil || c.back.key != nil {
 		return
 	}
 	offers := c.lineOffers()

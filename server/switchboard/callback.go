@@ -49,7 +49,7 @@ func (s *Switchboard) mayCall(ctx context.Context, number string) (string, error
 }
 
 // callMe: the customer wants to be called. in.To is checked.
-func (s *Switchboard) callMe(ctx context.Context, ch *change, in channels.Inbound) error {
+func (s *Switchboard) callMe(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
 	twin := false
 	if err := ch.tx.QueryRow(ctx, `select exists (select from promises where number = $1 and closed_at is null and conversation_id <> $2)`, in.To, ch.c.ID).Scan(&twin); err != nil {
 		return fmt.Errorf("call back: %w", err)
@@ -67,6 +67,7 @@ func (s *Switchboard) callMe(ctx context.Context, ch *change, in channels.Inboun
 	if err != nil {
 		return err
 	}
+	r.Later = at != nil && in.At == nil
 	if at != nil && ch.c.State == channels.Offered {
 		if err := s.withdraw(ctx, ch); err != nil {
 			return err

@@ -144,7 +144,7 @@ func (s *Switchboard) receive(ctx context.Context, ch *change, in channels.Inbou
 	case channels.NoWish:
 		return s.noWish(ctx, ch)
 	case channels.CallMe:
-		return s.callMe(ctx, ch, in)
+		return s.callMe(ctx, ch, in, r)
 	case channels.NoCall:
 		return s.noCall(ctx, ch)
 	case channels.Said:

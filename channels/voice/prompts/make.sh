@@ -73,6 +73,7 @@ say callback_right "If that is right, press 1. For another number, press 2. To s
 say callback_type "Please type the number at which we can call you, with its area code, and then press hash. To stay in line, press star."
 say callback_wrong "Sorry, we cannot call that number. Please type it again, with its area code, and then press hash. To stay in line, press star."
 say callback_set "Thank you. We will call you back, and you keep your place in line. Goodbye."
+say callback_set_open "Thank you. We will call you as soon as we are here again. Goodbye."
 say callback_failed "Sorry, we cannot call you back. You are still in line, at the same place."
 say place_kept "Welcome back. You have your place in line again. Please stay on the line."
 say digit_plus "plus"
