@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -24,6 +25,10 @@ import (
 
 func TestMain(m *testing.M) {
 	speech.Serve(os.Args[1:]) // as a child that hears and speaks it does not return
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // those that run beside each other wait, they do not compute
+		panic(err)
+	}
 	dbtest.Main(m,
 		// fasthttp keeps its workers and its clock for the next server
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).workerFunc"),
