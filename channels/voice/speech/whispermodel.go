@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// The making of Whisper's two graphs for the ONNX Runtime, of the weights as CTranslate2 has them: eight bits a weight, with a scale for each
+// The making of Whisper's two graphs for the ONNX Runtime, of the weights as CTranslate2 has them: eight bits a weight, one unused, with a scale for each
 // column, and numbers between them in eight bits as well, which is what makes it fast enough for a call. The shape of the model
 // (A. Radford and others, Robust Speech Recognition via Large-Scale Weak Supervision, 2022) is read off the weights.
 //
