@@ -1,0 +1,159 @@
+package human
+
+import "unicode"
+
+// What stands beside a person in a clause and makes the mention a wish, or something else.
+
+// conditional says whether the person is what the customer waits for: "until a human answers", "unless a person comes".
+func conditional(row []symbol, at int) bool {
+	if anyOf(row, hours) || at+1 < len(row) && row[at+1].is(hours) {
+		return false
+	}
+	var cost float32
+	for _, step := range []int{-1, 1} {
+		for j := at + step; j >= 0 && j < len(row); j += step {
+			if row[j].is(until) {
+				return true
+			}
+			if cost += row[j].cost; row[j].is(never|machine) || cost > bridge {
+				break
+			}
+		}
+	}
+	return false
+}
+
+// demanded says whether a clause ends with the bare person and a word of hurry: "this is a joke real person now".
+func demanded(row []symbol, at int) bool {
+	hurry := false
+	for _, s := range row[at+1:] {
+		if !s.is(fill) || s.is(to|want|ask) && !s.is(urge) {
+			return false
+		}
+		hurry = hurry || s.is(urge)
+	}
+	if !hurry || anyOf(row, said|past|hours|before|not) {
+		return false
+	}
+	j := at - 1
+	for j >= 0 && row[j].is(fill) && !row[j].is(to) {
+		j--
+	}
+	return j < 0 || row[j].class == 0 || row[j].is(hello|machine)
+}
+
+// ordered says whether a clause begins with a word of hurry and the bare person: "please an agent I do not understand".
+func ordered(row []symbol, at int) bool {
+	hurry := false
+	for _, s := range row[:at] {
+		if !s.is(fill|hello) || s.is(not|to|want) {
+			return false
+		}
+		hurry = hurry || s.is(urge)
+	}
+	return hurry && (at+1 == len(row) || row[at+1].is(fill|hello|not) || row[at+1].class == 0) && !anyOf(row, said|past|hours)
+}
+
+// described says whether the unknown words between the wanting and the person belong to the person: "I want a qualified
+// person", "I want that it is seen by a person". A verb of its own does not: "I want to rate an agent", "to send it to a person".
+func described(row []symbol, at int) bool {
+	led := false // to a person
+	for j := at - 1; j >= 0; j-- {
+		switch s := row[j]; {
+		case s.is(to):
+			led = true
+		case s.class == 0:
+			if led || j > 0 && (row[j-1].is(to) || row[j-1].is(want) && !row[j-1].is(fill)) {
+				return false
+			}
+		case s.is(want):
+			return true
+		}
+	}
+	return true
+}
+
+// acts says whether the person is the one who does something else: "must a manager sign", "may an employee open my parcel".
+func acts(row []symbol, at int) bool {
+	from := at - 1
+	for from > 0 && row[from].is(fill) && !row[from].is(want) {
+		from--
+	}
+	next := at + 1
+	if next < len(row) && row[next].is(fill) && row[next].is(ask) { // "to"
+		next++
+	}
+	if from >= 0 && row[from].is(want) && row[from].is(ask) && next+1 < len(row) && row[next].class == 0 {
+		return true
+	}
+	for _, s := range row[at+1:] {
+		if !s.is(fill) || s.is(never) {
+			return s.is(never) && !s.is(fill|said|hours|hello)
+		}
+	}
+	return false
+}
+
+// present says whether somebody named is asked after: "is Maria in today", beside the name only words of the house.
+func present(row []symbol, at int) bool {
+	found, others := len(row) <= 4 && anyOf(row, exist), 0
+	for i, s := range row {
+		switch {
+		case i == at:
+		case s.is(here):
+			found = true
+		case s.is(fill|ask|exist|hello|name|title|want|weak|help|past) || s.is(after) && i > at:
+		case s.class == 0: // "from billing"
+			others++
+		default:
+			return false
+		}
+	}
+	return found && others <= 1
+}
+
+// helps says whether beside the weak person stands something that only a person would do: "call me", "take over".
+func helps(row []symbol, at int) bool {
+	for _, step := range []int{1, -1} {
+		for j := at + step; j >= 0 && j < len(row); j += step {
+			if row[j].is(help) && !row[j].is(soft) {
+				return true
+			}
+			if !row[j].is(fill | ask | want | to | help | exist | hello) {
+				break
+			}
+		}
+	}
+	return false
+}
+
+func hasTongue(row []symbol) bool {
+	for _, s := range row {
+		if s.is(tongue) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPerson looks at the neighbours: a "2 person tent", an "agent fee" and "my insurance agent" are no person of ours.
+func isPerson(row []symbol, at int) bool {
+	if at > 0 && (row[at-1].is(before) && !row[at-1].is(fill) || counts(row[at-1].text)) {
+		return false
+	}
+	next := at + 1
+	for next < len(row) && row[next].is(person) && !row[next].is(after) {
+		next++
+	}
+	return next >= len(row) || !row[next].is(after)
+}
+
+// counts says whether w is a number above one.
+func counts(w string) bool {
+	for _, r := range w {
+		if !unicode.IsDigit(r) {
+			return false
+		}
+	}
+	return w != "" && w != "1"
+}
