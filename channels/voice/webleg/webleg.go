@@ -126,20 +126,26 @@ func (s *Stack) listen(at netip.AddrPort) (err error) {
 	case at.Addr().IsUnspecified():
 		family = "" // both
 	}
-	if s.conn, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at)); err != nil {
-		return fmt.Errorf("webrtc port: %w", err)
+	for range 20 { // any port: one that is free by UDP may be taken by TCP
+		if s.conn, err = net.ListenUDP("udp"+family, net.UDPAddrFromAddrPort(at)); err != nil {
+			return fmt.Errorf("webrtc port: %w", err)
+		}
+		var tcp net.Listener
+		if tcp, err = net.Listen("tcp"+family, netip.AddrPortFrom(at.Addr(), s.Addr().Port()).String()); err == nil {
+			s.tcp = newCapped(tcp, tcpConns, tcpConnsIP)
+			break
+		}
+		err = errors.Join(fmt.Errorf("webrtc port: %w", err), s.conn.Close())
+		if at.Port() != 0 {
+			break
+		}
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.conn.SetReadBuffer(4 << 20); err != nil {
 		s.log.Warn("webrtc port: small receive buffer", "err", err)
 	}
-	tcp, err := net.Listen("tcp"+family, netip.AddrPortFrom(at.Addr(), s.Addr().Port()).String())
-	if err != nil && at.Port() == 0 {
-		tcp, err = net.Listen("tcp"+family, at.String())
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("webrtc port: %w", err), s.conn.Close())
-	}
-	s.tcp = newCapped(tcp, tcpConns, tcpConnsIP)
 	return nil
 }
 
