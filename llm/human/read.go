@@ -9,7 +9,7 @@ type verdict struct {
 // read judges one clause. A wish is a person of ours with a cue near by: wanting, talking, being put through, asking
 // whether one is there. Words that tell, ask about or forbid stand between them and keep them apart.
 func (g *grammar) read(c clause, row []symbol) verdict {
-	if len(row) > 1 && row[0].is(not) && row[0].is(hello) && row[1].is(want|get|over|call|self|ask|refuse) {
+	if len(row) > 1 && row[0].is(reply) && row[1].is(want|get|over|call|self|ask|refuse) {
 		row = row[1:] // "no, give me a person" answers what was said before
 	}
 	if len(row) == 0 {
