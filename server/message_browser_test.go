@@ -53,7 +53,8 @@ func TestBrowserMessageStreet(t *testing.T) {
 	before := one[string](h, `select waiting_since::text from conversations`)
 
 	h.openDesk(b, "ana", nil)
-	b.desk("ana", "acceptOffer") // when the queue has opened
+	h.eventually("the queue has opened", `select bool_and(closed_until < clock_timestamp()) from queues`)
+	b.desk("ana", "acceptOffer")
 	b.do("see", frame{"page": "ana", "text": "left a message, to be answered by e-mail"})
 	b.desk("ana", "sendReply", "Hello Ole, Ana here. A new valve is on its way.")
 	mail := dovecot.AwaitMail(t, oleMail, 1)[0].Raw
