@@ -259,3 +259,27 @@ func TestLocalHearsLongSpeech(t *testing.T) {
 		t.Errorf("%d words are wrong: heard %q", wrong, f.Text)
 	}
 }
+
+// A telephone that sends nothing is an idle line, and nobody speaks on it, however long: the model alone hears a voice in that
+// noise once in a while. A caller far from the telephone is heard.
+func TestIdleLine(t *testing.T) {
+	e := openLocal(t, models(t))
+	standing(t, e, Hearing, Ready)
+	for _, rate := range []int{Narrow, Wide} {
+		noise, seed := make([]int16, 60*rate), uint32(1)
+		for i := range noise { // as a leg makes it: media, jitter.hiss
+			seed = seed*1664525 + 1013904223
+			noise[i] = int16(float64(int32(seed)) / (1 << 31) * 12)
+		}
+		ear := hear(t, e, HearConfig{Language: "en", Rate: rate})
+		faint := all(t, say(t, e, "Could you tell me when my parcel will be delivered?", SayConfig{Language: "en", Rate: rate}))
+		write(t, ear, slices.Concat(make([]int16, rate), noise, speechtest.Louder(faint, 800), make([]int16, rate)))
+		if began := next(t, ear, Began); began.From < 61*time.Second {
+			t.Errorf("%d Hz: a voice after %v, in an idle line", rate, began.From)
+		}
+		ear.Finish()
+		if f := next(t, ear, Final); speechtest.Wrong(f.Text, "could you tell me when my parcel will be delivered") > 2 {
+			t.Errorf("%d Hz: heard %q", rate, f.Text)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package speech
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"unsafe"
 )
@@ -33,7 +34,8 @@ const (
 	sure        = 0.6
 	likely      = 0.4
 	unlikely    = 0.3
-	endWindows  = 4 // of 32 ms below unlikely end it
+	endWindows  = 4    // of 32 ms below unlikely end it
+	faint       = 33.0 // a window with less (root mean square: -60 dB of full scale) has no voice in it: the model now and then hears one in an idle line
 	sileroState = 2 * 128
 )
 
@@ -111,10 +113,22 @@ func (d *sileroDetector) hear(at int64, pcm []int16, edge func(speaking bool, at
 		if err != nil {
 			panic(err) // the child ends, and another begins: the model was good when it was opened
 		}
+		if rms(d.part[:d.window]) < faint {
+			p = 0
+		}
 		d.part = append(d.part[:0], d.part[d.window:]...)
 		d.now += int64(d.window)
 		d.judge(p, edge)
 	}
+}
+
+// rms is the root mean square.
+func rms(pcm []int16) float64 {
+	sum := 0.0
+	for _, s := range pcm {
+		sum += float64(s) * float64(s)
+	}
+	return math.Sqrt(sum / float64(len(pcm)))
 }
 
 func (d *sileroDetector) judge(p float32, edge func(bool, int64)) {
