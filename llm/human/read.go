@@ -1,5 +1,7 @@
 package human
 
+import "slices"
+
 // verdict of one clause in one language.
 type verdict struct {
 	wish Wish
@@ -16,6 +18,9 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 		return verdict{}
 	}
 	if g.aloneIn(c, row) {
+		if slices.ContainsFunc(row, func(s symbol) bool { return s.is(call) }) {
+			return yesBecause("call", c.String())
+		}
 		return yesBecause("alone", c.String())
 	}
 	var out verdict

@@ -125,6 +125,19 @@ func (s *Switchboard) offerCall(ctx context.Context, ch *change, words string, w
 	return ch.notice(ctx, channels.CodeCallback, words, why)
 }
 
+// shallWeCall offers a call to who has asked for one in words, if anybody may be called; a person comes anyway.
+func (s *Switchboard) shallWeCall(ctx context.Context, id int64) error {
+	if _, err := s.mayCall(ctx, ""); err != nil {
+		return err
+	}
+	return s.change(ctx, id, func(ch *change) error {
+		if ch.c.State != channels.Waiting && ch.c.State != channels.Offered { // somebody was faster
+			return nil
+		}
+		return s.offerCall(ctx, ch, wordsShallCall, channels.MessageData{})
+	})
+}
+
 // dialBack calls the customer of a call back for the agent who has just got it: the call's row now, the telephone after the
 // commit.
 func (s *Switchboard) dialBack(ctx context.Context, ch *change, agentID int64, name string, cb *agents.CallBack) error {

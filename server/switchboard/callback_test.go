@@ -10,6 +10,7 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/llm/llmtest"
 )
 
 // telephone answers what the flow asks of one, and notes whom it calls. (Real ones: server/callback_test.go.)
@@ -17,12 +18,18 @@ type telephone struct {
 	mu     sync.Mutex
 	calls  []channels.VoiceRequest
 	refuse *channels.Error
+	asked  chan struct{} // may_dial says here that it is asked, and is answered after a word from hold; nil: at once
+	hold   chan struct{}
 }
 
 func (p *telephone) answer(data []byte) (any, error) {
 	var req channels.VoiceRequest
 	if err := json.Unmarshal(data, &req); err != nil {
 		return nil, err
+	}
+	if req.Type == "may_dial" && p.asked != nil {
+		p.asked <- struct{}{}
+		<-p.hold
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,6 +82,43 @@ func (f *flow) ends(id, call int64, result, reason string, bridged bool) {
 		f.receive(channels.Inbound{Type: channels.CallMoved, Channel: channels.Voice, ConversationID: id, CallID: call, CallState: channels.CallBridged})
 	}
 	f.receive(channels.Inbound{Type: channels.CallEndedIn, Channel: channels.Voice, ConversationID: id, CallID: call, Result: result, Reason: reason})
+}
+
+// TestWishWaitsForNoTelephone: who asks in words to be called is owed a person at once, also while the telephone does not say
+// whether it may call; the offer follows when it has.
+func TestWishWaitsForNoTelephone(t *testing.T) {
+	f, phone := newCallFlow(t)
+	phone.asked, phone.hold = make(chan struct{}), make(chan struct{})
+	f.withModel(llmtest.Refuse)
+	f.visitor("hello")
+	received := make(chan int64, 1)
+	go func() { received <- f.visitor("please call me back") }()
+	limit := time.After(30 * time.Second)
+	select {
+	case <-phone.asked:
+	case <-limit:
+		t.Fatal("the telephone was not asked")
+	}
+	if n := count(f, `select count(*) from promises where closed_at is null`); n != 1 {
+		t.Errorf("%d promises while the telephone is asked", n)
+	}
+	select {
+	case id := <-received:
+		if n := count(f, `select count(*) from messages where conversation_id = $1 and data->>'code' = 'callback'`, id); n != 0 {
+			t.Error("offered before it was known")
+		}
+		close(phone.hold)
+		for tick := time.NewTicker(20 * time.Millisecond); count(f, `select count(*) from messages where conversation_id = $1 and data->>'code' = 'callback'`, id) != 1; {
+			select {
+			case <-tick.C:
+			case <-limit:
+				t.Fatal("never offered")
+			}
+		}
+	case <-limit:
+		close(phone.hold)
+		t.Fatal("the customer's words wait for the telephone")
+	}
 }
 
 // TestCallBackTries: each try that reaches nobody brings the call back into line with its place, later and later; the customer

@@ -45,6 +45,29 @@ type loop struct {
 	poke chan struct{} // something changed: read the row again
 }
 
+// beside does something for a conversation that nobody waits for, while the house runs; failed names it in the log.
+func (s *Switchboard) beside(failed string, id int64, do func(ctx context.Context, id int64) error) {
+	s.loops.mu.Lock()
+	ctx := s.loops.ctx
+	if ctx == nil || ctx.Err() != nil {
+		s.loops.mu.Unlock()
+		return
+	}
+	s.loops.wg.Add(1)
+	s.loops.mu.Unlock()
+	go func() {
+		defer s.loops.wg.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				s.Log.Error(failed, "conversation", id, "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		if err := do(ctx, id); err != nil && ctx.Err() == nil {
+			s.Log.Info(failed, "conversation", id, "err", err)
+		}
+	}()
+}
+
 // wake makes sure that a loop looks at the conversation: the one running here, a new one here, or another node's.
 func (s *Switchboard) wake(id int64) {
 	s.loops.mu.Lock()

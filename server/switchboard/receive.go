@@ -231,13 +231,10 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 		if wish.Rule == "safety" {
 			source = "safety"
 		}
-		if err := s.toPeople(ctx, ch, source, channels.CodeWaiting, wordsWaiting); err != nil || wish.Rule != "call" || ch.c.State == channels.Agent {
-			return err
+		if id := ch.c.ID; wish.Rule == "call" && ch.c.State != channels.Agent { // the wish does not wait for what the telephone says
+			ch.after(func() { s.beside("no call back offered", id, s.shallWeCall) })
 		}
-		if _, cannot := s.mayCall(ctx, ""); cannot != nil { // a person comes anyway
-			return nil
-		}
-		return s.offerCall(ctx, ch, wordsShallCall, channels.MessageData{})
+		return s.toPeople(ctx, ch, source, channels.CodeWaiting, wordsWaiting)
 	}
 	switch ch.c.State {
 	case channels.New:

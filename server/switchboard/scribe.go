@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"patchbay/channels"
@@ -19,25 +18,7 @@ const summariseAfter = 2
 
 // summarise has the model write below the card of a conversation that has come into line, beside everything else.
 func (s *Switchboard) summarise(id int64) {
-	s.loops.mu.Lock()
-	ctx := s.loops.ctx
-	if ctx == nil || ctx.Err() != nil {
-		s.loops.mu.Unlock()
-		return
-	}
-	s.loops.wg.Add(1)
-	s.loops.mu.Unlock()
-	go func() {
-		defer s.loops.wg.Done()
-		defer func() {
-			if p := recover(); p != nil {
-				s.Log.Error("summary panicked", "conversation", id, "panic", p, "stack", string(debug.Stack()))
-			}
-		}()
-		if err := s.summary(ctx, id); err != nil && ctx.Err() == nil {
-			s.Log.Info("no summary below the card", "conversation", id, "err", err)
-		}
-	}()
+	s.beside("no summary below the card", id, s.summary)
 }
 
 func (s *Switchboard) summary(ctx context.Context, id int64) error {
