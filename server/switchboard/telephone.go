@@ -8,8 +8,8 @@ import (
 	"patchbay/channels"
 )
 
-// What agents do with calls beyond answering: calling out, passing on. Voice carries it out; who has the conversation is
-// decided here.
+// Calls: what agents do with them beyond answering, calling out and passing on, and how customers' begin and end. Voice carries it
+// out; who has the conversation is decided here.
 
 // Dial calls a number for the agent, who has the conversation from then on: the given one, the contact's open one, or a
 // new one. It returns when voice has begun to connect the agent, or with the words why not (busy line, dial policy).
@@ -214,4 +214,120 @@ func (s *Switchboard) passFailed(ctx context.Context, ch *change, in channels.In
 		return err
 	}
 	return ch.exec(ctx, "passed by", `update conversations set wanted_agent_id = null, passed_by_id = nullif($2::bigint, 0) where id = $1`, ch.c.ID, in.AgentID)
+}
+
+func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
+	if !ch.fresh {
+		var err error
+		if r.Kept, err = s.placeKept(ctx, ch, in.QueueID); err != nil {
+			return err
+		}
+		if !r.Kept {
+			err = s.takeUpCall(ctx, ch, in)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	call, err := channels.OpenCall(ctx, ch.tx, channels.Call{ConversationID: ch.c.ID, Direction: channels.CallIn, From: callFrom(in),
+		To: in.To, SIPCallID: in.SIPCallID, NodeID: &s.NodeID, Media: in.Media})
+	if err != nil {
+		return fmt.Errorf("open call: %w", err)
+	}
+	r.CallID, r.QueueID = call.ID, ch.c.QueueID
+	ch.callNews(call.Media)
+	ch.line(channels.CodeCallStart, callLine(in), channels.MessageData{CallID: call.ID})
+	if ch.c.State == channels.Wrapup { // calls back while the agent wraps up: straight to people
+		return s.toPeople(ctx, ch, "key", channels.CodeWaiting, wordsWaiting)
+	}
+	if ch.c.State == channels.Bot {
+		// nothing to send: voice speaks its own greeting, and the line is stored together with the one before
+		ch.lines = append(ch.lines, &channels.Message{ConversationID: ch.c.ID, Channel: channels.Voice, Author: channels.BySystem, Kind: channels.Happened,
+			Body: wordsHelloCall, Data: channels.MessageData{Code: channels.CodeHello, CallID: call.ID}})
+		gone, err := s.peopleFirst(ctx, ch)
+		if err != nil || gone || !in.Talks {
+			return err
+		}
+		ok, err := s.admit(ctx, ch, call.ID)
+		r.Busy = !ok
+		return err
+	}
+	return err
+}
+
+// takeUpCall: the caller has a conversation already, and it goes on by telephone.
+func (s *Switchboard) takeUpCall(ctx context.Context, ch *change, in channels.Inbound) error {
+	if ch.c.State == channels.New || ch.c.State == channels.Closed {
+		if _, err := ch.move(ctx, channels.Bot); err != nil {
+			return err
+		}
+	}
+	// the number that is called now says which queue; a conversation that waits or is with a person keeps its own
+	var queue int64
+	err := ch.tx.QueryRow(ctx, `update conversations set channel = 'voice', return_call = false,
+		queue_id = case when state = 'bot' then coalesce(nullif($2::bigint, 0), queue_id) else queue_id end where id = $1
+		returning queue_id`, ch.c.ID, in.QueueID).Scan(&queue)
+	if err != nil {
+		return fmt.Errorf("take up call: %w", err)
+	}
+	ch.c.Channel, ch.c.QueueID = channels.Voice, queue
+	return agents.CustomerCalls(ctx, ch.tx, ch.c.ID, true)
+}
+
+func (s *Switchboard) callMoved(ctx context.Context, ch *change, in channels.Inbound) error {
+	call, err := channels.MoveCall(ctx, ch.tx, in.CallID, in.CallState, ch.c.AgentID)
+	if err != nil || call == nil {
+		return err
+	}
+	ch.callNews(call.Media)
+	ch.after(func() { s.publish(channels.DeskSubject, channels.DeskNews{ConversationID: ch.c.ID}) })
+	return nil
+}
+
+func (s *Switchboard) callEnded(ctx context.Context, ch *change, in channels.Inbound) error {
+	ch.after(func() { s.places.release(in.CallID, 0) })
+	call, err := channels.EndCall(ctx, ch.tx, in.CallID, in.Result, in.Reason, in.Stats)
+	if err != nil || call == nil {
+		return err
+	}
+	seconds := int(call.EndedAt.Sub(call.StartedAt).Seconds())
+	ch.line(channels.CodeCallEnd, "Call ended: "+in.Reason,
+		channels.MessageData{CallID: call.ID, Seconds: seconds, Reason: in.Reason})
+	ch.callNews(call.Media)
+	if err := ch.backToTheChat(ctx, &call.Call); err != nil {
+		return err
+	}
+	if call.Others == 0 {
+		if settled, err := s.calledBack(ctx, ch, call); err != nil || settled {
+			return err
+		}
+	}
+	if ch.c.Channel != channels.Voice {
+		return nil // the customer has gone on in writing: the conversation goes on
+	}
+	if call.Others > 0 { // the contact calls a second time
+		if ch.c.State == channels.Agent && call.BridgedAt != nil {
+			return s.backInLine(ctx, ch, "key", channels.CodeWaiting, wordsWaiting)
+		}
+		return nil
+	}
+	switch ch.c.State {
+	case channels.Agent:
+		if call.Direction == channels.CallOut && call.BridgedAt == nil {
+			return nil // nobody answered: the agent tries again, or ends it
+		}
+		if err := s.callOver(ctx, ch, in.Reason); err != nil {
+			return err
+		}
+		return s.toWrapup(ctx, ch)
+	case channels.Bot:
+		return s.left(ctx, ch)
+	case channels.Waiting, channels.Offered:
+		since := ch.c.WaitingSince
+		if err := s.left(ctx, ch); err != nil || call.Direction != channels.CallIn || ch.c.State != channels.Closed {
+			return err // or a message keeps the place
+		}
+		return ch.hungUp(ctx, since)
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package speech
 
 import (
 	"math"
-	"slices"
 	"sync"
 )
 
@@ -151,24 +150,6 @@ func floats(pcm []int16) []float32 {
 	out := make([]float32, len(pcm))
 	for i, v := range pcm {
 		out[i] = float32(v) / 32768
-	}
-	return out
-}
-
-// levelled is sound of mean 0 and variance 1.
-func levelled(pcm []float32) []float32 {
-	mean, variance := 0.0, 0.0
-	for _, v := range pcm {
-		mean += float64(v)
-	}
-	mean /= float64(len(pcm))
-	for _, v := range pcm {
-		variance += (float64(v) - mean) * (float64(v) - mean)
-	}
-	scale := 1 / math.Sqrt(variance/float64(len(pcm))+1e-7)
-	out := slices.Clone(pcm)
-	for i, v := range out {
-		out[i] = float32((float64(v) - mean) * scale)
 	}
 	return out
 }

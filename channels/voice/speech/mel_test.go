@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -45,4 +46,22 @@ func BenchmarkLogMel(b *testing.B) {
 	for b.Loop() {
 		logMel(levelled(pcm))
 	}
+}
+
+// levelled is sound of mean 0 and variance 1.
+func levelled(pcm []float32) []float32 {
+	mean, variance := 0.0, 0.0
+	for _, v := range pcm {
+		mean += float64(v)
+	}
+	mean /= float64(len(pcm))
+	for _, v := range pcm {
+		variance += (float64(v) - mean) * (float64(v) - mean)
+	}
+	scale := 1 / math.Sqrt(variance/float64(len(pcm))+1e-7)
+	out := slices.Clone(pcm)
+	for i, v := range out {
+		out[i] = float32((float64(v) - mean) * scale)
+	}
+	return out
 }
