@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -31,9 +30,7 @@ import (
 	"patchbay/channels/email"
 	"patchbay/channels/voice"
 	"patchbay/channels/voice/archive"
-	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/speech"
-	"patchbay/channels/voice/webleg"
 	"patchbay/llm"
 	"patchbay/server/alarms"
 	"patchbay/server/api"
@@ -205,196 +202,6 @@ func (h *house) facts() map[string]string {
 	}
 }
 
-func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err error) {
-	phones := prefixes(h.cfg.SIP.Phones)
-	if h.cfg.Demo && len(phones) == 0 {
-		phones = prefixes([]string{"127.0.0.0/8", "::1"})
-	}
-	trunks := prefixes(h.cfg.SIP.Trunks)
-	if h.testPhone.IsValid() {
-		trunks = append(trunks, netip.PrefixFrom(h.testPhone, h.testPhone.BitLen()))
-	}
-	cfg = voice.Config{Listen: h.cfg.SIP.Listen, ExternalIP: h.cfg.SIP.ExternalIP, Numbers: []string{h.cfg.SIP.Number}, Trunks: trunks, Phones: phones,
-		RTPMin: h.cfg.RTP.PortMin, RTPMax: h.cfg.RTP.PortMax, WebRTCPort: h.cfg.WebRTC.UDPPort, WebRTCExternalIP: h.cfg.WebRTC.ExternalIP,
-		Borrow: func(ctx context.Context, call, by int64, t channels.CallTarget) (int64, string, error) {
-			return agents.Borrow(ctx, h.db.Pool, call, by, t)
-		},
-		GiveBack: func(ctx context.Context, call, agent int64) error {
-			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
-		},
-		Expect: func(ctx context.Context, conversation int64) (int, time.Duration, time.Duration, bool) {
-			return agents.Expect(ctx, h.db.Pool, conversation)
-		},
-		HasRead: func(ctx context.Context, agent, conversation int64) (bool, error) {
-			return agents.HasRead(ctx, h.db.Pool, agent, conversation)
-		},
-		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays, HideListening: !h.cfg.Calls.ShowListening,
-		Times: voice.Times{Voicemail: time.Duration(h.cfg.Calls.VoicemailSeconds) * time.Second, VoicemailQuiet: time.Duration(h.cfg.Calls.VoicemailSilenceSeconds) * time.Second}}
-	if cfg.Language, cfg.Company = h.cfg.Speech.Language, h.cfg.Company.Name; h.speech != nil {
-		cfg.Speech = h.speech
-	}
-	if cfg.TURN, err = h.turnConfig(); err != nil {
-		return cfg, err
-	}
-	for _, s := range h.cfg.SIP.ListenAlso {
-		transport, addr, _ := strings.Cut(s, ":")
-		cfg.ListenAlso = append(cfg.ListenAlso, edge.Listen{Transport: transport, Addr: addr})
-	}
-	if h.cfg.SIP.TLSCert != "" {
-		if cfg.TLS, err = edge.ServerTLS(h.cfg.SIP.TLSCert, h.cfg.SIP.TLSKey); err != nil {
-			return cfg, fmt.Errorf("sip.tls_cert: %w", err)
-		}
-	}
-	if h.cfg.SIP.TLSRoots != "" {
-		if cfg.Roots, err = edge.ClientTLS(h.cfg.SIP.TLSRoots); err != nil {
-			return cfg, fmt.Errorf("sip.tls_roots: %w", err)
-		}
-	}
-	return cfg, nil
-}
-
-// prefixes reads networks; they were checked when the settings were read.
-func prefixes(texts []string) []netip.Prefix {
-	list := make([]netip.Prefix, 0, len(texts))
-	for _, t := range texts {
-		if p, err := netip.ParsePrefix(t); err == nil {
-			list = append(list, p)
-		} else if a, err := netip.ParseAddr(t); err == nil {
-			list = append(list, netip.PrefixFrom(a, a.BitLen()))
-		}
-	}
-	return list
-}
-
-func (h *house) archiveConfig() archive.Config {
-	c := h.cfg.Recordings
-	return archive.Config{Dir: c.Dir, KeepDays: c.KeepDays, S3: archive.S3{Endpoint: c.S3Endpoint, Bucket: c.S3Bucket, Region: c.S3Region, Key: c.S3Key, Secret: c.S3Secret},
-		Pool: h.db.Pool, Bus: h.bus, NodeID: h.node, NodeName: h.nodeName, Log: h.log}
-}
-
-func (h *house) turnConfig() (cfg webleg.TURNConfig, err error) {
-	c := h.cfg.TURN
-	media := make([]netip.AddrPort, 0, len(c.Media))
-	for _, at := range c.Media { // checked when the settings were read
-		media = append(media, netip.MustParseAddrPort(at))
-	}
-	cfg = webleg.TURNConfig{Listen: c.Listen, TLSListen: c.TLSListen, Host: c.Host, Secret: c.Secret, Media: media}
-	if c.TLSListen != "" {
-		if cfg.TLS, err = edge.ServerTLS(c.Cert, c.Key); err != nil {
-			return cfg, fmt.Errorf("turn.cert: %w", err)
-		}
-	}
-	return cfg, nil
-}
-
-// dialsOut tells whether customers can be called.
-func (h *house) dialsOut() bool { return h.voice != nil && h.voice.DialsOut() }
-
-// ice hands out the relay; nobody needs one without a telephone.
-func (h *house) ice(user string) []channels.ICEServer {
-	if h.voice == nil {
-		return []channels.ICEServer{}
-	}
-	return h.voice.ICE(user)
-}
-
-func (h *house) mailConfig(receive channels.Receive) email.Config {
-	m := h.cfg.Mail
-	return email.Config{Pool: h.db.Pool, Bus: h.bus, Receive: receive, NodeID: h.node, Log: h.log,
-		IMAPHost: m.IMAPHost, IMAPPort: m.IMAPPort, IMAPTLS: m.IMAPTLS, SMTPHost: m.SMTPHost, SMTPPort: m.SMTPPort, SMTPTLS: m.SMTPTLS,
-		User: m.User, Password: m.Password, Address: m.Address, Name: m.Name, Mailbox: m.Mailbox}
-}
-
-func (h *house) phone() string {
-	if h.cfg.SIP.Listen == "" {
-		return ""
-	}
-	return h.cfg.SIP.Number
-}
-
-func (h *house) publicURL() string {
-	if h.cfg.HTTP.PublicURL != "" {
-		return h.cfg.HTTP.PublicURL
-	}
-	return "http://" + h.web.Addr().String()
-}
-
-// signIn is a one-time link for an agent.
-type signIn struct{ name, token string }
-
-// furnish loads the knowledge base, the agents of the settings and, when asked, the demonstration data. Agents without a
-// password get a link.
-func (h *house) furnish(ctx context.Context) (links []signIn, err error) {
-	if dir := h.cfg.Knowledge.Dir; dir != "" {
-		base := strings.TrimRight(h.cfg.Knowledge.URL, "/") + "/"
-		if base == "/" {
-			base = "/help/"
-		}
-		articles, err := llm.ReadArticles(os.DirFS(dir), base)
-		if err != nil {
-			return nil, fmt.Errorf("knowledge.dir: %w", err)
-		}
-		if err := llm.Load(ctx, h.db.Pool, articles); err != nil {
-			return nil, err
-		}
-	}
-	for _, text := range h.cfg.Desk.Agents {
-		m := agentPattern.FindStringSubmatch(text) // checked when the settings were read
-		l, err := h.invite(ctx, agents.Agent{Login: m[1], Name: m[2], Role: cmp.Or(m[3], "agent")}, false)
-		if err != nil {
-			return nil, err
-		}
-		links = append(links, l...)
-	}
-	if !h.cfg.Demo {
-		return links, nil
-	}
-	articles, err := llm.DemoArticles()
-	if err != nil {
-		return nil, err
-	}
-	if err := llm.Load(ctx, h.db.Pool, articles); err != nil {
-		return nil, err
-	}
-	l, err := h.invite(ctx, agents.Agent{Login: "ana", Name: "Ana Brekke", Role: "admin"}, true)
-	return append(links, l...), err
-}
-
-// invite makes sure that the agent is there, and makes a link: always, or only for one without a password.
-func (h *house) invite(ctx context.Context, a agents.Agent, always bool) ([]signIn, error) {
-	a.Queues = []int64{h.queue}
-	id, err := agents.EnsureAgent(ctx, h.db.Pool, a)
-	if err != nil {
-		return nil, err
-	}
-	has, err := agents.HasPassword(ctx, h.db.Pool, id)
-	if err != nil || has && !always {
-		return nil, err
-	}
-	token, err := agents.SignInLink(ctx, h.db.Pool, id)
-	return []signIn{{a.Name, token}}, err
-}
-
-func (h *house) greet(links []signIn, took time.Duration) {
-	h.out("")
-	h.out("Patchbay is up after %s.", took.Round(10*time.Millisecond))
-	h.out("  customers  %s/", h.publicURL())
-	for _, l := range links {
-		h.out("  desk       %s/desk/#link=%s   (signs in %s once)", h.publicURL(), l.token, l.name)
-	}
-	if len(links) == 0 {
-		h.out("  desk       %s/desk/", h.publicURL())
-	}
-	if h.voice != nil {
-		h.out("  phone      sip:%s@%s", h.cfg.SIP.Number, h.voice.Addr())
-	}
-	if h.mail != nil {
-		h.out("  mail       %s", h.cfg.Mail.Address)
-	}
-	h.out("  responder  %s", h.describeResponder())
-	h.out("")
-}
-
 func (h *house) describeResponder() string {
 	words := h.responder.Responder().Describe()
 	if _, err := os.Stat(h.cfg.Ollama.Binary); h.cfg.Ollama.Binary != "" && err != nil {
@@ -531,19 +338,6 @@ func (h *house) model(ctx context.Context) error {
 		return serve(ctx, "")
 	}
 	return nil
-}
-
-// models are the Ollamas of the settings with the models that the settings give them. own is the one that we run ourselves.
-func (c OllamaConfig) models(own string) []llm.Host {
-	var all []llm.Host
-	if first := cmp.Or(c.Host, own); first != "" {
-		all = append(all, llm.Host{URL: first, Model: c.Model})
-	}
-	for _, h := range c.Hosts {
-		address, model, _ := strings.Cut(h, " ")
-		all = append(all, llm.Host{URL: address, Model: cmp.Or(model, c.Model)})
-	}
-	return all
 }
 
 // memory of this machine in bytes, 0 when it cannot be read.
