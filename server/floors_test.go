@@ -33,9 +33,10 @@ var floors = map[string]int{
 	"channels/voice/transcript": 5, // what people say in a call, written down
 	"channels/voice/mouth":      5, // what is said on a leg
 
-	"channels/voice/archive": 5, // recordings: the calls make them, the API gives them out
-	"channels/voice/devices": 5, // the agents' SIP telephones
-	"channels/voice/webleg":  5, // one browser's
+	"channels/voice/archive":  5, // recordings: the calls make them, the API gives them out
+	"channels/voice/casebook": 5, // the call doctor's stories, in the database
+	"channels/voice/devices":  5, // the agents' SIP telephones
+	"channels/voice/webleg":   5, // one browser's
 
 	"channels":              0, // the nouns
 	"channels/voice/doctor": 0,

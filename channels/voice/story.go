@@ -1,6 +1,7 @@
 package voice
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -369,26 +370,6 @@ func (v *Voice) traced(m edge.Message) {
 	v.collector.Add(doctor.Message{At: m.At, In: m.In, Transport: m.Transport, Local: m.Local, Remote: m.Remote, CallID: m.CallID, Raw: string(m.Raw)})
 }
 
-// callIDs are the Call-IDs of a trace's legs.
-func callIDs(t *doctor.Trace) (ids []string) {
-	for _, l := range t.Legs {
-		if l.SIPCallID != "" {
-			ids = append(ids, l.SIPCallID)
-		}
-	}
-	return ids
-}
-
-// withMessages adds the ladder, as the database can hold it: text without NUL, in UTF-8.
-func (v *Voice) withMessages(t *doctor.Trace) {
-	messages, dropped := v.collector.Messages(callIDs(t)...)
-	t.Dropped += dropped
-	for i := range messages {
-		messages[i].Raw = strings.ReplaceAll(strings.ToValidUTF8(messages[i].Raw, "\uFFFD"), "\x00", "\u2400")
-	}
-	t.Messages = append(t.Messages, messages...)
-}
-
 // tellDoctor hands the story on when the call is over, also after a panic.
 func (c *call) tellDoctor() {
 	defer func() {
@@ -401,5 +382,23 @@ func (c *call) tellDoctor() {
 		c.ended, c.story.result, c.story.reason = true, failed, "server stopped"
 	}
 	c.observe()
-	c.v.casebook.keep(c.trace())
+	c.v.casebook.Keep(c.trace())
+}
+
+// wantTrace asks a running call for its story.
+type wantTrace struct{ reply chan doctor.Trace }
+
+// shown answers the API's question about a running call, on a goroutine of the bus.
+func (c *call) shown() (any, error) {
+	w := wantTrace{reply: make(chan doctor.Trace, 1)}
+	if c.post(w) {
+		select {
+		case t := <-w.reply:
+			c.v.casebook.Fill(&t)
+			raw, err := json.Marshal(t)
+			return channels.CallReply{Trace: raw}, err
+		case <-c.gone:
+		}
+	}
+	return channels.CallReply{Error: errOver}, nil
 }

@@ -31,6 +31,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/archive"
+	"patchbay/channels/voice/casebook"
 	"patchbay/channels/voice/devices"
 	"patchbay/channels/voice/doctor"
 	"patchbay/channels/voice/edge"
@@ -171,7 +172,7 @@ type Voice struct {
 	trunks  *trunks.Shelf
 
 	collector *doctor.Collector
-	casebook  *casebook
+	casebook  *casebook.Book
 	phones    *devices.Registrar // the agents' SIP telephones; nil: without a database
 
 	external netip.Addr // announced in SIP and SDP; invalid = the address that faces the peer
@@ -216,9 +217,11 @@ func New(cfg Config) (*Voice, error) {
 	v := &Voice{cfg: cfg, times: cfg.Times.withDefaults(), log: cfg.Log, pacer: media.NewPacer(),
 		calls: make(map[*call]bool), owners: make(map[int64]*call), lifted: make(map[int64]*lifted), echoes: make(map[int64]chan struct{}), trunksEnded: make(chan struct{})}
 	if v.cfg.TraceDays == 0 {
-		v.cfg.TraceDays = keepDays
+		v.cfg.TraceDays = 30
 	}
-	v.collector, v.casebook = doctor.NewCollector(doctor.CollectorConfig{}), newCasebook(v)
+	v.collector = doctor.NewCollector(doctor.CollectorConfig{})
+	v.casebook = casebook.New(casebook.Config{Pool: cfg.Pool, Collector: v.collector, Days: v.cfg.TraceDays, Retry: v.times.Retry, Statement: v.times.Receive,
+		Farewell: v.times.ShutdownGrace, Log: cfg.Log})
 	v.callsCtx, v.stopCalls = context.WithCancelCause(context.Background())
 	if err := v.open(); err != nil {
 		return nil, errors.Join(err, v.Close())
@@ -426,7 +429,7 @@ func (v *Voice) Run(ctx context.Context) error {
 	}
 	casebookCtx, stopCasebook := context.WithCancel(context.Background())
 	defer stopCasebook()
-	parts.Go(func() { v.casebook.run(casebookCtx) })
+	parts.Go(func() { v.casebook.Run(casebookCtx) })
 	parts.Go(func() { v.handLate(trunksCtx) })
 	parts.Go(func() { _ = v.pacer.Run(pacerCtx) })                       // returns its ctx's error
 	parts.Go(func() { served <- v.sip.Run(context.WithoutCancel(ctx)) }) // until Close: farewells need the sockets

@@ -106,7 +106,7 @@ func (v *Voice) keepWords(in channels.Inbound) {
 			return
 		}
 		select {
-		case <-after(ctx, pause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
