@@ -254,7 +254,7 @@ func (in *inbound) words(ctx context.Context, tx pgx.Tx, why string) error {
 		return fmt.Errorf("receive: %w", err)
 	}
 	in.conversation = got.ConversationID
-	if why == "" && asksHuman(l.Visible, c.HumanWord) {
+	if why == "" && (asksHuman(l.Visible, c.HumanWord) || asksHuman(l.Subject, c.HumanWord)) {
 		_, err = c.Receive(ctx, channels.Inbound{Type: channels.Wish, Channel: channels.Email, From: up.From, To: c.Address,
 			ConversationID: got.ConversationID, ClientID: in.clientID() + "-wish", Source: "mail"})
 		if err != nil {

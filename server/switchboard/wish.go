@@ -3,6 +3,7 @@ package switchboard
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"patchbay/agents"
@@ -40,9 +41,60 @@ func (s *Switchboard) readWish(ctx context.Context, ch *change, in channels.Inbo
 		}
 	}
 	words := ownWords(in)
-	wish = human.Read(words, human.Context{Offered: offered, Channel: in.Channel})
+	wish, declined = human.Read(words, human.Context{Offered: offered, Channel: in.Channel}), human.Declined(words)
+	if in.Channel == channels.Email && !wish.Yes && !declined {
+		own, err := ch.ownSubject(ctx, in)
+		if err != nil {
+			return wish, false, err
+		}
+		if w := subjectWish(own, strings.TrimSpace(words) == ""); w.Yes || w.Unsure && !wish.Unsure {
+			wish = w
+		}
+	}
 	wish.Unsure = wish.Unsure && !offered // it asks once
-	return wish, human.Declined(words), nil
+	return wish, declined, nil
+}
+
+// answeredSubject begins the subject of a mail that answers or forwards another: the words behind it are older, or somebody
+// else's. Mail programs write it in their own language, some with a count (Re[2]:), list programs set their name before it.
+var answeredSubject = regexp.MustCompile(`(?i)^\s*(\[[^\]]*\]\s*)*(re|ref|aw|antw|antwort|sv|vs|vl|svar|rif|r|res|odp|ynt|ilt|bls|atb|vá|vb|továbbítás|απ|πρθ|на|hs|fs|fw|fwd|wg|tr|rv|enc|doorst|i|pd|` +
+	`回复|回覆|答复|答覆|转发|轉寄|返信|転送|답장|회신|전달|رد|إعادة توجيه|השב|תשובה|הועבר)\s*([\[(]\d+[\])])?\s*[:：]`)
+
+// ownSubject is a mail's subject where its words are the sender's own of now; "": it answers or forwards something, or the thread
+// has had it before (some mail programs answer without a mark).
+func (ch *change) ownSubject(ctx context.Context, in channels.Inbound) (string, error) {
+	if in.Subject == "" || answeredSubject.MatchString(in.Subject) {
+		return "", nil
+	}
+	if in.ConversationID == 0 {
+		return in.Subject, nil
+	}
+	var before bool
+	err := ch.tx.QueryRow(ctx, `select exists (select from conversations where id = $1 and lower(trim(subject)) = lower(trim($2)))
+		or exists (select from messages where conversation_id = $1 and lower(trim(data ->> 'subject')) = lower(trim($2)))`, ch.c.ID, in.Subject).Scan(&before)
+	if err != nil {
+		return "", fmt.Errorf("subject: %w", err)
+	}
+	if before {
+		return "", nil
+	}
+	return in.Subject, nil
+}
+
+// subjectWish reads a mail's subject. A bare name ("Customer service", "For the manager") says whom a letter is for and is no
+// wish, unless there is nothing else; so it is read once more as the beginning of a sentence, where only words that ask are left.
+func subjectWish(subject string, nothingElse bool) human.Wish {
+	asked := human.Context{Channel: channels.Email}
+	wish := human.Read(subject, asked)
+	switch {
+	case nothingElse, wish.Yes && wish.Rule != "alone":
+		return wish
+	case wish.Yes:
+		if w := human.Read(subject+" 4711 4712", asked); w.Yes {
+			return w
+		}
+	}
+	return human.Wish{}
 }
 
 // ownWords leaves out what a mail quotes: who answers between the lines keeps them visible, but an old "I want a human"

@@ -129,3 +129,63 @@ func TestSafetyWordsReachPeople(t *testing.T) {
 		}
 	}
 }
+
+// TestSubjectWish: a mail's subject alone may ask for a person. A name on the envelope does not, nor do words that are older
+// than the mail.
+func TestSubjectWish(t *testing.T) {
+	const body = "My order is 4471, the blue tent."
+	for _, c := range []struct {
+		subject, body string
+		want          string // the rule; "": none
+	}{
+		{"Please call me", body, "call"}, {"URGENT: call me", body, "call"}, {"Callback request", body, "call"}, {"Bitte um Rückruf", body, "call"},
+		{"Merci de me rappeler", body, "call"}, {"Llámenme por favor", body, "call"}, {"I want to speak to a human", body, "words"},
+		{"Human please", body, "words"}, {"No robots, I need a human!!", body, "alone"}, {"Ich möchte mit einem Menschen sprechen", body, "words"},
+		{"Quero falar com um atendente", body, "words"}, {"人と話したい", body, "words"}, {"Хочу поговорить с человеком", body, "words"},
+		{"somebody hacked my account, this is fraud", body, "safety"}, {"[Shop] I want to speak to a human", body, "words"},
+		{"Human", "", "alone"}, {"Customer service", "", "alone"},
+		{"Customer service", body, ""}, {"For the manager", body, ""}, {"An den Kundenservice", body, ""}, {"Service client", body, ""}, {"Atención al cliente", body, ""},
+		{"Tent poles", body, ""}, {"My call with your agent", body, ""}, {"Mein Gespräch mit Frau Brekke", body, ""}, {"Insurance agent", body, ""}, {"Missed call", body, ""},
+	} {
+		if w := subjectWish(c.subject, c.body == ""); w.Yes != (c.want != "") || w.Yes && w.Rule != c.want {
+			t.Errorf("%q: %+v, want %q", c.subject, w, c.want)
+		}
+	}
+	for subject, answered := range map[string]bool{
+		"Re: Please call me": true, "AW: Bitte um Rückruf": true, "RE[2]: call me": true, "SV: call me": true, "Fwd: I want a human": true, "WG: Rückruf bitte": true,
+		"[list] Re: call me": true, "TR : rappelez-moi": true, "回复：转人工": true, "Re : call me": true, "Antw: call me": true, "re(3): call me": true,
+		"Please call me": false, "Reach me by phone: call me": false, "URGENT: call me": false, "Real person": false, "[Order 12] call me": false, "Rückruf: bitte": false,
+	} {
+		if got := answeredSubject.MatchString(subject); got != answered {
+			t.Errorf("%q answers: %v", subject, got)
+		}
+	}
+}
+
+// TestSubjectWishInItsThread: the first mail's subject is read, its copy over later mails is not; a subject that the customer
+// changes in the thread is their own again. Automatic mails ask for nobody.
+func TestSubjectWishInItsThread(t *testing.T) {
+	f := newFlow(t)
+	mail := func(from, subject, body string, conversation int64, automatic bool) channels.Receipt {
+		t.Helper()
+		return f.receive(channels.Inbound{Type: channels.Words, Channel: channels.Email, From: channels.Address{Kind: channels.Mail, Value: from},
+			ConversationID: conversation, Subject: subject, Body: body, Automatic: automatic})
+	}
+	first := mail("ole@example.com", "Please call me", "My order is 4471.", 0, false)
+	f.state(first.ConversationID, channels.Waiting)
+	f.receive(channels.Inbound{Type: channels.NoWish, Channel: channels.Email, ConversationID: first.ConversationID})
+	for _, again := range []string{"Re: Please call me", "please call me", "AW: Please call me", "Fwd: I want a human"} {
+		mail("ole@example.com", again, "And how long are the poles?", first.ConversationID, false)
+		f.state(first.ConversationID, channels.Bot)
+	}
+	mail("ole@example.com", "I want to speak to a human", "The poles are too long.", first.ConversationID, false)
+	f.state(first.ConversationID, channels.Waiting)
+	for i, subject := range []string{"Re: Please call me", "Fwd: I want to speak to a human", "Customer service", "Poles"} {
+		r := mail(string(rune('a'+i))+"@example.com", subject, "How long are the poles?", 0, false)
+		f.state(r.ConversationID, channels.Bot)
+	}
+	r := mail("news@example.com", "Please call me", "A newsletter.", 0, true)
+	f.state(r.ConversationID, channels.Closed)
+	r = mail("mia@example.com", "Please call me", "No, I no longer need a person, go on", 0, false)
+	f.state(r.ConversationID, channels.Bot)
+}
