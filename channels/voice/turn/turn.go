@@ -26,7 +26,7 @@ type Times struct {
 	Longest time.Duration // one turn at most: 40 s
 	Sure    time.Duration // sound of the caller that holds us: 40 ms
 	Doubt   time.Duration // after a sound while we speak, before its words are asked for: 100 ms
-	Noise   time.Duration // sound without a word that we stop holding for: 1.5 s
+	Noise   time.Duration // sound without a word that we stop holding for: 1.5 s; an ear without partial words is asked after 0.9 s
 	Babble  time.Duration // sound without a word while nobody speaks that counts as not understood: 10 s
 	Final   time.Duration // for the ear's last words: 1.5 s
 	Fill    time.Duration // nothing to say yet: 1.5 s
@@ -134,6 +134,7 @@ type Machine struct {
 	known   bool      // all words of the turn are certain: nothing was heard since the last final
 	probing bool      // the last words were asked for while we spoke
 	capping bool      // and here in mid-speech
+	interim bool      // and here only to know whether there are any: the turn goes on with them
 
 	ours   bool      // we speak
 	first  time.Time // our first word in this call
@@ -400,15 +401,19 @@ func (m *Machine) cut(at time.Time) {
 
 // ended: the ear has told the last words.
 func (m *Machine) ended(at time.Time) {
+	if m.interim {
+		m.sounded(at)
+		return
+	}
 	probing := m.probing
 	m.probing = false
 	meant := m.meant()
+	m.known = !m.voice
 	switch {
 	case m.voice && !m.capping: // the caller has gone on meanwhile
 		m.to(sounding, at)
 	case m.words() != "" && (probing && meant || !probing && !m.capping && at.Before(later(m.pausing, m.keyAt).Add(m.patience()))):
-		m.known = true // they have stopped us, or there is more to come by what was said: their turn goes on
-		m.to(paused, at)
+		m.to(paused, at) // they have stopped us, or there is more to come by what was said: their turn goes on
 	case meant, m.words() != "" && !probing && m.owed.IsZero() && !m.echo(m.words()), m.typed != "":
 		m.take(at)
 	default:
@@ -425,6 +430,33 @@ func (m *Machine) ended(at time.Time) {
 	}
 }
 
+// unanswered: the ear was asked for words and says nothing. What it was only asked about may have been some.
+func (m *Machine) unanswered(at time.Time) {
+	m.unsure = m.unsure || m.interim
+	m.ended(at)
+}
+
+// sounded: the ear has told what words there are in a sound that goes on.
+func (m *Machine) sounded(at time.Time) {
+	m.interim = false
+	unsure := m.unsure && m.words() == ""
+	if m.to(paused, at); m.voice {
+		m.to(sounding, at)
+	}
+	switch {
+	case m.held && unsure: // there were words, and we have not understood them
+		m.cut(at)
+	case m.held:
+		m.noise(at)
+	case m.words() != "" || m.ours:
+	case m.ready:
+		m.overNoise(at)
+	default:
+		m.forget(at)
+		m.miss(at)
+	}
+}
+
 // maxHolds is how often noise may hold us in one speech.
 const maxHolds = 3
 
@@ -433,7 +465,7 @@ const murmur = 900 * time.Millisecond
 
 // forget ends the caller's turn.
 func (m *Machine) forget(at time.Time) {
-	m.final, m.part, m.typed, m.unsure, m.probing, m.known = "", "", "", false, false, false
+	m.final, m.part, m.typed, m.unsure, m.probing, m.known, m.interim = "", "", "", false, false, false, false
 	m.keyAt, m.began = time.Time{}, time.Time{}
 	m.to(silent, at)
 	if m.voice { // it goes on: so does a turn
@@ -539,11 +571,13 @@ func (m *Machine) due() []deadline {
 		if m.held && m.cfg.Partial {
 			add(m.since, m.t.Noise, m.noise)
 		} else if m.held {
-			add(m.since, murmur, m.cut)
+			add(m.since, murmur, m.anyWords)
 		}
-		if m.cfg.Partial && m.words() == "" && !m.ours {
-			if m.ready {
+		if m.words() == "" && !m.ours {
+			if m.ready && m.cfg.Partial {
 				add(m.since, m.t.Noise, m.overNoise)
+			} else if m.ready {
+				add(m.since, murmur, m.anyWords)
 			}
 			add(later(m.began, m.quiet), m.t.Babble, m.tooLong)
 		}
@@ -551,7 +585,7 @@ func (m *Machine) due() []deadline {
 	case paused:
 		add(later(m.pausing, m.keyAt), m.patience(), m.finish)
 	case ending:
-		add(m.since, m.t.Final, m.ended)
+		add(m.since, m.t.Final, m.unanswered)
 	case silent:
 		if !m.keyAt.IsZero() {
 			add(m.keyAt, m.t.Keys, m.take)
@@ -574,7 +608,7 @@ func (m *Machine) due() []deadline {
 // patience is how long a pause may be before the turn is over.
 func (m *Machine) patience() time.Duration {
 	switch {
-	case m.overlap() || m.words() == "":
+	case m.overlap() || m.words() == "" || !m.known && !m.cfg.Partial: // or they are not all of the turn
 		return m.t.Doubt
 	case !m.keyAt.IsZero():
 		return m.t.Keys
@@ -612,6 +646,13 @@ func (m *Machine) noise(at time.Time) {
 	m.act(Resume, "", "")
 }
 
+// anyWords asks an ear that tells no words while they are spoken what a sound that goes on is.
+func (m *Machine) anyWords(at time.Time) {
+	m.interim = true
+	m.to(ending, at)
+	m.act(Finish, "", "")
+}
+
 // overNoise: we have something to say, and what is heard is nobody who speaks.
 func (m *Machine) overNoise(time.Time) {
 	m.speak(Answer)
@@ -621,9 +662,13 @@ func (m *Machine) overNoise(time.Time) {
 // tooLong: of who never stops what was said is taken once in between; then a person comes.
 func (m *Machine) tooLong(at time.Time) {
 	m.began = at
+	if m.words() == "" && !m.ours && !m.cfg.Partial {
+		m.anyWords(at)
+		return
+	}
 	switch m.capped++; {
 	case m.words() == "" && m.ours:
-	case m.words() == "" && m.cfg.Partial:
+	case m.words() == "":
 		m.miss(at)
 	case m.capped >= 2:
 		m.take(at)
