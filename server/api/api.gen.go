@@ -544,6 +544,7 @@ func (e ListCallsParamsDirection) Valid() bool {
 const (
 	ListConversationsParamsViewAll     ListConversationsParamsView = "all"
 	ListConversationsParamsViewMine    ListConversationsParamsView = "mine"
+	ListConversationsParamsViewUrgent  ListConversationsParamsView = "urgent"
 	ListConversationsParamsViewWaiting ListConversationsParamsView = "waiting"
 )
 
@@ -553,6 +554,8 @@ func (e ListConversationsParamsView) Valid() bool {
 	case ListConversationsParamsViewAll:
 		return true
 	case ListConversationsParamsViewMine:
+		return true
+	case ListConversationsParamsViewUrgent:
 		return true
 	case ListConversationsParamsViewWaiting:
 		return true

@@ -27,7 +27,15 @@ type ConversationRow struct {
 	CallBack        string     `json:"call_back" db:"call_back"`       // the number that was promised to be called; "": none
 	CallBackAt      *time.Time `json:"call_back_at" db:"call_back_at"` // not before then
 	CallBackTries   int        `json:"call_back_tries" db:"call_back_tries"`
+	CallBackLast    string     `json:"call_back_last" db:"call_back_last"` // what became of the last try
+	CallBackAlarm   string     `json:"call_back_alarm" db:"call_back_alarm"`
 }
+
+// What a ConversationRow's CallBackAlarm says; "": nobody need look.
+const (
+	CallDue    = "due"    // nobody makes it, and its promise is about to break, or has
+	CallFailed = "failed" // nobody was reached in all tries: somebody decides
+)
 
 const rowSQL = `select c.id, c.contact_id,
 		coalesce(nullif(ct.name, ''), (select a.value from addresses a where a.contact_id = ct.id and a.kind in ('phone', 'email')
@@ -36,7 +44,9 @@ const rowSQL = `select c.id, c.contact_id,
 		c.subject, c.summary, c.last_words, c.last_author, c.created_at, c.state_at, c.changed_at, c.waiting_since,
 		c.front, c.return_call, c.left_message, c.wrapup_until, c.disposition, c.last_seq,
 		p.due_at as promise_due_at, p.opened_at as promise_opened_at, l.id as call_id, coalesce(l.state, '') as call_state,
-		coalesce(p.number, '') as call_back, case when isfinite(c.not_before) then c.not_before end as call_back_at, coalesce(p.tries, 0) as call_back_tries
+		coalesce(p.number, '') as call_back, case when isfinite(c.not_before) then c.not_before end as call_back_at, coalesce(p.tries, 0) as call_back_tries,
+		coalesce(p.last_try, '') as call_back_last,
+		case when p.number = '' or c.state not in ('waiting', 'offered') then '' when p.given_up_at is not null then 'failed' when p.escalated_at is not null then 'due' else '' end as call_back_alarm
 	from conversations c join contacts ct on ct.id = c.contact_id join queues q on q.id = c.queue_id
 	left join agents ag on ag.id = c.agent_id
 	left join promises p on p.conversation_id = c.id and p.closed_at is null
@@ -49,6 +59,7 @@ const (
 	Mine    View = "mine"    // the agent's own work: in conversation and in wrap-up
 	Waiting View = "waiting" // in line or ringing, in the agent's queues; a supervisor sees all queues
 	All     View = "all"     // everything, the newest change first
+	Urgent  View = "urgent"  // call backs of Waiting that somebody must look at now, the first due first
 )
 
 const listLimit = 100
@@ -59,6 +70,7 @@ const (
 	isWaiting = `c.state in ('waiting', 'offered') and (
 		exists (select from agents where id = $1 and role <> 'agent') or
 		c.queue_id in (select queue_id from agent_queues where agent_id = $1))`
+	isUrgent = isWaiting + ` and p.number <> '' and (p.given_up_at is not null or p.escalated_at is not null)`
 )
 
 // List returns at most 100 rows of a view as that agent sees it; before pages through All.
@@ -70,11 +82,13 @@ func List(ctx context.Context, q channels.Querier, view View, agentID int64, bef
 	case Waiting:
 		return rows[ConversationRow](ctx, q, "waiting conversations", rowSQL+`where `+isWaiting+`
 			order by coalesce(c.not_before > clock_timestamp(), false), c.front desc, c.return_call desc, coalesce(c.waiting_since, c.state_at), c.id limit $2`, agentID, listLimit)
+	case Urgent:
+		return rows[ConversationRow](ctx, q, "urgent call backs", rowSQL+`where `+isUrgent+` order by p.due_at, c.id limit $2`, agentID, listLimit)
 	case All:
 		return rows[ConversationRow](ctx, q, "all conversations", rowSQL+`where $1::timestamptz is null or c.changed_at < $1
 			order by c.changed_at desc, c.id desc limit $2`, before, listLimit)
 	}
-	return nil, channels.FailField(channels.Invalid, "view", "The view is mine, waiting or all.")
+	return nil, channels.FailField(channels.Invalid, "view", "The view is mine, waiting, urgent or all.")
 }
 
 // Rows reads the rows of these conversations, in no order; unknown ids have none.

@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -193,6 +194,45 @@ func TestDesk(t *testing.T) {
 	}
 	if _, _, err := Me(ctx, pool, 99); channels.CodeOf(err) != channels.NotFound {
 		t.Error(err)
+	}
+}
+
+// TestUrgent: call backs that are about to break or were given up, while nobody has them; agents see those of their queues.
+func TestUrgent(t *testing.T) {
+	ctx, pool := seeded(t)
+	do := func(sql string) {
+		t.Helper()
+		if _, err := pool.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sees := func(agent int64, want string) {
+		t.Helper()
+		list, err := List(ctx, pool, Urgent, agent, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := []string{}
+		for _, r := range list {
+			got = append(got, fmt.Sprint(r.ID, " ", r.CallBackAlarm, " ", r.CallBackLast))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("agent %d: %v, want %s", agent, got, want)
+		}
+	}
+	do(`insert into promises (conversation_id, source, due_at, number, tries, last_try) values (3, 'call_back', now(), '+4940222', 0, ''),
+		(4, 'call_back', now() + interval '1 minute', '+4940333', 3, 'busy'), (1, 'call_back', now(), '+4940444', 1, 'busy')`)
+	sees(2, "")
+	do(`update promises set escalated_at = now() where number in ('+4940222', '+4940444')`)
+	do(`update promises set given_up_at = now(), escalated_at = now() where number = '+4940333'`)
+	sees(1, "3 due ")
+	sees(2, "3 due , 4 failed busy")
+	sees(3, "")
+	do(`update conversations set state = 'agent', agent_id = 1 where id = 3`)
+	do(`update promises set number = '' where number = '+4940333'`)
+	sees(2, "")
+	if row, err := Rows(ctx, pool, []int64{2, 3, 4}); err != nil || row[0].CallBackAlarm+row[1].CallBackAlarm+row[2].CallBackAlarm != "" {
+		t.Errorf("%+v, %v", row, err)
 	}
 }
 

@@ -665,3 +665,46 @@ test('a voicemail: marked in line, its sound and words in the timeline, called b
     await page.getByRole('region', { name: 'Softphone' }).getByText(/Calling|Dialling/).first().waitFor()
   }
 })
+
+test('call backs that nobody makes: above everything for who can act, taken or put back in line, gone when settled, in both themes and narrow', { skip }, async (t) => {
+  for (const view of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { colorScheme: 'light', viewport: { width: 420, height: 900 } }]) {
+    const { server, page, link } = await stage(t, view)
+    const banner = page.getByRole('region', { name: 'Call backs to look at' })
+    const [failed, due, others] = server.house.rows.filter((r) => r.state === 'waiting').slice(0, 3)
+    server.house.me.role = 'supervisor'
+    await desk.signIn(page, link)
+    await page.getByRole('tab', { name: /^Waiting/ }).waitFor()
+    assert.equal(await banner.count(), 0)
+    Object.assign(failed, { contact_name: 'Mira Sand', call_back: '+4940222', call_back_tries: 3, call_back_last: 'did not answer', call_back_alarm: 'failed' })
+    server.changed(failed)
+    await banner.getByText('Mira Sand was not reached in 3 tries: did not answer.').waitFor()
+    Object.assign(due, { contact_name: 'Ole Bakke', queue_id: 2, queue_name: 'Orders', call_back: '+4940333', call_back_alarm: 'due', promise_due_at: new Date(Date.now() + 80_000).toISOString() })
+    server.changed(due)
+    await banner.getByText(/The call back to Ole Bakke is promised by .* left\. Nobody has taken it\./).waitFor()
+    await clean(page, `call alarms, ${view.colorScheme} ${view.viewport?.width ?? ''}`)
+    if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/callalarms-${view.colorScheme}-${view.viewport?.width ?? 'wide'}.png` })
+    await page.reload()
+    await desk.waitForLive(page)
+    const mira = banner.getByRole('group', { name: 'Mira Sand' })
+    await mira.getByRole('button', { name: 'Back in line, first' }).click()
+    await mira.waitFor({ state: 'detached' })
+    assert.equal(failed.front, true)
+    await banner.getByRole('group', { name: 'Ole Bakke' }).getByRole('button', { name: 'Take and call' }).click()
+    await page.getByRole('heading', { name: 'Ole Bakke' }).first().waitFor()
+    await banner.waitFor({ state: 'detached' })
+    assert.equal(due.agent_id, 1)
+
+    // an agent: of the own queues only, and without a supervisor's decision
+    server.house.me.role = 'agent'
+    server.house.me.queue_ids = [1]
+    Object.assign(failed, { queue_id: 1, call_back_tries: 3, call_back_alarm: 'failed' })
+    Object.assign(others, { queue_id: 2, call_back: '+4940444', call_back_alarm: 'due' })
+    await page.reload()
+    await banner.getByText('A supervisor decides, or you call.').waitFor()
+    assert.equal(await banner.getByRole('listitem').count(), 1)
+    assert.equal(await banner.getByRole('button').count(), 1)
+    Object.assign(failed, { call_back_alarm: '' })
+    server.changed(failed)
+    await banner.waitFor({ state: 'detached' })
+  }
+})

@@ -34,7 +34,7 @@ export function conversation(over) {
     id, contact_id: id, contact_name: 'Visitor 1', queue_id: queue.id, queue_name: queue.name, state: 'agent', channel: 'chat', agent_id: 1,
     agent_name: 'Ana', subject: '', summary: '', last_words: '', last_author: 'contact', created_at: ago(90), state_at: ago(4), changed_at: ago(2),
     waiting_since: null, front: false, return_call: false, left_message: '', wrapup_until: null, disposition: '', last_seq: 0, promise_due_at: null,
-    promise_opened_at: null, call_id: null, call_state: '', ...over,
+    promise_opened_at: null, call_id: null, call_state: '', call_back: '', call_back_at: null, call_back_tries: 0, call_back_last: '', call_back_alarm: '', ...over,
   }
 }
 

@@ -276,7 +276,7 @@ export class ScriptedServer {
   async list(view) {
     await this.hold
     const rows = this.house.rows.filter((r) =>
-      view === 'all' ? true : view === 'mine' ? r.agent_id === 1 && (r.state === 'agent' || r.state === 'wrapup') : r.state === 'waiting' || r.state === 'offered')
+      view === 'all' ? true : view === 'urgent' ? r.call_back_alarm !== '' : view === 'mine' ? r.agent_id === 1 && (r.state === 'agent' || r.state === 'wrapup') : r.state === 'waiting' || r.state === 'offered')
     return { rows, counts: this.counts(), now: new Date().toISOString() }
   }
 
@@ -305,6 +305,7 @@ export class ScriptedServer {
       return had ?? this.say(row.id, { author: 'agent', agent_id: me.id, kind: body.note ? 'note' : 'text', private: Boolean(body.note), body: body.body, client_id: body.client_id, data: { agent_name: 'Ana' } })
     }
     if (verb === 'take') Object.assign(row, { state: 'agent', agent_id: 1, agent_name: 'Ana', waiting_since: null })
+    if (verb === 'call-back') Object.assign(row, { front: true, call_back_tries: 0, call_back_alarm: '' })
     if (verb === 'end') Object.assign(row, { state: 'wrapup', wrapup_until: new Date(Date.now() + 60_000).toISOString() })
     if (verb === 'close') Object.assign(row, { state: 'closed', disposition: body.disposition, wrapup_until: null })
     if (verb === 'transfer') Object.assign(row, { state: 'waiting', agent_id: null, agent_name: '', ...(body.queue_id ? { queue_id: body.queue_id, queue_name: this.house.queues[body.queue_id - 1].name } : {}), waiting_since: new Date().toISOString() })

@@ -1,6 +1,7 @@
 // The agent's acts that more than one place can start: a click, a key, the palette.
 import { nextTick } from 'vue'
 import type { Router } from 'vue-router'
+import { api, type Detail } from '../shared/api'
 import { usePhone } from '../softphone/phone'
 import { unlock } from '../softphone/ring'
 import { useConversation } from './stores/conversation'
@@ -12,6 +13,7 @@ export interface Acts {
   open: (id: number) => void
   accept: () => Promise<void>
   decline: () => void
+  take: (id: number) => Promise<void>
   step: (by: 1 | -1) => void
   write: (mode: 'reply' | 'note') => void
   finish: () => void
@@ -32,7 +34,17 @@ export function useActs(router: Router): Acts {
   async function accept(): Promise<void> {
     unlock()
     const detail = await offer.accept()
-    if (!detail) return
+    if (detail) await begin(detail)
+  }
+
+  // take is for a conversation that does not ring: its errors are the caller's to show.
+  async function take(id: number): Promise<void> {
+    unlock()
+    await begin(await api.take(id))
+  }
+
+  // begin: the conversation is mine from now on, before my eyes.
+  async function begin(detail: Detail): Promise<void> {
     lists.put(detail.conversation)
     void lists.show('mine')
     open(detail.conversation.id)
@@ -78,7 +90,7 @@ export function useActs(router: Router): Acts {
   }
 
   return {
-    open, accept, step, write, finish, show,
+    open, accept, take, step, write, finish, show,
     // what rings: a colleague, else the offer
     answer: () => void (phone.asked ? help() : offer.ringing && accept()),
     decline: () => void (phone.asked ? phone.decline() : offer.ringing && offer.decline()),

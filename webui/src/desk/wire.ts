@@ -86,7 +86,7 @@ export function connect(): void {
     (id, before) => {
       if (id && !before) {
         outbox.load()
-        void lists.load('waiting') // the figures of the rail and the footer
+        void lists.load('waiting').then(() => lists.load('urgent')) // the figures of the rail and the footer, and what is above all
         phone.start()
         live.start()
       } else if (!id) {

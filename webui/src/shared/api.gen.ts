@@ -1484,6 +1484,13 @@ export interface components {
             call_back_at: string | null;
             /** @description made so far */
             call_back_tries: number;
+            /** @description what became of the last try: busy, did not answer ... */
+            call_back_last: string;
+            /**
+             * @description due: nobody makes it and its promise is about to break, or has; failed: nobody was reached in all tries, somebody decides
+             * @enum {string}
+             */
+            call_back_alarm: "" | "due" | "failed";
         };
         ConversationList: {
             rows: components["schemas"]["ConversationRow"][];
@@ -3219,7 +3226,7 @@ export interface operations {
     listConversations: {
         parameters: {
             query: {
-                view: "mine" | "waiting" | "all";
+                view: "mine" | "waiting" | "all" | "urgent";
                 /** @description all: only rows changed before this time (paging) */
                 before?: string;
             };

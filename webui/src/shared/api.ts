@@ -73,6 +73,7 @@ export type Wait = Schemas['Wait']
 export type WaitDetail = Schemas['WaitDetail']
 export type Forecast = Schemas['Forecast']
 export type View = 'mine' | 'waiting' | 'all'
+export type Listed = View | 'urgent'
 export type ErrorCode = Schemas['Error']['code']
 
 export class ApiError extends Error {
@@ -153,7 +154,7 @@ export const api = {
   setPassword: (password: string, current?: string) => ask(client.PUT('/api/me/password', { body: { password, current } })),
   agents: () => ask(client.GET('/api/agents')),
   queues: () => ask(client.GET('/api/queues')),
-  conversations: (view: View, before?: string) => ask(client.GET('/api/conversations', { params: { query: { view, before } } })),
+  conversations: (view: Listed, before?: string) => ask(client.GET('/api/conversations', { params: { query: { view, before } } })),
   conversation: (id: number) => ask(client.GET('/api/conversations/{id}', path(id))),
   messages: (id: number, query: { after?: number; before?: number; limit?: number }) =>
     ask(client.GET('/api/conversations/{id}/messages', { params: { path: { id }, query } })),

@@ -52,3 +52,13 @@ it('a live frame moves a row, and an older answer does not move it back', () => 
   expect(lists.of('waiting')).toHaveLength(0)
   expect(lists.of('mine')).toHaveLength(1)
 })
+
+it('a call back to look at is listed by its alarm while it waits or rings, the first due first', () => {
+  const lists = useLists()
+  const late = row({ state: 'waiting', call_back_alarm: 'due', promise_due_at: at(9) })
+  const later = row({ state: 'offered', call_back_alarm: 'failed', promise_due_at: at(12) })
+  for (const r of [later, late, row({ state: 'waiting' }), row({ state: 'agent', call_back_alarm: 'due' })]) lists.receive(r)
+  expect(lists.of('urgent').map((r) => r.id)).toEqual([late.id, later.id])
+  lists.receive({ ...late, call_back_alarm: '' })
+  expect(lists.of('urgent')).toHaveLength(1)
+})

@@ -1,8 +1,8 @@
-// The rows of the three lists. One row per conversation; which lists it stands in follows from the row itself, so a live
+// The rows of the lists: the three that are shown, and the call backs that somebody must look at. One row per conversation; which lists it stands in follows from the row itself, so a live
 // frame about one conversation moves it between them without asking again.
 import { defineStore } from 'pinia'
 import { computed, reactive, ref } from 'vue'
-import { api, said, type Counts, type Row, type View } from '../../shared/api'
+import { api, said, type Counts, type Listed, type Row, type View } from '../../shared/api'
 import { useClock } from './clock'
 import { useSession } from './session'
 
@@ -11,12 +11,14 @@ export interface Group {
   rows: Row[]
 }
 
-export function inView(row: Row, view: View, me: number): boolean {
+export function inView(row: Row, view: Listed, me: number): boolean {
   switch (view) {
     case 'mine':
       return row.agent_id === me && (row.state === 'agent' || row.state === 'wrapup')
     case 'waiting':
       return row.state === 'waiting' || row.state === 'offered'
+    case 'urgent':
+      return row.call_back_alarm !== '' && inView(row, 'waiting', me)
     case 'all':
       return true
   }
@@ -49,14 +51,15 @@ export const useLists = defineStore('lists', () => {
   const queue = ref(0) // only this queue's rows, 0 = all
   const rows = reactive(new Map<number, Row>())
   const counts = ref<Counts>({ mine: 0, waiting: 0, all: 0 })
-  const loaded = reactive<Record<View, boolean>>({ mine: false, waiting: false, all: false })
+  const loaded = reactive<Record<Listed, boolean>>({ mine: false, waiting: false, all: false, urgent: false })
   const loading = ref(false)
   const error = ref('')
   const ended = ref(false) // the list "all" has no older rows
 
-  function of(which: View): Row[] {
+  function of(which: Listed): Row[] {
     const found = [...rows.values()].filter((r) => inView(r, which, session.id))
-    return which === 'all' ? found.sort((a, b) => byTime(b.changed_at, a.changed_at)) : found.sort(byWait)
+    if (which === 'all') return found.sort((a, b) => byTime(b.changed_at, a.changed_at))
+    return which === 'urgent' ? found.sort((a, b) => byTime(a.promise_due_at ?? a.state_at, b.promise_due_at ?? b.state_at)) : found.sort(byWait)
   }
 
   const shown = computed(() => of(view.value).filter((r) => queue.value === 0 || r.queue_id === queue.value))
@@ -68,7 +71,7 @@ export const useLists = defineStore('lists', () => {
     return first ? clock.now - Date.parse(first) : 0
   })
 
-  async function load(which: View, before?: string): Promise<void> {
+  async function load(which: Listed, before?: string): Promise<void> {
     loading.value = true
     try {
       const asked = Date.now()
@@ -88,7 +91,7 @@ export const useLists = defineStore('lists', () => {
   }
 
   // forget drops rows of a whole work list that the server no longer lists there; their news was missed.
-  function forget(which: View, listed: Set<number>): void {
+  function forget(which: Listed, listed: Set<number>): void {
     for (const row of of(which)) if (!listed.has(row.id)) rows.delete(row.id)
   }
 
@@ -110,8 +113,9 @@ export const useLists = defineStore('lists', () => {
     if (!loaded[which]) await load(which)
   }
 
+  // refresh reads again what is shown; the urgent ones last, which may stand beyond another list's end.
   async function refresh(): Promise<void> {
-    const others = (['mine', 'waiting', 'all'] as const).filter((v) => loaded[v] && v !== view.value)
+    const others = (['mine', 'waiting', 'all', 'urgent'] as const).filter((v) => loaded[v] && v !== view.value)
     await load(view.value)
     for (const other of others) await load(other)
   }
