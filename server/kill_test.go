@@ -259,9 +259,14 @@ func (l *lineUnderFire) check(t *testing.T) {
 			t.Errorf("%d %s", n, what)
 		}
 	}
+	times := map[int64]int{}
 	for _, id := range l.served {
-		if by := one[string](l.h, `select closed_by from promises where conversation_id = $1`, id); by != "agent" {
-			t.Errorf("conversation %d heard a person, and its promise is closed by %q", id, by)
+		times[id]++
+	}
+	for id, n := range times { // one of the writers may get a person more than once: who asks on after the end, and gets no answer, is owed one again
+		if kept := one[int](l.h, `select count(*) from promises where conversation_id = $1 and closed_by = 'agent'`, id); kept < n {
+			t.Errorf("conversation %d heard a person %d times, and %d of its promises are closed by one: %s", id, n, kept,
+				one[string](l.h, `select json_agg(p)::text from promises p where conversation_id = $1`, id))
 		}
 	}
 	if len(l.wishes) == 0 || l.kept == 0 || one[int](l.h, `select count(*) from alarms`) == 0 {
