@@ -15,7 +15,7 @@ import (
 const (
 	booksLock   int64 = 0x6c696e65  // "line": one router at a time
 	endsEvery         = 10          // sweeps
-	explainTop        = 3           // of each queue and channel
+	explainTop        = 3           // of each queue and channel, and as many of the calls back for later
 	bookOverlap       = time.Minute // a wait may be committed late, and another machine's clock differ
 )
 
@@ -158,9 +158,9 @@ func bookReasons(ctx context.Context, tx pgx.Tx) error {
 		Code  string
 	}](ctx, tx, "first in line", `select w.id, w.ahead::int, coalesce((select code from wait_reasons r where r.conversation_id = w.id and r.at >= w.waiting_since
 			order by r.id desc limit 1), '') as code
-		from queues q cross join unnest(array['voice', 'chat', 'email']) k (channel)
+		from queues q cross join unnest(array['voice', 'chat', 'email']) k (channel) cross join unnest(array[true, false]) t (now)
 		cross join lateral (select id, waiting_since, row_number() over (order by front desc, return_call desc, waiting_since, id) - 1 as ahead
-			from conversations where queue_id = q.id and channel = k.channel and state = 'waiting'
+			from conversations where queue_id = q.id and channel = k.channel and state = 'waiting' and (not_before is null) = t.now
 			order by front desc, return_call desc, waiting_since, id limit $1) w`, explainTop)
 	if err != nil || len(top) == 0 {
 		return err

@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -244,22 +245,37 @@ const lineColumns = `c.id, c.queue_id, c.channel, c.front, c.return_call, coales
 	case when q.sticky then coalesce((select o.agent_id from conversations k join offers o on o.conversation_id = k.id
 		where k.contact_id = c.contact_id and o.outcome = 'accepted' order by o.id desc limit 1), 0) else 0 end as last_agent, ` + callBackColumns
 
-// lineTables are where lineColumns come from.
-const lineTables = ` conversations c join queues q on q.id = c.queue_id left join promises p on p.conversation_id = c.id and p.closed_at is null`
+// lineTables are where lineColumns come from, besideLine those of them that stand beside the conversation c.
+const (
+	lineTables = ` conversations c` + besideLine
+	besideLine = ` join queues q on q.id = c.queue_id left join promises p on p.conversation_id = c.id and p.closed_at is null`
+)
+
+// placeColumns are what lineColumns needs of a conversation.
+const placeColumns = `id, queue_id, contact_id, channel, front, return_call, waiting_since, state_at, not_before, wanted_agent_id, passed_by_id`
 
 // head reads the first conversations in line of each queue, so many by each channel, since a mail may not fit where a call
-// does, and those that a transfer has for one of the free agents. more tells that a queue has others behind these.
+// does, as many calls back whose time has come, and those that a transfer has for one of the free agents. more tells that a queue has
+// others behind these. Each part is a walk along an index (0013_heads.sql) that ends with its last row, however long the line is; what
+// a transfer has is found by the agent first and then asked whether it waits, so that no plan reads the line for it.
 func head(ctx context.Context, q channels.Querier, queues []int64, limits []int, free []int64) (line []waiting, more bool, err error) {
-	rows, err := all[lineRow](ctx, q, "waiting line", `select `+lineColumns+`
-		from`+lineTables+` join (select w.id from unnest($1::bigint[], $2::int[]) f (queue_id, most) cross join unnest(array['voice', 'chat', 'email']) k (channel)
-				cross join lateral (select id from conversations w where w.queue_id = f.queue_id and w.channel = k.channel and w.state = 'waiting'
-						and `+inTurn(`w`)+`
-					order by w.front desc, w.return_call desc, w.waiting_since, w.id limit f.most) w
-			union select id from conversations where state = 'waiting' and wanted_agent_id = any($3)
-			union select id from conversations where state = 'waiting' and passed_by_id = any($3)) l on l.id = c.id`, queues, limits, free)
+	rows, err := all[lineRow](ctx, q, "waiting line", `with passed as materialized (select `+placeColumns+`, state from conversations
+			where wanted_agent_id = any($3) or passed_by_id = any($3))
+		select `+lineColumns+` from (
+			select w.* from unnest($1::bigint[], $2::int[]) f (queue_id, most) cross join unnest(array['voice', 'chat', 'email']) k (channel)
+			cross join lateral (
+				(select `+placeColumns+` from conversations where queue_id = f.queue_id and channel = k.channel and state = 'waiting'
+					and not_before is null order by front desc, return_call desc, waiting_since, id limit f.most)
+				union all
+				(select `+placeColumns+` from conversations where queue_id = f.queue_id and channel = k.channel and state = 'waiting'
+					and not_before <= statement_timestamp() order by front desc, return_call desc, waiting_since, id limit f.most)) w
+			union all select `+placeColumns+` from passed where state = 'waiting') c`+besideLine, queues, limits, free)
 	if err != nil || len(rows) == 0 {
 		return nil, false, err
 	}
+	// what a transfer has for somebody may be among the first, too
+	slices.SortFunc(rows, func(a, b lineRow) int { return cmp.Compare(a.ID, b.ID) })
+	rows = slices.CompactFunc(rows, func(a, b lineRow) bool { return a.ID == b.ID })
 	type part struct {
 		queue   int64
 		channel channels.Kind

@@ -67,7 +67,7 @@ const listLimit = 100
 // What a view holds. $1 is the agent.
 const (
 	isMine    = `c.agent_id = $1 and c.state in ('agent', 'wrapup')`
-	isWaiting = `c.state in ('waiting', 'offered') and (
+	isWaiting = inLine + ` and (
 		exists (select from agents where id = $1 and role <> 'agent') or
 		c.queue_id in (select queue_id from agent_queues where agent_id = $1))`
 	isUrgent = isWaiting + ` and p.number <> '' and (p.given_up_at is not null or p.escalated_at is not null)`
@@ -109,8 +109,8 @@ func Count(ctx context.Context, q channels.Querier, agentIDs ...int64) (map[int6
 		AgentID int64
 		Counts
 	}](ctx, q, "counts", `with line as (select queue_id, count(*) as n from conversations c
-				where c.state in ('waiting', 'offered') group by queue_id),
-			open as (select count(*) as n from conversations where state <> 'closed')
+				where `+inLine+` group by queue_id),
+			open as (select count(*) as n from conversations where state = 'waiting' or state <> 'waiting' and state <> 'closed')
 		select a.id as agent_id, (select count(*) from conversations c where c.agent_id = a.id and c.state in ('agent', 'wrapup')) as mine,
 			(select coalesce(sum(n), 0)::bigint from line where a.role <> 'agent'
 				or line.queue_id in (select queue_id from agent_queues where agent_id = a.id)) as waiting,
