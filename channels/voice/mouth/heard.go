@@ -1,13 +1,14 @@
 package mouth
 
 import (
+	"sort"
 	"strings"
 	"unicode"
 )
 
-// share is the part of a text that was heard, when said is the part that was heard of how it is said: words. Where both
-// are the same it is said itself; else the same share of it, in whole words.
-func share(text, words, said string) string {
+// share is the part of a text that was heard, when said is the part that was heard of words, how it is said: as many of
+// the text's words as take no more to say than was said. "costs 4.90 EUR" is far longer in the mouth than on the screen.
+func share(text, words, said string, say func(string) string) string {
 	switch {
 	case said == "":
 		return ""
@@ -16,17 +17,17 @@ func share(text, words, said string) string {
 	case words == text:
 		return said
 	}
-	budget := len([]rune(text)) * len(said) / len(words)
-	end, at := 0, 0
+	var ends []int // of the text's words
 	for i, r := range text {
-		if unicode.IsSpace(r) && at <= budget {
-			end = i
-		}
-		if at++; at > budget {
-			break
+		if unicode.IsSpace(r) && i > 0 {
+			ends = append(ends, i)
 		}
 	}
-	return strings.TrimSpace(text[:end])
+	n := sort.Search(len(ends), func(i int) bool { return len(say(text[:ends[i]])) > len(said) })
+	if n == 0 {
+		return ""
+	}
+	return strings.TrimSpace(text[:ends[n-1]])
 }
 
 // after is what follows the heard words of a text.

@@ -55,6 +55,7 @@ type Event struct {
 	Heard string // Ended, Failed: the words that were sent
 	Err   error  // Failed
 
+	words, said     string    // Failed: how it is said, and as much of that was sent
 	Engine          string    // Began: whose voice it is
 	Asked, Made, At time.Time // Began: when the engine was asked, when it had the first sound, when that was sent
 }
@@ -133,6 +134,11 @@ func (m *Mouth) Events() []Event {
 	events := m.events
 	m.events = nil
 	m.mu.Unlock()
+	for i, e := range events {
+		if e.Kind == Failed {
+			events[i].Heard = m.heard(e.Piece, e.words, e.said)
+		}
+	}
 	m.prepare()
 	return events
 }
@@ -190,18 +196,22 @@ func (m *Mouth) tell(e Event) {
 // fail stops at the first piece. The lock is held.
 func (m *Mouth) fail(p *piece, err error) {
 	m.broken = true
-	m.tell(Event{Kind: Failed, Piece: p.Piece, Heard: m.heard(p), Err: err})
+	m.tell(Event{Kind: Failed, Piece: p.Piece, Err: err, words: p.words, said: m.said(p)})
 }
 
 // Again goes on behind a failure: with what was not heard of the piece, or without it.
 func (m *Mouth) Again(rest bool) {
 	m.mu.Lock()
-	if m.broken {
-		m.broken = false
+	if m.broken { // and so nobody else touches the queue
 		p := m.queue[0]
-		left := after(p.Text, m.heard(p))
+		said := m.said(p)
+		m.mu.Unlock()
+		left := after(p.Text, m.heard(p.Piece, p.words, said))
+		words := m.cfg.Words(p.Language, left)
+		m.mu.Lock()
+		m.broken = false
 		p.discard()
-		if words := m.cfg.Words(p.Language, left); rest && words != "" {
+		if rest && words != "" {
 			p.Text = left
 			*p = piece{Piece: p.Piece, words: words, waiting: -int(m.cfg.Stall / media.Frame)} // an engine that has just been started anew gets twice the time
 			m.past, m.replay = m.past[:0], nil
@@ -266,11 +276,16 @@ func (m *Mouth) lastGap() int {
 
 // Cut is silent and forgets the queue. What of the first piece was heard is returned, if anything.
 func (m *Mouth) Cut() (p Piece, heard string) {
+	p, words, said := m.cut()
+	return p, m.heard(p, words, said)
+}
+
+func (m *Mouth) cut() (p Piece, words, said string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, q := range m.queue {
 		if i == 0 && q.begun {
-			p, heard = q.Piece, m.heard(q)
+			p, words, said = q.Piece, q.words, m.said(q)
 		}
 		q.discard()
 	}
@@ -282,7 +297,7 @@ func (m *Mouth) Cut() (p Piece, heard string) {
 		}
 	}
 	m.events = kept
-	return p, heard
+	return p, words, said
 }
 
 // Empty says whether there is nothing to say.
@@ -306,12 +321,17 @@ func (p *piece) discard() {
 	}
 }
 
-// heard is the part of the piece that was sent. The lock is held.
-func (m *Mouth) heard(p *piece) string {
+// said is how much of the piece's words was sent. The lock is held.
+func (m *Mouth) said(p *piece) string {
 	if !p.begun || p.sound == nil {
 		return ""
 	}
-	return share(p.Text, p.words, p.sound.Spoken(m.length(p.played)))
+	return p.sound.Spoken(m.length(p.played))
+}
+
+// heard is the part of a piece that was sent, when that is said of its words. Words takes a while: the lock is not held.
+func (m *Mouth) heard(p Piece, words, said string) string {
+	return share(p.Text, words, said, func(part string) string { return m.cfg.Words(p.Language, part) })
 }
 
 // Read is the pacer's: the next frame. Silence is 0, nil.

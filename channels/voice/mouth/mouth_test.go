@@ -242,8 +242,12 @@ func TestShare(t *testing.T) {
 		{"We open at 9:00.", "We open at nine o'clock.", "", ""},
 		{"One two three.", "One two three.", "One two", "One two"},
 		{"It is 5 kg and blue.", "It is five kilograms and blue.", "It is five kilograms", "It is 5 kg"},
+		{"It takes 3 to 5 working days and costs 9.90 EUR.", "It takes three to five working days and costs nine euros ninety.", "It takes three to five working days and costs nine euros", "It takes 3 to 5 working days and costs"},
+		{"On 2026-11-22 it is closed.", "On the twenty-second of November twenty twenty-six it is closed.", "On the twenty-second of", "On"},
 	} {
-		if got := share(x.text, x.words, x.said); got != x.want {
+		say := strings.NewReplacer("9:00", "nine o'clock", "5 kg", "five kilograms", "9.90 EUR", "nine euros ninety", "9.90", "nine point nine zero", "3 to 5", "three to five", "3 to", "three to", "3", "three",
+			"2026-11-22", "the twenty-second of November twenty twenty-six").Replace
+		if got := share(x.text, x.words, x.said, say); got != x.want {
 			t.Errorf("%q of %q: %q", x.said, x.text, got)
 		}
 	}
