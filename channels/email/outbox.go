@@ -30,7 +30,7 @@ type reply struct {
 }
 
 // Send writes m into the outbox, inside the flow's transaction. Only words on this channel go out as mails; of the
-// events only the notice that a person is coming, once for each mail of the customer's.
+// events only the notice that a person is coming, once for each mail of the customer's, and news of a call back.
 func (c *Channel) Send(ctx context.Context, tx pgx.Tx, conversation *channels.Conversation, m *channels.Message) (after func(), err error) {
 	if m.Channel != channels.Email || m.Private || m.Author == channels.ByContact || m.Kind == channels.Note {
 		return nil, nil
@@ -97,10 +97,12 @@ func (c *Channel) wakeSenders() {
 	}
 }
 
-// noticeWanted: the customer is told once that a person is coming, whatever the reason was. All other events are
-// lines of a live timeline and no mails.
+// noticeWanted: the customer is told once that a person is coming, whatever the reason was, and of their call back. All other
+// events are lines of a live timeline and no mails.
 func (c *Channel) noticeWanted(ctx context.Context, tx pgx.Tx, m *channels.Message) (bool, error) {
 	switch m.Data.Code {
+	case channels.CodeCallback, channels.CodeCallSet, channels.CodeNotReached: // what answers the customer, or tells of a call
+		return true, nil
 	case channels.CodeWaiting, channels.CodeModelDown, channels.CodeNoAnswer, channels.CodeNobodyHere:
 	default:
 		return false, nil

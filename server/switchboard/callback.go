@@ -18,9 +18,12 @@ import (
 
 const (
 	wordsCallLonger = "It takes longer than usual. Shall we call you back? You keep your place in line."
+	wordsCallSet    = "We call you at %s, %s. You keep your place in line."
 	wordsShallCall  = "Shall we call you? You keep your place in line."
 	wordsNoCall     = "We do not call you. You wait here, and keep your place."
 	wordsPlaceKept  = "You have your place in line again."
+
+	sourceCall = "call_back" // the wish of who asks to be called
 
 	dialLimit = 10 * time.Second // for the telephone to begin a call
 )
@@ -50,21 +53,24 @@ func (s *Switchboard) mayCall(ctx context.Context, number string) (string, error
 
 // callMe: the customer wants to be called. in.To is checked.
 func (s *Switchboard) callMe(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
-	twin := false
-	if err := ch.tx.QueryRow(ctx, `select exists (select from promises where number = $1 and closed_at is null and conversation_id <> $2)`, in.To, ch.c.ID).Scan(&twin); err != nil {
-		return fmt.Errorf("call back: %w", err)
-	}
-	switch {
-	case twin: // nobody is rung up again and again by somebody else
-		return channels.FailField(channels.Conflict, "number", "We are to call this number already.")
-	case ch.c.State == channels.Agent:
-		return channels.Fail(channels.Conflict, "A person is here already.")
-	}
-	if err := s.toPeople(ctx, ch, "call_back", channels.CodeWaiting, wordsWaiting); err != nil {
+	if err := ch.mayPromise(ctx, in.To); err != nil {
 		return err
 	}
 	at, err := agents.CallTime(ctx, ch.tx, ch.c.ID, in.At)
 	if err != nil {
+		return err
+	}
+	when := "when it is your turn"
+	if at != nil {
+		if when, err = agents.CalledAt(ctx, ch.tx, ch.c.ID, *at); err != nil {
+			return err
+		}
+	}
+	words := fmt.Sprintf(wordsCallSet, in.To, when)
+	if in.Channel == channels.Email {
+		ch.more = words + " " + wordsCorrect
+	}
+	if err := s.toPeople(ctx, ch, sourceCall, channels.CodeWaiting, wordsWaiting); err != nil {
 		return err
 	}
 	r.Later = at != nil && in.At == nil
@@ -81,16 +87,25 @@ func (s *Switchboard) callMe(ctx context.Context, ch *change, in channels.Inboun
 			return err
 		}
 	}
-	when := "when it is your turn"
-	if at != nil {
-		if when, err = agents.CalledAt(ctx, ch.tx, ch.c.ID, *at); err != nil {
-			return err
-		}
-	}
 	ch.carded = true
 	ch.line(channels.CodeTried, fmt.Sprintf("Wants to be called at %s, %s. Keeps the place in line.", in.To, strings.Replace(when, "your", "their", 1)), channels.MessageData{DueAt: at})
 	ch.standsAnew()
-	return ch.notice(ctx, channels.CodeCallSet, fmt.Sprintf("We call you at %s, %s. You keep your place in line.", in.To, when), channels.MessageData{DueAt: at})
+	return ch.inOneMail(ctx, in, channels.CodeCallSet, words, channels.MessageData{DueAt: at})
+}
+
+// mayPromise tells why that number is not called for this customer.
+func (ch *change) mayPromise(ctx context.Context, number string) error {
+	twin := false
+	if err := ch.tx.QueryRow(ctx, `select exists (select from promises where number = $1 and closed_at is null and conversation_id <> $2)`, number, ch.c.ID).Scan(&twin); err != nil {
+		return fmt.Errorf("call back: %w", err)
+	}
+	switch {
+	case twin: // nobody is rung up again and again by somebody else
+		return channels.FailField(channels.Conflict, "number", "We are to call this number already.")
+	case ch.c.State == channels.Agent:
+		return channels.Fail(channels.Conflict, "A person is here already.")
+	}
+	return nil
 }
 
 // standsAnew tells the customer's page, the desk and the routers that a call back has changed, though the state has not.
@@ -116,7 +131,7 @@ func (s *Switchboard) noCall(ctx context.Context, ch *change) error {
 	return ch.notice(ctx, channels.CodeNoCall, wordsNoCall, channels.MessageData{})
 }
 
-// offerCall asks the customer whether they want to be called; who writes mails is not.
+// offerCall asks the customer whether they want to be called; who writes mails is asked in the first answer (mailcall.go).
 func (s *Switchboard) offerCall(ctx context.Context, ch *change, words string, why channels.MessageData) error {
 	cb, err := agents.OpenCallBack(ctx, ch.tx, ch.c.ID)
 	if err != nil || cb != nil || ch.c.Channel == channels.Email {

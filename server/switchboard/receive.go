@@ -61,7 +61,12 @@ func (s *Switchboard) Receive(ctx context.Context, in channels.Inbound) (channel
 			return r, err
 		}
 	}
+	var asks *callMail
+	if in.Type == channels.Words && in.Channel == channels.Email && !in.Automatic {
+		asks = s.readCallMail(ctx, in)
+	}
 	err := s.change(ctx, in.ConversationID, func(ch *change) error {
+		ch.mail = asks
 		if ch.c == nil {
 			if err := s.open(ctx, ch, in); err != nil {
 				return err
@@ -220,6 +225,11 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 	}
 	if wish.Only {
 		if _, err := channels.SetPeopleOnly(ctx, ch.tx, ch.c.ContactID, "contact", true); err != nil {
+			return err
+		}
+	}
+	if !declined {
+		if done, err := s.callByMail(ctx, ch, in, r, wish.Rule == "call"); done || err != nil {
 			return err
 		}
 	}

@@ -89,6 +89,9 @@ type change struct {
 	undo  []func() // what is to be given back when there is no commit
 	late  error    // what went wrong after the commit, for who has asked
 
+	mail *callMail // what the mail that is received says about a call
+	more string    // to tell with the notice that a person comes
+
 	entered bool // it has come into line here
 	carded  bool // the conversation is on its way to a person: its hand-over card is made at the end (card.go)
 }

@@ -180,6 +180,9 @@ func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, 
 
 // acknowledge tells the customer that a person comes.
 func (s *Switchboard) acknowledge(ctx context.Context, ch *change, code, words string, data channels.MessageData) error {
+	if ch.more != "" {
+		words, ch.more = words+" "+ch.more, ""
+	}
 	if err := ch.notice(ctx, code, words, data); err != nil {
 		return err
 	}
