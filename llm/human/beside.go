@@ -94,6 +94,16 @@ func acts(row []symbol, at int) bool {
 	return false
 }
 
+// lastIn says whether nothing follows the person but words that stand between, or hurry.
+func lastIn(row []symbol, at int) bool {
+	for _, s := range row[at+1:] {
+		if !s.is(fill|hello) || s.is(to|want|ask|help|person|weak) && !s.is(urge) {
+			return false
+		}
+	}
+	return true
+}
+
 // present says whether somebody named is asked after: "is Maria in today", beside the name only words of the house.
 func present(row []symbol, at int) bool {
 	found, others := len(row) <= 4 && anyOf(row, exist), 0
@@ -142,6 +152,9 @@ func isPerson(row []symbol, at int) bool {
 		return false
 	}
 	next := at + 1
+	if row[at].is(weak) && !row[at].is(person) && next < len(row) && row[next].is(machine) { // "mit einer Maschine"
+		return false
+	}
 	for next < len(row) && row[next].is(person) && !row[next].is(after) {
 		next++
 	}

@@ -38,7 +38,7 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 		switch {
 		case s.is(machine) && take(g.machineAt(row, i)), s.is(whom) && take(g.whomAt(row, i)), s.is(call) && take(g.callAt(row, i)):
 			return out
-		case s.is(over) && take(g.overAt(row, i)):
+		case (s.is(over) || g.leads(s)) && take(g.overAt(row, i)):
 			return out
 		case s.is(person|weak|name) && isPerson(row, i) && take(g.personAt(row, i)):
 			return out
@@ -104,14 +104,16 @@ type walk struct {
 	told    bool    // somebody said it
 	must    bool    // "I have to", which may be "do I have to"
 	to      bool    // "to", "with" stands between
+	own     bool    // the customer is who says it: "I", or a sentence that begins here
 }
 
 // bridge is how many unknown words a cue may be away.
 const bridge = 2.5
 
-func (g *grammar) walk(row []symbol, at, step int) walk {
-	w := walk{end: at, want: 99, wish: 99, talk: 99, exist: 99}
+func (g *grammar) walk(row []symbol, at, step int) (w walk) {
+	w = walk{end: at, want: 99, wish: 99, talk: 99, exist: 99}
 	var cost, cued float32
+	defer func() { w.own = w.own || w.end <= 0 }()
 	for j := at + step; j >= 0 && j < len(row); j += step {
 		s := row[j]
 		switch {
@@ -125,6 +127,7 @@ func (g *grammar) walk(row []symbol, at, step int) walk {
 			return w
 		case s.is(self) && (step < 0 && (w.cues|s.class)&(want|ask|get) != 0 || step > 0 && w.cues&talk != 0 && !row[j-1].is(want|ask)):
 			w.cues |= s.class & (want | ask | get) // here a sentence begins: what stands beyond is another one
+			w.own = true
 			if s.is(want) {
 				w.want, w.end = min(w.want, cost), j
 			}
@@ -208,6 +211,18 @@ func absorbed(row []symbol, at, from int) bool {
 	return false
 }
 
+// mention is one person spoken of in a clause, with the cues that stand on its two sides.
+type mention struct {
+	row          []symbol
+	at           int
+	l, r         walk
+	cues, behind class // all cues, and those behind the person
+	talk, want   float32
+	exist        float32
+	strong       bool // a person of ours by itself, not only somebody
+	tongued      bool // "do your agents speak Spanish" is no talk with them
+}
+
 // personAt judges one mention of a person.
 func (g *grammar) personAt(row []symbol, at int) verdict {
 	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
@@ -225,7 +240,26 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	if l.forbids() && (r.cues&(want|get) == 0 || l.gap < 0.3) || r.negated && (l.cues&(want|talk|get) == 0 || r.still || r.cues&(want|talk|get) != 0 && r.gap == 0) {
 		return verdict{veto: s.is(person | weak)}
 	}
-	// behind the person only what the language puts there; a relative clause ("that I can talk to") in all
+	m := g.mention(row, at, l, r)
+	if m.cues&want == 0 && anyOf(row, past|hours) { // "yesterday I talked to an agent"
+		return verdict{}
+	}
+	if m.strong && !l.blocked && (demanded(row, at) || ordered(row, at)) {
+		return yesBecause("alone", text(row, 0, len(row)-1))
+	}
+	if s.is(name) && !s.is(person|weak) {
+		if m.named() {
+			return yesBecause("name", m.why())
+		}
+		return verdict{}
+	}
+	return g.reached(m)
+}
+
+// mention gathers what the two sides of a person say. Behind it counts only what the language puts there; a relative clause
+// ("that I can talk to") does in all.
+func (g *grammar) mention(row []symbol, at int, l, r walk) mention {
+	s := row[at]
 	allowed := g.right | help
 	if l.cues&(exist|want|ask) != 0 {
 		allowed |= talk
@@ -233,83 +267,79 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 	if allowed&talk != 0 {
 		allowed |= get & g.right
 	}
-	rc := r.cues & allowed
+	behind := r.cues & allowed
 	if l.blocked {
-		rc &^= exist | ask | want | help
+		behind &^= exist | ask | want | help
 	}
-	cues := l.cues | rc
-	talkAt, wantAt, existAt := l.talk, l.want, l.exist
+	m := mention{row: row, at: at, l: l, r: r, cues: l.cues | behind, behind: behind, talk: l.talk, want: l.want, exist: l.exist, strong: s.is(person)}
 	if s.is(exist) && s.is(weak) { // "anybody there" in one phrase
-		cues, existAt = cues|exist, 0
+		m.cues, m.exist = m.cues|exist, 0
 	}
 	if s.is(talk | get) { // "reach somebody" in one phrase
-		cues, talkAt = cues|s.class&(talk|get), 0
+		m.cues, m.talk = m.cues|s.class&(talk|get), 0
 	}
-	if rc&(talk|get) != 0 {
-		talkAt = min(talkAt, r.talk)
+	if behind&(talk|get) != 0 {
+		m.talk = min(m.talk, r.talk)
 	}
 	switch {
-	case rc&want == 0 || r.want != 0:
-	case l.cues == 0 && r.open && rc&(talk|get) == 0 && g.right&ask == 0: // "the manager wants an invoice"
-		cues &^= want
+	case behind&want == 0 || r.want != 0:
+	case l.cues == 0 && r.open && behind&(talk|get) == 0 && g.right&ask == 0: // "the manager wants an invoice"
+		m.cues &^= want
 	default:
-		wantAt = 0
+		m.want = 0
 	}
-	if rc&(exist|ask) != 0 {
-		existAt = min(existAt, r.exist)
+	if behind&(exist|ask) != 0 {
+		m.exist = min(m.exist, r.exist)
 	}
-	if cues&want == 0 && anyOf(row, past|hours) { // "yesterday I talked to an agent"
-		return verdict{}
+	m.tongued = hasTongue(row) && m.cues&(want|get) == 0
+	return m
+}
+
+func (m mention) why() string { return text(m.row, min(m.at, m.l.end), max(m.at, m.r.end)) }
+
+// named says whether somebody is asked for by name: "is Maria in today", "put me on to Mr Okonkwo", "I need Steve in accounts".
+func (m mention) named() bool {
+	row, at := m.row, m.at
+	around := m.l.cues | m.r.cues
+	switch {
+	case around&(exist|ask) != 0 && present(row, at), anyOf(row, here) && anyOf(row, weak) && present(row, at):
+		return true
+	case row[at].titled && m.cues&(exist|want|ask) != 0 && (m.exist == 0 || m.want == 0) && !m.r.open:
+		return true
+	case m.cues&want != 0 && m.want == 0 && at+2 < len(row) && row[at+1].is(fill) && (row[at+2].is(weak) || row[at+2].is(fill) && at+3 < len(row) && row[at+3].is(weak)):
+		return true
+	case m.cues&want != 0 && m.want < bridge && (helps(row, at) || m.behind&talk != 0) && !m.l.negated:
+		return true
 	}
-	strong := s.is(person)
-	if strong && !l.blocked && (demanded(row, at) || ordered(row, at)) {
-		return yesBecause("alone", text(row, 0, len(row)-1))
-	}
-	// "do your agents speak Spanish" is no talk with them
-	tongued := hasTongue(row) && cues&(want|get) == 0
-	why := text(row, min(at, l.end), max(at, r.end))
-	yes := func(rule string) verdict { return yesBecause(rule, why) }
-	unsure := verdict{wish: Wish{Unsure: true, Rule: "near", Why: why}}
-	if s.is(name) && !s.is(person|weak) {
-		if (l.cues|r.cues)&(exist|ask) != 0 && present(row, at) {
-			return yes("name")
-		}
-		if row[at].titled && cues&(exist|want|ask) != 0 && (existAt == 0 || wantAt == 0) && !r.open {
-			return yes("name")
-		}
-		if cues&want != 0 && wantAt == 0 && at+2 < len(row) && row[at+1].is(fill) && (row[at+2].is(weak) || row[at+2].is(fill) && at+3 < len(row) && row[at+3].is(weak)) {
-			return yes("name") // "I need Steve in accounts"
-		}
-		if cues&want != 0 && wantAt < bridge && (helps(row, at) || rc&talk != 0) && !l.negated {
-			return yes("name")
-		}
-		if cues&(talk|get) != 0 && talkAt == 0 && !tongued && (l.to || r.to || cues&get != 0) {
-			return yes("name")
-		}
-		return verdict{}
-	}
+	return m.cues&(talk|get) != 0 && m.talk == 0 && !m.tongued && (m.l.to || m.r.to || m.cues&get != 0)
+}
+
+// reached weighs the cues of a person without a name: talking to it, wanting it, asking whether one is there, wanting its help.
+func (g *grammar) reached(m mention) verdict {
+	row, at, cues := m.row, m.at, m.cues
+	s, strong := row[at], m.strong
 	limit := float32(1.2)
 	if strong {
 		limit = 2
 	}
 	switch {
-	case cues&(talk|get) != 0 && talkAt <= limit && !tongued:
-		return yes("words")
-	case strong && cues&want != 0 && l.want == 0 && acts(row, at): // "must a manager sign"
+	case cues&(talk|get) != 0 && m.talk <= limit && !m.tongued:
+		return yesBecause("words", m.why())
+	case strong && cues&want != 0 && m.l.want == 0 && acts(row, at): // "must a manager sign"
 		return verdict{}
-	case strong && cues&want != 0 && (wantAt == 0 || wantAt <= 1 && !r.open && described(row, at)):
-		return yes("words")
-	case strong && cues&exist != 0 && existAt == 0 && (!r.open || rc&help != 0):
-		return yes("presence")
-	case strong && cues&help != 0 && cues&(want|ask|exist) != 0,
-		strong && l.cues&ask != 0 && l.exist == 0 && anyOf(row, urge) && !anyOf(row, hours|past|said): // "can a person please check it"
-		return yes("presence")
-	case s.is(weak) && cues&help != 0 && helps(row, at) && (cues&(want|ask|exist) != 0 || g.right&help != 0 || at == 0 || row[at-1].is(fill)):
-		return yes("presence")
-	case s.is(weak) && cues&help != 0 && (cues&want != 0 && wantAt == 0 || cues&exist != 0 && existAt == 0):
-		return yes("presence")
-	case s.is(weak) && cues&(exist|ask) != 0 && existAt == 0 && (!r.open || cues&help != 0) || strong && cues&(talk|get|want) != 0 && !tongued:
-		return unsure
+	case strong && cues&want != 0 && (m.want == 0 || m.want <= 1 && !m.r.open && described(row, at)):
+		return yesBecause("words", m.why())
+	case s.is(weak) && m.l.cues&want != 0 && m.l.want == 0 && m.l.own && !m.l.negated && lastIn(row, at): // "I just want somebody"
+		return yesBecause("words", m.why())
+	case strong && cues&exist != 0 && m.exist == 0 && (!m.r.open || m.behind&help != 0),
+		strong && cues&help != 0 && cues&(want|ask|exist) != 0,
+		strong && m.l.cues&ask != 0 && m.l.exist == 0 && anyOf(row, urge) && !anyOf(row, hours|past|said): // "can a person please check it"
+		return yesBecause("presence", m.why())
+	case s.is(weak) && cues&help != 0 && helps(row, at) && (cues&(want|ask|exist) != 0 || g.right&help != 0 || at == 0 || row[at-1].is(fill)),
+		s.is(weak) && cues&help != 0 && (cues&want != 0 && m.want == 0 || cues&exist != 0 && m.exist == 0):
+		return yesBecause("presence", m.why())
+	case s.is(weak) && cues&(exist|ask) != 0 && m.exist == 0 && (!m.r.open || cues&help != 0) || strong && cues&(talk|get|want) != 0 && !m.tongued:
+		return verdict{wish: Wish{Unsure: true, Rule: "near", Why: m.why()}}
 	}
 	return verdict{}
 }

@@ -1,6 +1,7 @@
 package human
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -84,7 +85,7 @@ func (g *grammar) overAt(row []symbol, at int) verdict {
 	if g.right&get != 0 && g.right&ask != 0 && at > 1 && row[at-1].is(to) && row[at-2].class == 0 { // "to the office put me through"
 		return yesBecause("words", text(row, 0, at))
 	}
-	if last := row[at].text[strings.LastIndexByte(row[at].text, ' ')+1:]; g.is(last, to) && at+1 < len(row) && row[at+1].class == 0 {
+	if g.leads(row[at]) && at+1 < len(row) && row[at+1].class == 0 {
 		return yesBecause("words", text(row, at, len(row)-1))
 	}
 	for _, s := range row[at+1:] {
@@ -101,6 +102,17 @@ func (g *grammar) overAt(row []symbol, at int) verdict {
 		return verdict{}
 	}
 	return yesBecause("words", text(row, at, len(row)-1))
+}
+
+// leads says whether a phrase of handing over ends with the word that leads to its aim: "transfer me to".
+func (g *grammar) leads(s symbol) bool {
+	last := strings.LastIndexByte(s.text, ' ')
+	if s.is(get) && !s.is(over) && strings.Count(s.text, " ") < 2 { // the bare verb: "transfer to"
+		return false
+	}
+	return s.is(over|get) && g.is(s.text[last+1:], to) && (s.is(over) || last > 0 && slices.ContainsFunc(g.first[s.text[:strings.IndexByte(s.text, ' ')]], func(p phrase) bool {
+		return p.class&over != 0 && strings.Join(p.words, " ") == s.text[:last]
+	}))
 }
 
 // theyAt is "can I talk to her": somebody of ours named before, or the one who should be reached.
