@@ -104,27 +104,43 @@ func (h *testHouse) serves() {
 
 // probe writes as a new visitor; nil: it was stored.
 func (h *testHouse) probe(ctx context.Context) error {
+	id := clientID()
+	_, err := h.exchange(ctx, "", frame{"type": "say", "client_id": id, "body": "How long may I send back boots?"}, acknowledged(id))
+	return err
+}
+
+// acknowledged tells whether the frame says that this was stored.
+func acknowledged(id string) func(frame) bool {
+	return func(f frame) bool { return f.str("type") == "ack" && f.str("client_id") == id }
+}
+
+// exchange sends one frame as the visitor of this token ("": a new one) and waits until they are told. The server may die under
+// it; the token is theirs all the same.
+func (h *testHouse) exchange(ctx context.Context, token string, f frame, told func(frame) bool) (string, error) {
 	conn, _, err := websocket.DefaultDialer.DialContext(ctx, "ws"+h.url[len("http"):]+"/chat/socket", nil)
 	if err != nil {
-		return err
+		return token, err
 	}
 	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
-	for _, f := range []frame{{"type": "hello", "token": "", "after": 0}, {"type": "say", "client_id": clientID(), "body": "How long may I send back boots?"}} {
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	for _, f := range []frame{{"type": "hello", "token": token, "after": 0}, f} {
 		if err := conn.WriteJSON(f); err != nil {
-			return err
+			return token, err
 		}
 	}
 	for {
 		var f frame
 		if err := conn.ReadJSON(&f); err != nil {
-			return err
+			return token, err
 		}
-		switch f.str("type") {
-		case "ack":
-			return nil
-		case "error":
-			return fmt.Errorf("%v", f)
+		if t := f.str("token"); t != "" {
+			token = t
+		}
+		switch {
+		case told(f):
+			return token, nil
+		case f.str("type") == "error":
+			return token, fmt.Errorf("%v", f)
 		}
 	}
 }
@@ -148,41 +164,21 @@ type wished struct {
 // asks brings two more who are told; what is not told may be lost.
 func (l *lineUnderFire) asks(round int) {
 	for range 2 {
-		token, err := l.wish(round)
+		token, err := l.h.exchange(context.Background(), "", frame{"type": "say", "client_id": clientID(), "body": fmt.Sprintf("a human please, this is round %d", round)},
+			func(f frame) bool { return f.sub("message").str("code") == channels.CodeWaiting })
 		if err != nil {
 			continue
 		}
-		var since time.Time
-		if err := l.h.pool.QueryRow(context.Background(), `select c.waiting_since from conversations c join visitors v on v.conversation_id = c.id where v.token_hash = sha256($1::text::bytea)`, token).Scan(&since); err == nil {
-			l.wishes = append(l.wishes, wished{token, since})
+		if since := l.h.place(token); since != nil {
+			l.wishes = append(l.wishes, wished{token, *since})
 		}
 	}
 }
 
-func (l *lineUnderFire) wish(round int) (token string, err error) {
-	conn, _, err := websocket.DefaultDialer.Dial("ws"+l.h.url[len("http"):]+"/chat/socket", nil)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	for _, f := range []frame{{"type": "hello", "token": "", "after": 0}, {"type": "say", "client_id": clientID(), "body": fmt.Sprintf("a human please, this is round %d", round)}} {
-		if err := conn.WriteJSON(f); err != nil {
-			return "", err
-		}
-	}
-	for {
-		var f frame
-		if err := conn.ReadJSON(&f); err != nil {
-			return "", err
-		}
-		if f.str("token") != "" {
-			token = f.str("token")
-		}
-		if m := f.sub("message"); m != nil && m.str("code") == channels.CodeWaiting {
-			return token, nil
-		}
-	}
+// place is since when the visitor stands in line; nil: the database does not say.
+func (h *testHouse) place(token string) (since *time.Time) {
+	_ = h.pool.QueryRow(context.Background(), `select c.waiting_since from conversations c join visitors v on v.conversation_id = c.id where v.token_hash = sha256($1::text::bytea)`, token).Scan(&since)
+	return since
 }
 
 // answers has the agent take and answer so many; the last is cut off by whatever comes next.
@@ -191,16 +187,25 @@ func (l *lineUnderFire) answers(most int) {
 		return
 	}
 	defer l.agent.conn.Close()
-	for range most {
+	for n := 0; n < most; {
 		var id int64
+		var call bool
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		tick := time.NewTicker(10 * time.Millisecond)
 		for id == 0 && ctx.Err() == nil {
 			<-tick.C
-			_ = l.h.pool.QueryRow(ctx, `select coalesce(max(id), 0) from offers where agent_id = $1 and outcome is null`, l.agent.id).Scan(&id)
+			_ = l.h.pool.QueryRow(ctx, `select o.id, c.channel = 'voice' or exists (select from promises where conversation_id = c.id and closed_at is null and number <> '')
+				from offers o join conversations c on c.id = o.conversation_id where o.agent_id = $1 and o.outcome is null order by o.id desc limit 1`, l.agent.id).Scan(&id, &call)
 		}
 		tick.Stop()
 		cancel()
+		if call { // this one only writes
+			if status, _, err := l.agent.quiet("POST", fmt.Sprintf("/api/offers/%d/decline", id), nil); err != nil || status/100 != 2 {
+				return
+			}
+			continue
+		}
+		n++
 		if status, _, err := l.agent.quiet("POST", fmt.Sprintf("/api/offers/%d/accept", id), nil); err != nil || status/100 != 2 {
 			return
 		}
