@@ -177,6 +177,7 @@ func TestFamiliesFresh(t *testing.T) {
 		{"testdata/tune-rounds.txt", true, 0.94, 0.02},
 		{"testdata/tune-strangers.txt", true, 0.97, 0.03},
 		{"testdata/tune-callers.txt", true, 0.95, 0.03},
+		{"testdata/tune-wide.txt", true, 0.96, 0.02},
 		{"testdata/heldout-rounds.txt", false, 0.86, goalAlarms},
 	} {
 		perLang, order, total := measure(t, samples(t, f.name), f.show)

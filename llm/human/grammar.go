@@ -228,7 +228,26 @@ func parseGrammar(lang, data string) *grammar {
 		}
 	}
 	g.folded = nil
+	g.widen()
 	return g
+}
+
+// widen gives what asks whether one exists the roles of the words it holds: "is anybody", "is there".
+func (g *grammar) widen() {
+	for _, list := range g.first {
+		for i, p := range list {
+			if p.class&exist == 0 || len(p.words) < 2 {
+				continue
+			}
+			for _, w := range p.words {
+				for _, role := range []class{weak, here} {
+					if g.is(w, role) {
+						list[i].class |= role
+					}
+				}
+			}
+		}
+	}
 }
 
 func (g *grammar) class(name string) class {

@@ -144,7 +144,34 @@ func (lib *library) languages(all clause) []*grammar {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *grammar) int { return cmp.Compare(score[b.index], score[a.index]) })
-	return out[:min(len(out), 8)]
+	return lib.beside(out[:min(len(out), 8)], all)
+}
+
+// beside adds the languages that know most of what English does not: "live agent tak".
+func (lib *library) beside(out []*grammar, all clause) []*grammar {
+	if len(out) == 0 || out[0] != lib.en || len(all) > 6 {
+		return out
+	}
+	var score [128]int8
+	best := int8(0)
+	for _, w := range all {
+		who := lib.speakers(w.text)
+		if w.char || who.has(lib.en.index) {
+			continue
+		}
+		for i := range lib.all {
+			if who.has(i) {
+				score[i]++
+				best = max(best, score[i])
+			}
+		}
+	}
+	for i, g := range lib.all {
+		if best > 0 && score[i] == best && len(out) < 10 && !slices.Contains(out, g) {
+			out = append(out, g)
+		}
+	}
+	return out
 }
 
 // also adds the language of one clause to those of the whole text: people sign and quote in other languages.
@@ -225,7 +252,7 @@ func (lib *library) tells(speak []*grammar, c clause) bool {
 // clause asks the languages one after the other; the first that understands decides.
 func (lib *library) clause(speak []*grammar, c clause) verdict {
 	var doubt verdict
-	for _, g := range speak {
+	for k, g := range speak {
 		known, strange := 0, 0
 		for _, part := range g.cutAtBut(c) {
 			row := lib.row(g, part)
@@ -245,11 +272,24 @@ func (lib *library) clause(speak []*grammar, c clause) verdict {
 				doubt.wish, doubt.veto = v.wish, doubt.veto || v.veto
 			}
 		}
-		if doubt.veto || known >= 3 && strange*4 <= known { // it is this language: its neighbours would misunderstand
+		if doubt.veto || known >= 3 && strange*4 <= known && !lib.knowsAll(speak, k+1, c) { // it is this language: its neighbours would misunderstand
 			return doubt
 		}
 	}
 	return doubt
+}
+
+// knowsAll says whether the next language knows each word, so that the text is as likely its own.
+func (lib *library) knowsAll(speak []*grammar, next int, c clause) bool {
+	if next >= len(speak) {
+		return false
+	}
+	for _, s := range lib.row(speak[next], c) {
+		if s.class == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // forGood says whether the wish is meant for always: never a machine, only people, and "never", "always" in it.

@@ -227,7 +227,7 @@ type mention struct {
 func (g *grammar) personAt(row []symbol, at int) verdict {
 	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
 	s := row[at]
-	if g.right&want != 0 && g.right&ask != 0 && r.cues&(want|talk|get) != 0 && !r.negated && !l.refused {
+	if g.right&want != 0 && g.right&ask != 0 && (r.cues&(want|get) != 0 || r.cues&talk != 0 && g.right&not != 0) && !r.negated && !l.refused {
 		l.negated = false // where the verb stands last its negation does too: what is denied before is another sentence
 	}
 	if l.told || r.told && l.cues&(want|talk|get) == 0 || l.must && r.open {

@@ -85,7 +85,7 @@ func (g *grammar) overAt(row []symbol, at int) verdict {
 	if g.right&get != 0 && g.right&ask != 0 && at > 1 && row[at-1].is(to) && row[at-2].class == 0 { // "to the office put me through"
 		return yesBecause("words", text(row, 0, at))
 	}
-	if g.leads(row[at]) && at+1 < len(row) && row[at+1].class == 0 {
+	if g.leads(row[at]) && at+1 < len(row) && !row[at+1].is(not|after|machine|never) {
 		return yesBecause("words", text(row, at, len(row)-1))
 	}
 	for _, s := range row[at+1:] {
