@@ -23,7 +23,7 @@ func TestHeadsAreTheRulesOrder(t *testing.T) {
 	limit := time.Now().Add(5 * time.Second)
 	lines, picks := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
-		if time.Now().After(limit) {
+		if lines >= 20 && picks >= 10 && time.Now().After(limit) { // on a slow machine too some are read
 			return
 		}
 		lines++

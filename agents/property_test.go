@@ -195,7 +195,7 @@ func TestLineProperties(t *testing.T) {
 	limit := time.Now().Add(15 * time.Second)
 	worlds, steps := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
-		if time.Now().After(limit) {
+		if steps >= 20 && time.Now().After(limit) {
 			return
 		}
 		worlds++
