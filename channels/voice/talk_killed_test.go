@@ -42,14 +42,17 @@ func (l *childLog) pid(job string) int {
 	return l.pids[job]
 }
 
-// kill ends the child of a job as a crash would, and returns when the next one is there.
-func (l *childLog) kill(t *testing.T, ctx context.Context, job string) {
+// kill ends the child of a job as a crash would, or stops it; back returns when the next one is there.
+func (l *childLog) kill(t *testing.T, ctx context.Context, job string, with syscall.Signal) (back func()) {
 	t.Helper()
 	pid := l.pid(job)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(pid, with); err != nil {
 		t.Fatal(err)
 	}
-	until(t, ctx, "a new child", func() bool { return l.pid(job) != pid })
+	return func() {
+		t.Helper()
+		until(t, ctx, "a new child", func() bool { return l.pid(job) != pid })
+	}
 }
 
 // realCall is a call of a Talker with a real voice, in a conversation of its own, whose greeting is over.
@@ -135,7 +138,7 @@ func killable(t *testing.T) (children *childLog, one, other *realCall, voice fun
 	h := newTalkHouse(t, func(cfg *Config) {
 		cfg.Speech, cfg.Times.Turn = e, turn.Times{Silence: time.Minute, Person: time.Minute} // one waits while the other speaks
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	t.Cleanup(cancel)
 	understand := voicetest.Understand(t, e)
 	understood = func(c *realCall) string {
@@ -151,8 +154,8 @@ func killable(t *testing.T) (children *childLog, one, other *realCall, voice fun
 
 const hours = "We are open from nine in the morning to five in the afternoon."
 
-// TestTalkEarKilled: the process that hears is killed while one caller is in mid-sentence. They are asked to say it again, and are
-// understood; in the call beside it the answer is heard to its end, and both go on.
+// TestTalkEarKilled: the process that hears is killed while a caller is in mid-sentence, and killed or stopped while two are. Every sentence is
+// understood whole, and nobody has to say it again; in the call beside it the answer is heard to its end.
 func TestTalkEarKilled(t *testing.T) {
 	children, one, other, voice, understood := killable(t)
 	question, order := voice("What are your opening hours?", voicetest.Rate), voice("I want to know where the parcel is that I have ordered on Monday.", voicetest.Rate)
@@ -161,19 +164,56 @@ func TestTalkEarKilled(t *testing.T) {
 	other.answered(other.h.seq.Load(), hours)
 	waitChan(t, other.Ctx, other.RTP.HeardSome(), "the answer")
 	one.Forget()
-	one.Plays(order[:len(order)/2])
-	children.kill(t, one.Ctx, "hear")
-	one.Plays(append(order[len(order)/2:], make([]int16, voicetest.Rate/2)...))
+	next := one.brokenAt(order, func() func() { return children.kill(t, one.Ctx, "hear", syscall.SIGKILL) })
 	said := other.expect(channels.Said)
 	back := understood(other)
 	t.Logf("the other asked %q, was told %q and heard %q", heard, said.Body, back)
 	if said.Spoken.Cut || said.Body != hours || !strings.Contains(back, "in the morning") || !strings.Contains(back, "afternoon") {
 		t.Errorf("beside a killed ear: told %q (%+v), heard %q", said.Body, said.Spoken, back)
 	}
-	t.Logf("the one heard %q", understood(one))
-	for _, c := range []*realCall{one, other} {
-		if words := strings.ToLower(c.says(order)); !strings.Contains(words, "want to know") {
-			t.Errorf("after a killed ear: understood %q", words)
+	next()
+	one.tells()
+	for _, with := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+		t.Log(with)
+		both := []*realCall{one, other}
+		speaking := make(chan struct{})
+		go func() {
+			defer close(speaking)
+			other.Plays(slices.Concat(order, make([]int16, voicetest.Rate/2)))
+		}()
+		next := one.brokenAt(order, func() func() { return children.kill(t, one.Ctx, "hear", with) })
+		<-speaking
+		next()
+		for _, c := range both {
+			c.tells()
 		}
 	}
+}
+
+// brokenAt says words, and something happens in the middle of them.
+func (c *realCall) brokenAt(pcm []int16, happens func() (back func())) (back func()) {
+	c.T.Helper()
+	half := len(pcm) / 2
+	c.Plays(pcm[:half])
+	back = happens()
+	c.Plays(slices.Concat(pcm[half:], make([]int16, voicetest.Rate/2)))
+	return back
+}
+
+// tells: the house was told the whole order at once, and does not ask for it again.
+func (c *realCall) tells() {
+	c.T.Helper()
+	words := strings.ToLower(c.expect(channels.Words).Body)
+	if !strings.Contains(words, "want to know") || !strings.Contains(words, "order") || !strings.Contains(words, "monday") {
+		c.T.Errorf("understood %q", words)
+	}
+	for seq := c.h.seq.Load(); seq > 0; seq-- { // of one of them, and the other call's
+		c.answered(seq, hours)
+	}
+	said := c.expect(channels.Said)
+	c.T.Logf("the house understood %q and said %q", words, said.Body)
+	if said.Body != hours || said.Spoken.Cut {
+		c.T.Errorf("said %q %+v", said.Body, said.Spoken)
+	}
+	c.listened()
 }

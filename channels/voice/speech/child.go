@@ -27,6 +27,10 @@ type child struct {
 	ends   sync.WaitGroup // reader and writer
 	alives chan struct{}  // signs of life
 
+	box     *blackBox
+	buried  chan struct{}   // closed when the process is gone, and
+	accused map[uint32]bool // these are the sessions that it was at work for
+
 	mu       sync.Mutex
 	why      error
 	next     uint32
@@ -45,7 +49,7 @@ func (l *local) start() (*child, error) {
 		}
 		command = []string{self, childArgument}
 	}
-	c := &child{queue: make(chan []byte, backlog), dead: make(chan struct{}), sessions: map[uint32]func(message){}, alives: make(chan struct{}, 1)}
+	c := &child{queue: make(chan []byte, backlog), dead: make(chan struct{}), buried: make(chan struct{}), sessions: map[uint32]func(message){}, alives: make(chan struct{}, 1)}
 	c.cmd = exec.Command(command[0], command[1:]...)
 	c.cmd.Env = append(os.Environ(), childVariable+"=1", "GOMEMLIMIT=200MiB")
 	c.cmd.Stdout, c.cmd.Stderr = &c.said, &c.said // native code prints on both
@@ -54,13 +58,18 @@ func (l *local) start() (*child, error) {
 		return nil, err
 	}
 	c.out = r
-	c.cmd.ExtraFiles = []*os.File{w}
-	if c.in, err = c.cmd.StdinPipe(); err == nil {
-		err = c.cmd.Start()
+	if c.box, err = newBlackBox(); err == nil {
+		c.cmd.ExtraFiles = []*os.File{w, c.box.file}
+		if c.in, err = c.cmd.StdinPipe(); err == nil {
+			err = c.cmd.Start()
+		}
 	}
 	w.Close()
 	if err != nil {
 		r.Close()
+		if c.box != nil {
+			c.box.file.Close()
+		}
 		return nil, err
 	}
 	c.ends.Add(2)
@@ -95,6 +104,9 @@ func (c *child) bury() {
 	c.ends.Wait()
 	c.out.Close()
 	c.cmd.Wait() // killed: its exit code says nothing
+	c.accused = c.box.accused()
+	c.box.file.Close()
+	close(c.buried)
 }
 
 // last is why the child ended, with its own last words.

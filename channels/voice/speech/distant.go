@@ -1,8 +1,6 @@
 package speech
 
 import (
-	"cmp"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -11,7 +9,8 @@ import (
 
 var errNoChild = fmt.Errorf("%w: no child is ready", ErrEngine)
 
-// distant is hearing by a child: frames go there, and what it heard comes back.
+// distant is hearing by a child: frames go there, and what it heard comes back. When the child dies the next one hears again what the
+// memory holds, and the Ear's owner is told of it only where that takes too long, or where it was this sound that two children have died of.
 type distant struct {
 	ear     *Ear
 	local   *local
@@ -23,19 +22,41 @@ type distant struct {
 
 	child    *child // of the Ear's goroutine, like all below
 	session  uint32
-	said     bool // something was heard since the last Final
-	speaking bool
-	ended    int // Finishes that wait
+	memory   *memory // nil: a lent detector's, who owes nobody a text
+	said     bool    // something was heard since the last Final
+	speaking bool    // Began was told, and no Paused yet
+	losses   losses
+	patience *time.Timer // for the next child; nil: there is one, or it did not come
+	alone    bool        // it did not come: what is said now is lost
 }
 
+// losses are the children that have died with the same sound.
+type losses struct {
+	children int // in which it was
+	thinking int // that died while they worked on it
+	ever     int // the same, of all sounds of this Ear
+}
+
+const (
+	mostThinking = 2                // children that may die of a sound, before it is dropped
+	mostChildren = 4                // that may die with it in whatever way
+	mostEver     = 5                // that may die of one caller's sounds
+	nextChild    = 12 * time.Second // waited for with somebody's words in hand: a starved machine takes long to load the models
+	replayed     = 2 * time.Second  // of sound in one message
+)
+
+var errDeadly = fmt.Errorf("%w: the sound has ended %d children", ErrEngine, mostThinking)
+
 func newDistant(ear *Ear, l *local, cfg HearConfig) *distant {
-	d := &distant{ear: ear, local: l, ask: wireHear{HearConfig: cfg}, results: make(chan func(), 64), gone: make(chan struct{}), tell: ear.tell}
+	d := &distant{ear: ear, local: l, ask: wireHear{HearConfig: cfg}, memory: newMemory(cfg.Rate), results: make(chan func(), 64), gone: make(chan struct{}), tell: ear.tell}
 	return d.join()
 }
 
 func (d *distant) join() *distant {
 	if c := d.local.join(d); c != nil {
 		d.open(c)
+	} else {
+		d.wait(errNoChild)
 	}
 	return d
 }
@@ -53,19 +74,33 @@ func (d *distant) work() <-chan func() { return d.results }
 
 func (d *distant) attach(c *child) { d.post(func() { d.open(c) }) }
 
-// open begins a session with a child; frames go there from now on.
+// open begins a session with a child, with what is remembered; frames go there from now on.
 func (d *distant) open(c *child) {
 	if c == d.child || !c.alive() {
 		return
 	}
-	d.child = c
-	d.session = c.open(kindHear, d.ask, func(m message) {
+	d.child, d.alone = c, false
+	d.waited()
+	ask := d.ask
+	if m := d.memory; m != nil && len(m.pcm) > 0 {
+		ask.Again, ask.Told, ask.Suspect = m.end(), d.speaking, d.losses.thinking > 0
+	}
+	d.session = c.open(kindHear, ask, func(m message) {
 		if w, err := readHeard(m); err == nil {
 			d.post(func() { d.heard(c, w) })
 		} else {
 			c.fail(err)
 		}
 	})
+	if d.memory != nil {
+		d.memory.replay(replayed, func(at int64, pcm []int16) { c.order(d.sound(at, pcm)) }, func() { c.order(appendMessage(nil, kindFinish, d.session)) })
+	}
+}
+
+// sound is the message that brings it to the child.
+func (d *distant) sound(at int64, pcm []int16) []byte {
+	b := binary.LittleEndian.AppendUint64(make([]byte, 0, 8+2*len(pcm)), uint64(at))
+	return appendMessage(make([]byte, 0, headSize+8+2*len(pcm)), kindSound, d.session, appendSamples(b, pcm))
 }
 
 func (d *distant) detach(err error) { d.post(func() { d.lose(err) }) }
@@ -95,53 +130,127 @@ func (d *distant) heard(c *child, w wireHeard) {
 		d.speaking = false
 	case Final:
 		h.Engine = Local
-		d.said = d.speaking
-		d.ended = max(0, d.ended-1)
+		d.settled()
 	case Failed:
-		d.ended = max(0, d.ended-1)
 		h.Err = fmt.Errorf("%w: %s", ErrEngine, w.Error)
+		d.settled()
 	}
 	d.tell(h)
 }
 
-// lose tells what went with the child; a caller who said nothing has lost nothing.
-func (d *distant) lose(err error) {
-	if d.child = nil; !d.said && d.ended == 0 {
+// settled: the child has answered a Finish.
+func (d *distant) settled() {
+	d.said = d.speaking
+	if d.memory == nil {
 		return
 	}
+	d.memory.settled()
+	d.losses = losses{ever: d.losses.ever}
+}
+
+// lose: the child is dead, or the next one was stillborn. What was said since the last Final is for the next one, or for another engine.
+func (d *distant) lose(err error) {
+	if d.child != nil && d.child.accused[d.session] {
+		d.losses.thinking++
+		d.losses.ever++
+	}
+	d.child = nil
+	if d.memory == nil {
+		if d.speaking {
+			d.tell(Heard{Kind: Paused, To: d.ear.after(d.ear.ring.taken)})
+		}
+		d.said, d.speaking = false, false
+		return
+	}
+	at, owed := d.ear.after(d.memory.end()), d.said || len(d.memory.ends) > 0
+	if owed {
+		d.losses.children++
+	}
+	switch {
+	case d.losses.ever >= mostEver:
+		d.giveUp(errDeadly)
+		d.ear.stop()
+		return
+	case d.losses.thinking >= mostThinking:
+		d.giveUp(errDeadly)
+	case owed && (d.memory.short || d.losses.children >= mostChildren):
+		d.giveUp(err)
+	case owed && d.instead != nil:
+		d.ear.next = d.instead
+		return
+	case owed && !d.speaking: // their turn is not over before its text is here
+		d.speaking = true
+		d.tell(Heard{Kind: Began, From: at, To: at})
+	}
+	d.wait(err)
+}
+
+// wait for the next child, but not too long; err is why there is none.
+func (d *distant) wait(err error) {
+	if d.memory == nil || d.patience != nil || d.alone {
+		return
+	}
+	d.patience = time.AfterFunc(nextChild, func() {
+		d.post(func() {
+			if d.patience != nil {
+				d.patience, d.alone = nil, true
+				d.giveUp(err)
+			}
+		})
+	})
+}
+
+// waited: nobody waits any more.
+func (d *distant) waited() {
+	if d.patience != nil {
+		d.patience.Stop()
+		d.patience = nil
+	}
+}
+
+// giveUp tells that what was said is lost.
+func (d *distant) giveUp(err error) {
+	at := d.ear.after(d.memory.end())
 	if d.speaking {
-		d.tell(Heard{Kind: Paused, To: d.ear.after(d.ear.ring.taken)})
+		d.tell(Heard{Kind: Paused, From: at, To: at})
 	}
-	for range max(1, d.ended) {
-		d.tell(Heard{Kind: Failed, Err: err, To: d.ear.after(d.ear.ring.taken)})
+	if owed := len(d.memory.ends); d.said || owed > 0 {
+		for range max(1, owed) {
+			d.tell(Heard{Kind: Failed, Err: err, To: at})
+		}
 	}
-	d.said, d.speaking, d.ended = false, false, 0
-	d.ear.next = d.instead
+	d.said, d.speaking, d.losses = false, false, losses{ever: d.losses.ever}
+	d.memory.clear()
 }
 
 func (d *distant) frame(at int64, pcm []int16) {
-	if d.child == nil {
-		return
+	if d.memory != nil {
+		d.memory.keep(at, pcm)
+		if !d.said && len(d.memory.ends) == 0 && (d.child != nil || d.alone) { // a child that hangs is found out late
+			d.memory.idle(d.local.hang + 2*time.Second)
+		}
 	}
-	b := binary.LittleEndian.AppendUint64(make([]byte, 0, headSize+8+2*len(pcm)), uint64(at))
-	if !d.child.send(appendMessage(nil, kindSound, d.session, appendSamples(b, pcm))) {
+	if d.child != nil && !d.child.send(d.sound(at, pcm)) {
 		d.ear.ring.dropped.Add(1)
 	}
 }
 
 func (d *distant) finish() {
-	if d.child == nil { // what was lost with the last one has been told
+	if d.alone { // what was lost has been told
 		at := d.ear.after(d.ear.ring.taken)
 		d.tell(Heard{Kind: Final, From: at, To: at})
 		return
 	}
-	d.ended++
-	d.child.order(appendMessage(nil, kindFinish, d.session))
+	d.memory.ends = append(d.memory.ends, d.memory.end())
+	if d.child != nil {
+		d.child.order(appendMessage(nil, kindFinish, d.session))
+	}
 }
 
 func (d *distant) close() {
 	close(d.gone) // before leave, which waits for who posts
 	d.local.leave(d)
+	d.waited()
 	if d.child != nil {
 		d.child.close(d.session)
 	}
@@ -154,9 +263,9 @@ type lentDetector struct {
 	edge   func(speaking bool, at int64)
 }
 
-func newLentDetector(w *whole, l *local, cfg HearConfig) *lentDetector {
-	d := &lentDetector{energy: newEnergy(cfg.Rate), edge: w.edge}
-	d.distant = &distant{ear: w.ear, local: l, ask: wireHear{HearConfig{Rate: cfg.Rate}, true}, results: w.results, gone: make(chan struct{}), tell: func(h Heard) {
+func newLentDetector(w *whole, l *local, cfg HearConfig, energy *energyDetector) *lentDetector {
+	d := &lentDetector{energy: energy, edge: w.edge}
+	d.distant = &distant{ear: w.ear, local: l, ask: wireHear{HearConfig: HearConfig{Rate: cfg.Rate}, DetectOnly: true}, results: w.results, gone: make(chan struct{}), tell: func(h Heard) {
 		switch h.Kind {
 		case Began:
 			d.edge(true, w.samples(h.From))
@@ -178,114 +287,4 @@ func (d *lentDetector) hear(at int64, pcm []int16, edge func(speaking bool, at i
 		edge(false, at)
 	}
 	d.frame(at, pcm)
-}
-
-// transcribe has a piece of speech heard by a child, for an Ear whose own engine has failed.
-func (l *local) transcribe(ctx context.Context, cfg HearConfig, pcm []int16) (transcript, error) {
-	c, err := l.wait(ctx)
-	if err != nil {
-		return transcript{}, err
-	}
-	ended := newOutcomes()
-	id := c.open(kindHear, wireHear{HearConfig: cfg}, func(m message) {
-		if w, err := readHeard(m); err != nil || w.Kind == Failed || w.Kind == Final {
-			if err == nil && w.Kind == Failed {
-				err = fmt.Errorf("%w: %s", ErrEngine, w.Error)
-			}
-			ended.put(w, err)
-		}
-	})
-	defer c.close(id)
-	for at := 0; at < len(pcm); at += slotSize {
-		part := pcm[at:min(at+slotSize, len(pcm))]
-		c.order(appendMessage(nil, kindSound, id, binary.LittleEndian.AppendUint64(nil, uint64(at)), appendSamples(nil, part)))
-	}
-	c.order(appendMessage(nil, kindFinish, id))
-	w, err := ended.wait(ctx, c)
-	return transcript{text: w.Text, confidence: w.Confidence, words: w.Words}, err
-}
-
-// say makes sound in a child.
-func (l *local) say(ctx context.Context, cfg SayConfig, text string, rate int, put func([]int16) error) error {
-	c, err := l.wait(ctx)
-	if err != nil {
-		return err
-	}
-	ended := newOutcomes()
-	id := c.open(kindSay, sayWish{text, cfg.Language, cfg.Voice, rate}, func(m message) {
-		if end, err := takeMade(m, put); end {
-			ended.put(wireHeard{}, err)
-		}
-	})
-	defer c.close(id)
-	_, err = ended.wait(ctx, c)
-	return err
-}
-
-// outcome is how a session with a child ended.
-type outcome struct {
-	heard wireHeard
-	err   error
-}
-
-// outcomes holds one; what comes after it is dropped.
-type outcomes chan outcome
-
-func newOutcomes() outcomes { return make(outcomes, 1) }
-
-func (o outcomes) put(heard wireHeard, err error) {
-	select {
-	case o <- outcome{heard, err}:
-	default:
-	}
-}
-
-func (o outcomes) wait(ctx context.Context, c *child) (wireHeard, error) {
-	select {
-	case is := <-o:
-		return is.heard, is.err
-	case <-ctx.Done():
-		return wireHeard{}, ctx.Err()
-	case <-c.dead:
-		return wireHeard{}, fmt.Errorf("%w: %w", ErrEngine, c.last())
-	}
-}
-
-// takeMade is a child's answer to kindSay; end says that no more comes.
-func takeMade(m message, put func([]int16) error) (end bool, err error) {
-	switch m.kind {
-	case kindMade:
-		err = put(samplesOf(m.body))
-		return err != nil, err
-	case kindEnded:
-		var e wireEnd
-		if err := json.Unmarshal(m.body, &e); err != nil {
-			return true, fmt.Errorf("%w: %w", ErrEngine, err)
-		}
-		if e.Error != "" {
-			return true, fmt.Errorf("%w: %s", ErrEngine, e.Error)
-		}
-		return true, nil
-	}
-	return true, fmt.Errorf("%w: a message of kind %d in place of sound", ErrEngine, m.kind)
-}
-
-// wait for a child that is being started.
-func (l *local) wait(ctx context.Context) (*child, error) {
-	limit := time.After(3 * time.Second)
-	for {
-		l.mu.Lock()
-		c, why, change := l.child, l.why, l.change
-		l.mu.Unlock()
-		if c != nil && c.alive() {
-			return c, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-limit:
-			return nil, fmt.Errorf("%w: %w", ErrEngine, cmp.Or(why, errStarting))
-		case <-change:
-		}
-	}
 }

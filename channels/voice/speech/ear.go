@@ -2,6 +2,7 @@ package speech
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -21,7 +22,8 @@ type HearConfig struct {
 type HeardKind int
 
 const (
-	// Began: somebody speaks since From; noticed at To. Sound that is no speech does not count.
+	// Began: somebody speaks since From; noticed at To. Sound that is no speech does not count. Told once more behind a Paused when an
+	// engine has died that owed its text: another one hears it, and a Paused follows.
 	Began HeardKind = iota
 	// Paused: the speech ended at To; it had begun at From. Said a few frames later, when it was clear.
 	Paused
@@ -29,8 +31,8 @@ const (
 	Partial
 	// Final answers a Finish: all that was said since the last Final, "" if nothing.
 	Final
-	// Failed: the engine lost what was said since the last Final; Err tells why. It answers a Finish that waited. The Ear
-	// goes on with the next sentence, by another child if need be, unless Events is closed after it.
+	// Failed: what was said since the last Final is lost; Err tells why. It answers a Finish that waited. The Ear goes on with the next
+	// sentence, unless Events is closed after it. A child that dies is no reason yet: the next one hears the sound again (memory).
 	Failed
 )
 
@@ -68,8 +70,9 @@ type Ear struct {
 	stop   context.CancelFunc
 	done   chan struct{}
 
-	pending []Heard        // for events; of the Ear's goroutine, like next:
-	next    func() hearing // takes over from the present one, which has failed
+	pending []Heard         // for events; of the Ear's goroutine, like next:
+	next    func() hearing  // takes over from the present one, which has failed
+	attend  func(do func()) // in a child: do is about this Ear's sound
 }
 
 // maxPending events wait for a reader; one who lets more gather does not listen any more.
@@ -84,7 +87,7 @@ type hearing interface {
 }
 
 func openEar(ctx context.Context, e *Engines, rate int, open func(*Ear) hearing) *Ear {
-	ear := &Ear{rate: rate, events: make(chan Heard, 16), done: make(chan struct{})}
+	ear := &Ear{rate: rate, events: make(chan Heard, 16), done: make(chan struct{}), attend: func(do func()) { do() }}
 	ear.ring.init()
 	ear.ctx, ear.stop = context.WithCancel(ctx)
 	h := open(ear)
@@ -140,10 +143,12 @@ func (e *Ear) run(h hearing) {
 			do()
 		case <-e.ring.wake:
 			asked := e.asked.Swap(0) // before the ring is emptied: what was written before Finish belongs to it
-			e.ring.drain(h.frame)
-			for range asked {
-				h.finish()
-			}
+			e.attend(func() {
+				e.ring.drain(h.frame)
+				for range asked {
+					h.finish()
+				}
+			})
 		}
 		if e.next != nil {
 			h.close()
@@ -215,15 +220,18 @@ func (r *ring) put(pcm []int16) {
 
 // putAt is put at a place, for one who may wait for room, until done; between the places lies what was dropped elsewhere.
 func (r *ring) putAt(at int64, pcm []int16, done <-chan struct{}) {
-	for r.in.Load()-r.out.Load() > ringSlots-2 { // the longest frame takes two
-		select {
-		case <-r.room:
-		case <-done:
-			return
+	for part := range slices.Chunk(pcm, slotSize) {
+		for r.in.Load()-r.out.Load() == ringSlots {
+			select {
+			case <-r.room:
+			case <-done:
+				return
+			}
 		}
+		r.written = at
+		r.put(part)
+		at += int64(len(part))
 	}
-	r.written = at
-	r.put(pcm)
 }
 
 func (r *ring) knock() {

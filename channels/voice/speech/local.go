@@ -93,16 +93,14 @@ func (l *local) check() error {
 func (l *local) become(c *child, why error, missing bool) (news bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	had := l.child
 	news = why != nil && (l.why == nil || l.why.Error() != why.Error())
 	if l.child, l.why, l.missing = c, why, missing; c != nil {
 		l.last = c.offer
 	}
 	for m := range l.members {
-		switch {
-		case c != nil:
+		if c != nil {
 			m.attach(c)
-		case had != nil:
+		} else {
 			m.detach(fmt.Errorf("%w: %w", ErrEngine, why))
 		}
 	}

@@ -1,8 +1,10 @@
 package speech
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
 	"slices"
@@ -176,44 +178,161 @@ func kill(t *testing.T, e *Engines, job Job, with syscall.Signal) {
 	}
 }
 
-// A child that is killed, crashes or hangs costs the sentence that is being heard; the Ear goes on with the next child.
+// A child that is killed, crashes or hangs costs nobody a word: the next one hears again what was said, before the child's end and after
+// it, and nothing is told twice.
 func TestChildEndsInTheSentence(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGSTOP} {
 		t.Run(signal.String(), func(t *testing.T) {
 			e := openLocal(t, models(t))
 			standing(t, e, Hearing, Ready)
 			standing(t, e, Speaking, Ready)
-			sound := all(t, say(t, e, "I want to cancel my order.", SayConfig{Rate: Narrow}))
-			ear := hear(t, e, HearConfig{Rate: Narrow})
-			idle := hear(t, e, HearConfig{Rate: Narrow})
-			write(t, ear, sound)
-			next(t, ear, Began)
-			began := time.Now()
+			const text = "i want to cancel the order that i made on monday"
+			sound := speechtest.Louder(all(t, say(t, e, "I want to cancel the order that I made on Monday.", SayConfig{Rate: Narrow})), 12000)
+			half := len(sound) / 2
+			early, mid, asked, idle := hear(t, e, HearConfig{Rate: Narrow}), hear(t, e, HearConfig{Rate: Narrow}), hear(t, e, HearConfig{Rate: Narrow}), hear(t, e, HearConfig{Rate: Narrow})
+			quiet := make([]int16, Narrow)
+			write(t, early, slices.Concat(quiet, sound, quiet)) // has said all, and nobody has asked for it yet
+			next(t, early, Paused)
+			write(t, mid, slices.Concat(quiet, sound[:half]))
+			next(t, mid, Began)
+			write(t, asked, slices.Concat(quiet, sound, quiet))
+			next(t, asked, Paused)
+			write(t, idle, quiet)
+			start := time.Now()
 			kill(t, e, Hearing, signal)
-			for {
-				h, ok := <-ear.Events()
+			asked.Finish()
+			for e.local[Hearing].describe().Standing == Ready { // in the time that it takes: a stopped one is found out late
+				speak(idle, quiet[:Narrow/50])
+			}
+			write(t, mid, slices.Concat(sound[half:], quiet))
+			write(t, idle, slices.Concat(sound, quiet))
+			standing(t, e, Hearing, Ready)
+			t.Logf("a new child is ready after %v", time.Since(start).Round(time.Millisecond))
+			for name, who := range map[string]*Ear{"had said all": early, "was in mid-sentence": mid, "was being answered": asked, "had said nothing": idle} {
+				edges, speaking := 0, name == "was in mid-sentence"
+				for h := range soon(t, who) {
+					if h.Kind == Began || h.Kind == Paused {
+						if edges++; speaking == (h.Kind == Began) {
+							t.Errorf("%s: %v is told twice", name, h.Kind)
+						}
+						if speaking = h.Kind == Began; !speaking && name != "was being answered" {
+							who.Finish()
+						}
+						if off := h.To - who.after(int64(Narrow+len(sound))); !speaking && name != "had said nothing" && max(off, -off) > time.Second {
+							t.Errorf("%s: the end of their speech is told %v off", name, off)
+						}
+					}
+					if h.Kind == Failed {
+						t.Errorf("%s: %v", name, h.Err)
+						break
+					}
+					if h.Kind == Final && h.Text != "" {
+						if speechtest.Wrong(h.Text, text) > 1 {
+							t.Errorf("%s: heard %q", name, h.Text)
+						}
+						break
+					}
+				}
+				t.Logf("%s: %d edges were told", name, edges)
+			}
+		})
+	}
+}
+
+// soon are an ear's events, which must go on to come.
+func soon(t *testing.T, ear *Ear) iter.Seq[Heard] {
+	return func(yield func(Heard) bool) {
+		t.Helper()
+		timeout := time.After(deadline)
+		for {
+			select {
+			case h, ok := <-ear.Events():
 				if !ok {
 					t.Fatal("the ear ended")
 				}
-				if h.Kind == Failed {
-					if !errors.Is(h.Err, ErrEngine) {
-						t.Errorf("error %v", h.Err)
-					}
-					break
+				if !yield(h) {
+					return
 				}
+			case <-timeout:
+				t.Fatal("nothing more is heard")
 			}
-			t.Logf("told after %v", time.Since(began).Round(time.Millisecond))
-			standing(t, e, Hearing, Ready)
-			t.Logf("a new child is ready after %v", time.Since(began).Round(time.Millisecond))
-			for _, who := range []*Ear{ear, idle} {
-				write(t, who, slices.Concat(make([]int16, 4000), sound, make([]int16, 4000)))
-				next(t, who, Paused)
-				who.Finish()
-				if f := next(t, who, Final); speechtest.Wrong(f.Text, "i want to cancel my order") > 1 {
-					t.Errorf("heard %q", f.Text)
+		}
+	}
+}
+
+// thinks says whether a child thinks about an Ear's sound now. It may be on its way to another child.
+func thinks(l *local, ear *Ear) (*child, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for d := range l.members {
+		if d.ear != ear || l.child == nil {
+			continue
+		}
+		session := make(chan uint32, 1)
+		select {
+		case d.results <- func() { session <- d.session }:
+		default:
+			return nil, false
+		}
+		all, id := make([]byte, boxEntries*boxEntry), <-session
+		if _, err := l.child.box.file.ReadAt(all, 0); err != nil {
+			return nil, false
+		}
+		for e := range slices.Chunk(all, boxEntry) {
+			if binary.LittleEndian.Uint32(e) == id && e[deedThinks] > 0 {
+				return l.child, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// Sound that has killed two children is not given to a third: it alone is lost, the words of others are kept, even if they were thought
+// about at the same time when the first child died.
+func TestDeadlySound(t *testing.T) {
+	e := openLocal(t, models(t))
+	standing(t, e, Hearing, Ready)
+	standing(t, e, Speaking, Ready)
+	const text = "i want to cancel the order that i made on monday"
+	sound := speechtest.Louder(all(t, say(t, e, "I want to cancel the order that I made on Monday.", SayConfig{Rate: Narrow})), 12000)
+	deadly, other, third := hear(t, e, HearConfig{Rate: Narrow}), hear(t, e, HearConfig{Rate: Narrow}), hear(t, e, HearConfig{Rate: Narrow})
+	for _, ear := range []*Ear{deadly, other, third} {
+		write(t, ear, slices.Concat(sound, make([]int16, Narrow)))
+		ear.Finish()
+	}
+	l, last, limit := e.local[Hearing], (*child)(nil), time.Now().Add(deadline)
+	for range mostThinking {
+		for time.Now().Before(limit) {
+			if c, on := thinks(l, deadly); on && c != last {
+				if err := c.cmd.Process.Signal(syscall.SIGSEGV); err != nil {
+					t.Fatal(err)
 				}
+				last = c
+				break
 			}
-		})
+		}
+	}
+	for h := range soon(t, deadly) {
+		if h.Kind == Final {
+			t.Fatalf("heard %q of it", h.Text)
+		}
+		if h.Kind == Failed {
+			if !errors.Is(h.Err, ErrEngine) || !strings.Contains(h.Err.Error(), "ended 2 children") {
+				t.Errorf("error %v", h.Err)
+			}
+			break
+		}
+	}
+	for _, ear := range []*Ear{other, third} {
+		if f := next(t, ear, Final); speechtest.Wrong(f.Text, text) > 1 {
+			t.Errorf("beside it: heard %q", f.Text)
+		}
+	}
+	write(t, deadly, slices.Concat(sound, make([]int16, Narrow))) // a new sentence, which kills nobody
+	next(t, deadly, Paused)
+	deadly.Finish()
+	if f := next(t, deadly, Final); speechtest.Wrong(f.Text, text) > 1 {
+		t.Errorf("afterwards: heard %q", f.Text)
 	}
 }
 

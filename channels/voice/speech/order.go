@@ -73,13 +73,17 @@ func (en engine) ill(job Job) bool {
 	return en.remote.ill(job)
 }
 
-// byPieces hears with engines that want whole pieces; where we have a child, it tells speech from other sound.
-func (e *Engines) byPieces(ear *Ear, able []engine, cfg HearConfig) *whole {
+// byPieces hears with engines that want whole pieces; where we have a child, it tells speech from other sound. What m holds, which
+// may be nil, is heard again first; told: it is known that somebody speaks.
+func (e *Engines) byPieces(ear *Ear, able []engine, cfg HearConfig, m *memory, told bool) *whole {
 	w := newWhole(ear, e.transcriber(able, cfg), false)
+	loudness := newEnergy(cfg.Rate)
+	w.detector = loudness
+	if m != nil {
+		w.hearAgain(m, told)
+	}
 	if l := e.local[Hearing]; l != nil {
-		w.detector = newLentDetector(w, l, cfg)
-	} else {
-		w.detector = newEnergy(cfg.Rate)
+		w.detector = newLentDetector(w, l, cfg, loudness)
 	}
 	return w
 }

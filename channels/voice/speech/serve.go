@@ -36,7 +36,7 @@ func Serve(args []string) {
 	// The server tells a child to end by closing its input. A Ctrl-C that the whole group gets must not take speech from calls that
 	// are allowed to end in peace.
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
-	if err := serve(os.Stdin, os.NewFile(3, "to server")); err != nil {
+	if err := serve(os.Stdin, os.NewFile(3, "to server"), os.NewFile(4, "black box")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -64,6 +64,8 @@ type server struct {
 	vad      *silero
 	voices   []loadedVoice
 	sessions map[uint32]session // of the reading goroutine
+	box      *blackBox
+	alone    sync.RWMutex // a suspect works by itself, so that the black box names nobody else
 }
 
 // loadedVoice makes the sound of a text, with its rate; any number of threads may ask it at once.
@@ -81,14 +83,14 @@ type session struct {
 	close context.CancelFunc
 }
 
-func serve(from io.Reader, to io.Writer) error {
+func serve(from io.Reader, to io.Writer, box *os.File) error {
 	in := messages{from: bufio.NewReaderSize(from, 1<<16)}
 	first, err := in.next()
 	var wish setup
 	if err != nil || first.kind != kindSetup || json.Unmarshal(first.body, &wish) != nil {
 		return fmt.Errorf("a speech child is started by the server, not by hand: %v", err)
 	}
-	s := &server{to: bufio.NewWriter(to), slots: make(chan struct{}, max(1, wish.Threads)), sessions: map[uint32]session{},
+	s := &server{to: bufio.NewWriter(to), box: openBlackBox(box), slots: make(chan struct{}, max(1, wish.Threads)), sessions: map[uint32]session{},
 		engines: &Engines{log: slog.New(slog.DiscardHandler)}}
 	s.engines.ctx, s.engines.stop = context.WithCancel(context.Background())
 	defer s.engines.Close()
@@ -329,18 +331,21 @@ func (s *server) hear(m message) error {
 	if s.tongues != nil && len(cfg.Among) > 0 {
 		r = s.among(r, cfg.Language, cfg.Among)
 	}
-	transcribe := s.transcriber(r, cfg.HearConfig)
+	work := &work{server: s, entry: s.box.enter(m.session), suspect: cfg.Suspect}
+	transcribe := s.transcriber(r, cfg.HearConfig, work)
 	if cfg.DetectOnly {
 		transcribe = func(context.Context, []int16, bool) (transcript, error) { return transcript{}, nil }
 	}
 	ear := openEar(context.Background(), s.engines, cfg.Rate, func(ear *Ear) hearing {
+		ear.attend = func(do func()) { work.note(deedHears, do) }
 		w := newWhole(ear, transcribe, !cfg.DetectOnly)
-		w.detector = d
+		w.detector, w.again, w.told = d, cfg.Again, cfg.Told
 		return w
 	})
 	s.sessions[m.session] = session{ear, ear.stop}
 	session := m.session
 	s.engines.wg.Go(func() {
+		defer work.entry.leave()
 		for h := range ear.Events() {
 			w := wireHeard{Kind: h.Kind, Text: h.Text, Confidence: h.Confidence, From: h.From, To: h.To, Words: h.Words, Language: h.Language}
 			if h.Err != nil {
@@ -348,8 +353,30 @@ func (s *server) hear(m message) error {
 			}
 			s.send(appendJSON(nil, kindHeard, session, w))
 		}
+		<-ear.done
 	})
 	return nil
+}
+
+// work is what is done for a session.
+type work struct {
+	*server
+	entry   *entry
+	suspect bool
+}
+
+// note does it, and the black box knows.
+func (w *work) note(deed int, do func()) {
+	if w.suspect {
+		w.alone.Lock()
+		defer w.alone.Unlock()
+	} else {
+		w.alone.RLock()
+		defer w.alone.RUnlock()
+	}
+	w.entry.note(deed, 1)
+	defer w.entry.note(deed, -1)
+	do()
 }
 
 // What makes sure of a caller's language.
@@ -409,7 +436,7 @@ func (s *server) native(run func()) {
 	run()
 }
 
-func (s *server) transcriber(r recognise, cfg HearConfig) transcriber {
+func (s *server) transcriber(r recognise, cfg HearConfig, w *work) transcriber {
 	return func(ctx context.Context, pcm []int16, whole bool) (t transcript, err error) {
 		if err := s.slot(ctx, whole); err != nil {
 			return t, err
@@ -422,8 +449,10 @@ func (s *server) transcriber(r recognise, cfg HearConfig) transcriber {
 		done := make(chan result, 1)
 		s.engines.wg.Go(func() {
 			s.native(func() {
-				t, err := r(floats(wide))
-				done <- result{t, err}
+				w.note(deedThinks, func() {
+					t, err := r(floats(wide))
+					done <- result{t, err}
+				})
 			})
 		})
 		select {
@@ -448,8 +477,10 @@ func (s *server) say(m message) error {
 	id := m.session
 	s.engines.wg.Go(func() {
 		defer cancel()
+		work := &work{server: s, entry: s.box.enter(id)}
+		defer work.entry.leave()
 		end := wireEnd{}
-		if err := s.speak(ctx, id, wish); err != nil {
+		if err := s.speak(ctx, id, wish, work); err != nil {
 			end.Error = err.Error()
 		}
 		s.send(appendJSON(nil, kindEnded, id, end))
@@ -457,7 +488,7 @@ func (s *server) say(m message) error {
 	return nil
 }
 
-func (s *server) speak(ctx context.Context, id uint32, wish sayWish) error {
+func (s *server) speak(ctx context.Context, id uint32, wish sayWish, w *work) error {
 	speaks := func(v loadedVoice) bool { return wish.Language == "" || wish.Language == v.language }
 	i := slices.IndexFunc(s.voices, func(v loadedVoice) bool { return wish.Voice == v.name && speaks(v) })
 	if i < 0 { // none was wished, or it speaks another language
@@ -473,7 +504,7 @@ func (s *server) speak(ctx context.Context, id uint32, wish sayWish) error {
 		}
 		var pcm []int16
 		var rate int
-		s.native(func() { pcm, rate = voice.speak(part) })
+		s.native(func() { w.note(deedThinks, func() { pcm, rate = voice.speak(part) }) })
 		if rate < Narrow {
 			return fmt.Errorf("the voice makes no sound of %.40q", part)
 		}

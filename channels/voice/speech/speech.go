@@ -5,9 +5,10 @@
 //	text   -> Engines.Say -> maker -> Utterance.Read -> frames
 //
 // Two kinds of engine stand behind these verbs. Local ones are native libraries, opened without cgo in child processes of
-// this same binary ("server speech"), so that a crash in native code costs the sentence that is being heard or spoken and
-// nothing else: a new child is there within a second, and the Ears move over to it by themselves. Remote ones are servers
-// that speak OpenAI's audio API, which is what self-hosters run.
+// this same binary ("server speech"), so that a crash in native code costs one sentence at most, of the one whose it was: a
+// new child is there within a second or two, and the Ears move over to it by themselves, with the sound that was not
+// understood yet (memory.go). Who was being heard or spoken for when a child died is in its black box (blackbox.go): sound that kills
+// two of them is not given to a third. Remote ones are servers that speak OpenAI's audio API, which is what self-hosters run.
 //
 // Nothing here blocks a media path: Write copies into a ring, Read takes what has been made.
 package speech
@@ -193,14 +194,14 @@ func (e *Engines) Hear(ctx context.Context, cfg HearConfig) (*Ear, error) {
 	}
 	l := able[0].local
 	if l == nil {
-		return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return e.byPieces(ear, able, cfg) }), nil
+		return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing { return e.byPieces(ear, able, cfg, nil, false) }), nil
 	}
 	return openEar(ctx, e, cfg.Rate, func(ear *Ear) hearing {
 		d := newDistant(ear, l, cfg)
 		if len(able) > 1 {
 			d.instead = func() hearing {
 				e.goOn(Hearing, able, errNoChild)
-				return e.byPieces(ear, able, cfg)
+				return e.byPieces(ear, able, cfg, d.memory, d.speaking)
 			}
 		}
 		return d

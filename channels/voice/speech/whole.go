@@ -56,6 +56,9 @@ type whole struct {
 
 	pieces []*piece // of this turn, in order
 	ended  []ending // Finishes that wait
+
+	again int64 // sound before this place is heard again: of its edges only what is so at last is told; 0: none is
+	told  bool  // it is known that somebody speaks, when that begins
 }
 
 // piece is a stretch of speech and what became of it.
@@ -122,6 +125,9 @@ func (w *whole) take(pcm []int16) {
 	w.audio = append(w.audio, pcm...)
 	w.now += int64(len(pcm))
 	w.detector.hear(w.now-int64(len(pcm)), pcm, w.edge)
+	if w.again > 0 && w.now >= w.again {
+		w.caughtUp()
+	}
 	switch {
 	case w.open && !w.speaking && w.pieceEnds():
 		w.cut(w.quiet + w.samples(behind))
@@ -158,14 +164,43 @@ func (w *whole) edge(speaking bool, at int64) {
 		if w.looked < at {
 			w.looked = at - w.samples(lookEvery) + w.samples(lookFirst)
 		}
-		w.ear.tell(Heard{Kind: Began, From: w.ear.after(at), To: w.ear.after(w.now)})
+		if w.again == 0 {
+			w.ear.tell(Heard{Kind: Began, From: w.ear.after(at), To: w.ear.after(w.now)})
+		}
 		return
 	}
-	w.quiet = at
-	w.ear.tell(Heard{Kind: Paused, From: w.ear.after(w.began), To: w.ear.after(at)})
+	if w.quiet = at; w.again == 0 {
+		w.paused()
+	}
+}
+
+// paused: nobody speaks any more.
+func (w *whole) paused() {
+	w.ear.tell(Heard{Kind: Paused, From: w.ear.after(w.began), To: w.ear.after(w.quiet)})
 	if w.eager && w.open {
 		w.early, w.looked = &piece{from: w.start, to: w.now}, w.now
 		w.send(w.early, append([]int16(nil), w.audio...))
+	}
+}
+
+// hear again what m holds, all at once; told: it is known that somebody speaks.
+func (w *whole) hearAgain(m *memory, told bool) {
+	w.now, w.start, w.again, w.told = m.from, m.from, m.end(), told
+	m.replay(20*time.Millisecond, w.frame, w.finish)
+}
+
+// caughtUp: all that was heard before has been heard again.
+func (w *whole) caughtUp() {
+	w.again = 0
+	heard := w.quiet > 0 || w.speaking
+	if !w.told && heard {
+		w.ear.tell(Heard{Kind: Began, From: w.ear.after(w.began), To: w.ear.after(w.now)})
+	}
+	if !w.speaking && (w.told || heard) {
+		if !heard { // the other engine took for speech what is none
+			w.began, w.quiet = w.now, w.now
+		}
+		w.paused()
 	}
 }
 
@@ -233,7 +268,7 @@ func energy(pcm []int16) float64 {
 
 // look asks for the text of the open piece as it stands, the more seldom the longer it is.
 func (w *whole) look() {
-	if w.looking || w.now-w.looked < max(w.samples(lookEvery), (w.now-w.start)/8) {
+	if w.again > 0 || w.looking || w.now-w.looked < max(w.samples(lookEvery), (w.now-w.start)/8) {
 		return
 	}
 	w.looking, w.looked = true, w.now

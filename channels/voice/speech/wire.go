@@ -60,7 +60,10 @@ type offer struct {
 
 type wireHear struct {
 	HearConfig
-	DetectOnly bool // no text is wanted
+	DetectOnly bool  // no text is wanted
+	Again      int64 // sound before this place is heard again, as fast as it comes; 0: none
+	Told       bool  // it is known that the caller speaks
+	Suspect    bool  // a child has died while it heard this sound
 }
 
 type sayWish struct {
