@@ -150,6 +150,29 @@ func TestTalk(t *testing.T) {
 	h.hangsUp(c)
 }
 
+// TestTalkEndsLate: a model that has said all and says so a moment later. The answer was heard whole all the same: the caller's next
+// words do not interrupt it.
+func TestTalkEndsLate(t *testing.T) {
+	t.Parallel()
+	h := newTalkHouse(t, nil)
+	ctx := testCtx(t)
+	c := h.call(t, ctx)
+	c.Says("when are you open")
+	h.expect(ctx, channels.Words)
+	answer := channels.Draft{Text: "We are open on Saturday.", To: h.seq.Load()}
+	h.draft(answer)
+	c.Hears(answer.Text)
+	c.Plays(make([]int16, voicetest.Rate/2))
+	answer.Ending = &channels.Ending{Mode: "model"}
+	h.draft(answer)
+	c.Says("and on sunday")
+	if in := h.expect(ctx, channels.Said); in.Spoken.Cut || in.Body != answer.Text || in.Spoken.Ending.Mode != "model" {
+		t.Errorf("said: %q %+v", in.Body, in.Spoken)
+	}
+	h.expect(ctx, channels.Words)
+	h.hangsUp(c)
+}
+
 // TestTalkInterrupted: words of the caller silence us, the timeline is told only what was heard, and the next answer is
 // to the new words.
 func TestTalkInterrupted(t *testing.T) {

@@ -39,6 +39,10 @@ const commands = {
     if (!contexts.has(person)) {
       const context = await browser.newContext({ colorScheme: dark ? 'dark' : 'light', viewport: { width, height }, permissions: ['microphone', 'notifications'] })
       context.setDefaultTimeout(patience)
+      await context.addInitScript(() => { // for speak
+        const addTrack = RTCPeerConnection.prototype.addTrack
+        RTCPeerConnection.prototype.addTrack = function (...args) { return (window.__speaks = addTrack.apply(this, args)) }
+      })
       if (raw) await context.addInitScript(() => { try { localStorage.setItem('patchbay.audio', 'raw') } catch { /* about:blank has none */ } })
       contexts.set(person, context)
     }
@@ -97,13 +101,23 @@ const commands = {
     const r = await new AxeBuilder({ page: pages.get(page) }).withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']).analyze()
     return r.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.target.join(' ')).slice(0, 3).join(', ')}`)
   },
+  // speak opens the fake microphone anew, and with it the sound file that it plays, for the call that the page is in
+  async speak({ page }) {
+    await pages.get(page).evaluate(async () => {
+      const before = window.__speaks.track
+      const audio = before.getConstraints()
+      before.stop()
+      const [track] = (await navigator.mediaDevices.getUserMedia({ audio })).getAudioTracks()
+      await window.__speaks.replaceTrack(track)
+    })
+  },
   // hear starts to record what the page's audio element plays; heard ends it: 8 kHz 16-bit mono, base64. Each piece goes
   // to the place that its time says: a busy machine drops some, the rest must not move.
   async hear({ page, css = '#phone-audio' }) {
     await pages.get(page).evaluate(async (css) => {
       const track = (document.querySelector(css) ?? document.querySelector('patchbay-chat').shadowRoot.querySelector(css)).srcObject.getAudioTracks()[0].clone()
       const reader = new MediaStreamTrackProcessor({ track }).readable.getReader()
-      const rec = { pieces: [], begin: null, end: 0, stop: false }
+      const rec = { pieces: [], begin: null, end: 0, loud: 0, loudBefore: 0, quiet: 0, stop: false } // loud and quiet are samples: in all, and since the last loud piece
       window.__heard = rec
       ;(async () => {
         for (;;) {
@@ -120,6 +134,8 @@ const commands = {
           rec.begin ??= value.timestamp
           const at = Math.round(((value.timestamp - rec.begin) * 8000) / 1e6)
           rec.pieces.push([at, out])
+          if (out.some((s) => Math.abs(s) > 500)) [rec.loud, rec.quiet] = [rec.loud + out.length, 0]
+          else rec.quiet += out.length
           rec.end = Math.max(rec.end, at + out.length)
           value.close()
         }

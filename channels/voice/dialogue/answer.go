@@ -72,9 +72,10 @@ func (d *Dialogue) Draft(draft channels.Draft) {
 	a.ending = draft.Ending
 	d.queue()
 	if a.ending != nil {
-		if a.queued == 0 { // nothing to say
-			d.report(false)
+		if d.OnNews(); d.closed() { // the last sentence may have been said by now
+			return
 		}
+		d.report(false)
 		d.do(d.turn.Settled(time.Now()))
 	}
 }
