@@ -13,10 +13,11 @@ import (
 // expected when a wait began, how it ended, and why those in front still wait.
 
 const (
-	booksLock   int64 = 0x6c696e65  // "line": one router at a time
-	endsEvery         = 10          // sweeps
-	explainTop        = 3           // of each queue and channel, and as many of the calls back for later
-	bookOverlap       = time.Minute // a wait may be committed late, and another machine's clock differ
+	booksLock   int64 = 0x6c696e65      // "line": one router at a time
+	endsEvery         = 10              // sweeps
+	explainTop        = 3               // of each queue and channel, and as many of the calls back for later
+	bookAgain         = 5 * time.Second // each sweep looks back so far, as a wait may be committed late,
+	bookOverlap       = time.Minute     // and each of endsEvery so far, as another machine's clock may differ
 )
 
 func (r *Router) keepBooks(ctx context.Context) {
@@ -56,7 +57,11 @@ func (r *Router) book(ctx context.Context, booked time.Time, ends bool) error {
 		if err != nil {
 			return err
 		}
-		if err := bookBegun(ctx, tx, paces, booked.Add(-bookOverlap)); err != nil {
+		again := bookAgain
+		if ends {
+			again = bookOverlap
+		}
+		if err := bookBegun(ctx, tx, paces, booked.Add(-again)); err != nil {
 			return err
 		}
 		if err := bookReasons(ctx, tx); err != nil {

@@ -218,10 +218,13 @@ func CustomerCalls(ctx context.Context, tx pgx.Tx, conversationID int64, there b
 	return nil
 }
 
-// CallsDue lists conversations with a promised call that nobody makes, near the end of what was promised.
+// CallsDue lists conversations with a promised call that nobody makes, near the end of what was promised. The promises come
+// first (materialized, offset 0): where there is none, no plan reads those who wait.
 func CallsDue(ctx context.Context, q channels.Querier, limit int) ([]int64, error) {
-	rows, err := all[struct{ ConversationID int64 }](ctx, q, "calls due", `select p.conversation_id from promises p
-		join conversations c on c.id = p.conversation_id join queues q on q.id = c.queue_id where `+callDue+` order by p.due_at limit $1`, limit)
+	rows, err := all[struct{ ConversationID int64 }](ctx, q, "calls due", `with p as materialized (select * from promises p where `+callOpen+`
+				and p.due_at < statement_timestamp() + interval '300 seconds')
+		select p.conversation_id from p cross join lateral (select * from conversations where id = p.conversation_id offset 0) c
+		join queues q on q.id = c.queue_id where `+callDue+` order by p.due_at limit $1`, limit)
 	ids := make([]int64, len(rows))
 	for i, row := range rows {
 		ids[i] = row.ConversationID
@@ -230,8 +233,11 @@ func CallsDue(ctx context.Context, q channels.Querier, limit int) ([]int64, erro
 }
 
 // callDue: half of the target, at most five minutes, before a call's promise breaks, while nobody is making it.
-const callDue = `p.number <> '' and p.closed_at is null and p.escalated_at is null and p.given_up_at is null and c.state = 'waiting'
+const callDue = callOpen + ` and c.state = 'waiting'
 	and p.due_at - make_interval(secs => least(300, q.promise_seconds / 2.0)) < clock_timestamp()`
+
+// callOpen: a promise of a call that may come to be due.
+const callOpen = `p.number <> '' and p.closed_at is null and p.escalated_at is null and p.given_up_at is null`
 
 // EscalateCall brings such a call before all others and returns what to tell; nil: it is not due, or was brought before.
 func EscalateCall(ctx context.Context, tx pgx.Tx, conversationID int64) (*Alarm, error) {

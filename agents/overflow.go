@@ -33,9 +33,10 @@ func Overflows(ctx context.Context, q channels.Querier, limit int) ([]Overflowin
 	return all[Overflowing](ctx, q, "overflowing", `with rules as (select o.*, q.name as queue_name from queue_overflows o join queues q on q.id = o.queue_id),
 		there as (select distinct m.queue_id from agent_queues m join agents a on a.id = m.agent_id
 			where m.queue_id in (select queue_id from rules where cause = 'nobody') and a.presence = 'available' and `+atDesk+`),
-		line as (select c.id, c.queue_id, c.waiting_since, extract(epoch from clock_timestamp() - c.waiting_since)::int as waited,
-				row_number() over (partition by c.queue_id order by c.front desc, c.return_call desc, c.waiting_since, c.id) - 1 as ahead
-			from conversations c where c.state = 'waiting' and c.queue_id in (select queue_id from rules) and `+inTurn(`c`)+`)
+		line as (select l.* from (select distinct queue_id from rules) r cross join lateral (
+			select c.id, c.queue_id, c.waiting_since, extract(epoch from clock_timestamp() - c.waiting_since)::int as waited,
+				row_number() over (order by c.front desc, c.return_call desc, c.waiting_since, c.id) - 1 as ahead
+			from conversations c where c.state = 'waiting' and c.queue_id = r.queue_id and `+inTurn(`c`)+`) l)
 		select l.id as conversation_id, r.id as rule_id, r.cause, r.action, r.words, coalesce(r.to_queue_id, 0) as to_queue_id,
 			coalesce((select name from queues where id = r.to_queue_id), '') as to_queue_name, r.queue_name, l.waited, l.ahead::int as ahead
 		from line l join rules r on r.queue_id = l.queue_id

@@ -112,8 +112,9 @@ const (
 type standing struct {
 	Rules map[int64]*rule
 	Line  []waiting
-	Desk  []candidate   // who is left out of it cannot be asked
-	Serve map[int64]int // people at the desk of each queue, busy or not; needed where somebody has refused
+	Desk  []candidate    // who is left out of it cannot be asked
+	Serve map[int64]int  // people at the desk of each queue, busy or not; needed where somebody has refused
+	Ends  map[int64]bool // conversations behind which there may be others of their part of the line whom Line leaves out
 	Now   time.Time
 }
 
@@ -121,7 +122,8 @@ type standing struct {
 // who has waited longest in the scale of the queue's weight. Agents: in the queue, with the skills that are still asked
 // for, with room, not just declined; the one whom a colleague wanted, then that colleague, then the contact's last
 // agent in a sticky queue, for a call those with nothing in hand, then by the queue's strategy. Each agent gets at most
-// one offer; a queue that rings all offers one conversation to everybody who fits.
+// one offer; a queue that rings all offers one conversation to everybody who fits. When the last that is seen of a part of the
+// line has been given away, nobody behind it is: who is not seen may come before them.
 func pick(s standing) []assignment {
 	line := slices.Clone(s.Line)
 	slices.SortFunc(line, s.order)
@@ -159,6 +161,9 @@ func pick(s standing) []assignment {
 			for _, m := range c.Queues {
 				byQueue[m.QueueID] = slices.DeleteFunc(byQueue[m.QueueID], func(o *candidate) bool { return o == c })
 			}
+		}
+		if len(fit) > 0 && s.Ends[w.ID] {
+			break
 		}
 	}
 	return picked

@@ -255,10 +255,10 @@ const (
 const placeColumns = `id, queue_id, contact_id, channel, front, return_call, waiting_since, state_at, not_before, wanted_agent_id, passed_by_id`
 
 // head reads the first conversations in line of each queue, so many by each channel, since a mail may not fit where a call
-// does, as many calls back whose time has come, and those that a transfer has for one of the free agents. more tells that a queue has
-// others behind these. Each part is a walk along an index (0013_heads.sql) that ends with its last row, however long the line is; what
+// does, as many calls back whose time has come, and those that a transfer has for one of the free agents. ends are the last of those
+// that have, or may have, others behind them. Each part is a walk along an index (0013_heads.sql) that ends with its last row, however long the line is; what
 // a transfer has is found by the agent first and then asked whether it waits, so that no plan reads the line for it.
-func head(ctx context.Context, q channels.Querier, queues []int64, limits []int, free []int64) (line []waiting, more bool, err error) {
+func head(ctx context.Context, q channels.Querier, queues []int64, limits []int, free []int64) (line []waiting, ends map[int64]bool, err error) {
 	rows, err := all[lineRow](ctx, q, "waiting line", `with passed as materialized (select `+placeColumns+`, state from conversations
 			where wanted_agent_id = any($3) or passed_by_id = any($3))
 		select `+lineColumns+` from (
@@ -271,26 +271,35 @@ func head(ctx context.Context, q channels.Querier, queues []int64, limits []int,
 					and not_before <= statement_timestamp() order by front desc, return_call desc, waiting_since, id limit f.most)) w
 			union all select `+placeColumns+` from passed where state = 'waiting') c`+besideLine, queues, limits, free)
 	if err != nil || len(rows) == 0 {
-		return nil, false, err
+		return nil, nil, err
 	}
 	// what a transfer has for somebody may be among the first, too
-	slices.SortFunc(rows, func(a, b lineRow) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(rows, lineRow.order)
 	rows = slices.CompactFunc(rows, func(a, b lineRow) bool { return a.ID == b.ID })
 	type part struct {
 		queue   int64
 		channel channels.Kind
+		timed   bool
 	}
 	seen := map[part]int{}
-	for _, row := range rows {
-		seen[part{row.QueueID, row.Channel}]++
-	}
+	most := make(map[int64]int, len(queues))
 	for i, id := range queues {
-		for _, k := range []channels.Kind{channels.Voice, channels.Chat, channels.Email} {
-			more = more || seen[part{id, k}] >= limits[i]
+		most[id] = limits[i]
+	}
+	ends = map[int64]bool{}
+	for _, row := range rows {
+		p := part{row.QueueID, row.Channel, row.NotBefore != nil}
+		if seen[p]++; seen[p] == most[row.QueueID] {
+			ends[row.ID] = true
 		}
 	}
 	line, err = withRefusals(ctx, q, rows)
-	return line, more, err
+	return line, ends, err
+}
+
+// order is the order of one queue's line: that of the index. Over all queues it is pick's.
+func (r lineRow) order(o lineRow) int {
+	return cmp.Or(first(r.Front, o.Front), first(r.ReturnCall, o.ReturnCall), r.Since.Compare(o.Since), cmp.Compare(r.ID, o.ID))
 }
 
 func withRefusals(ctx context.Context, q channels.Querier, rows []lineRow) ([]waiting, error) {

@@ -20,7 +20,8 @@ const (
 	sweepEvery  = time.Second           // heals a lost wake-up
 	retryAfter  = 50 * time.Millisecond // another router held a row that we wanted
 	passLimit   = 10 * time.Second
-	lineAtLeast = 5   // how deep a pass looks into each queue and channel, beyond the number of its free agents
+	lineAtLeast = 5   // how deep a pass looks into each queue and channel, beyond the number of its free agents,
+	freeAtMost  = 20  // of which it counts no more than these: however many are free, they are served a few at a time
 	deeper      = 100 // and so much deeper when that leaves somebody free
 	atOnce      = 100 // offers in one transaction
 )
@@ -100,12 +101,8 @@ func (r *Router) pass(ctx context.Context) (time.Duration, error) {
 	if err := r.takeNextPresence(ctx); err != nil {
 		return 0, err
 	}
-	skipped, err := r.offerAll(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if skipped {
-		return retryAfter, nil
+	if next, err := r.offerAll(ctx); err != nil || next < sweepEvery {
+		return next, err
 	}
 	seconds, err := scalar[float64](ctx, r.cfg.Pool, "nearest deadline", `select coalesce(
 		extract(epoch from min(expires_at) - clock_timestamp()), 3600)::float8 from offers where outcome is null`)
@@ -210,68 +207,92 @@ func (r *Router) takeNextPresence(ctx context.Context) error {
 	return err
 }
 
-// offerAll offers what waits to who is free; skipped says that something was in other hands for a moment.
-func (r *Router) offerAll(ctx context.Context) (skipped bool, err error) {
+// offerAll offers what waits to who is free, and says when to come again: soon when something was in other hands for a moment,
+// at once when more could be offered than one pass looks at.
+func (r *Router) offerAll(ctx context.Context) (next time.Duration, err error) {
 	began := time.Now()
 	s := standing{}
 	if s.Desk, err = atTheDesk(ctx, r.cfg.Pool, whom{Free: true}); err != nil {
-		return false, err
+		return 0, err
 	}
+	skipped, more := false, false
+	for _, depth := range []int{lineAtLeast, deeper} { // who declined the first may take one from behind
+		if more = false; len(s.Desk) == 0 {
+			break
+		}
+		if err := r.look(ctx, &s, depth); err != nil {
+			return 0, err
+		}
+		picked := pick(s)
+		offered, err := r.offerPicked(ctx, picked, s.Rules, began)
+		if err != nil {
+			return 0, fmt.Errorf("offer: %w", err)
+		}
+		r.cfg.Log.Debug("routed", "offers", offered, "line", len(s.Line), "free", len(s.Desk), "took", time.Since(began))
+		skipped = skipped || offered < len(picked)
+		if len(s.Ends) == 0 {
+			break
+		}
+		asked := make(map[int64]bool, len(picked))
+		for _, a := range picked {
+			asked[a.AgentID] = true
+		}
+		s.Desk = slices.DeleteFunc(s.Desk, func(c candidate) bool { return asked[c.ID] })
+		more = offered > 0 && len(s.Desk) > 0
+		began = time.Now()
+	}
+	switch {
+	case skipped:
+		return retryAfter, nil
+	case more:
+		return 0, nil
+	}
+	return sweepEvery, nil
+}
+
+// look reads the line of the queues in which somebody is free, so much deeper than people are free in each, and what else
+// pick must know of it.
+func (r *Router) look(ctx context.Context, s *standing, depth int) (err error) {
 	queues, people, free := freeQueues(s.Desk)
-	if len(free) == 0 {
-		return false, nil
+	for i := range people {
+		people[i] = min(people[i], freeAtMost) + depth
 	}
-	more, err := r.look(ctx, &s, queues, people, free, lineAtLeast)
-	if err != nil || len(s.Line) == 0 {
-		return false, err
+	if s.Line, s.Ends, err = head(ctx, r.cfg.Pool, queues, people, free); err != nil || len(s.Line) == 0 {
+		return err
+	}
+	if slices.ContainsFunc(s.Line, func(w waiting) bool { return len(w.Refused) > 0 }) {
+		if s.Serve, err = servingNow(ctx, r.cfg.Pool, queuesOf(s.Line)); err != nil {
+			return err
+		}
+	}
+	if s.Rules != nil {
+		return nil
 	}
 	if s.Rules, err = readRules(ctx, r.cfg.Pool); err != nil {
-		return false, err
+		return err
 	}
-	if err := tally(ctx, r.cfg.Pool, s.Rules, s.Desk); err != nil {
-		return false, err
+	if err = tally(ctx, r.cfg.Pool, s.Rules, s.Desk); err != nil {
+		return err
 	}
-	if s.Now, err = scalar[time.Time](ctx, r.cfg.Pool, "clock", `select clock_timestamp()`); err != nil {
-		return false, err
-	}
-	picked := pick(s)
-	if more && len(picked) < len(free) { // who declined the first may take one from behind
-		if _, err := r.look(ctx, &s, queues, people, free, deeper); err != nil {
-			return false, err
-		}
-		picked = pick(s)
-	}
-	offered := 0
+	s.Now, err = scalar[time.Time](ctx, r.cfg.Pool, "clock", `select clock_timestamp()`)
+	return err
+}
+
+// offerPicked makes these offers, some in each transaction; offered is how many were still to be had.
+func (r *Router) offerPicked(ctx context.Context, picked []assignment, rules map[int64]*rule, began time.Time) (offered int, err error) {
 	for len(picked) > 0 {
 		n := min(atOnce, len(picked))
 		for n < len(picked) && picked[n].ConversationID == picked[n-1].ConversationID { // what rings at all rings at once
 			n++
 		}
-		done, err := r.offer(ctx, picked[:n], s.Rules)
+		done, err := r.offer(ctx, picked[:n], rules)
 		if err != nil {
-			return false, fmt.Errorf("offer: %w", err)
+			return offered, err
 		}
 		r.decisions.Observe(time.Since(began).Seconds())
-		skipped = skipped || done < n
 		picked, offered = picked[n:], offered+done
 	}
-	r.cfg.Log.Debug("routed", "offers", offered, "line", len(s.Line), "free", len(free), "took", time.Since(began))
-	return skipped, nil
-}
-
-// look reads the line of these queues, so much deeper than people are free in each.
-func (r *Router) look(ctx context.Context, s *standing, queues []int64, people []int, free []int64, depth int) (more bool, err error) {
-	limits := make([]int, len(people))
-	for i, n := range people {
-		limits[i] = n + depth
-	}
-	if s.Line, more, err = head(ctx, r.cfg.Pool, queues, limits, free); err != nil {
-		return false, err
-	}
-	if slices.ContainsFunc(s.Line, func(w waiting) bool { return len(w.Refused) > 0 }) {
-		s.Serve, err = servingNow(ctx, r.cfg.Pool, queuesOf(s.Line))
-	}
-	return more, err
+	return offered, nil
 }
 
 // offer makes these offers in one transaction and tells them; done is how many were still to be had.
