@@ -248,7 +248,8 @@ const lineColumns = `c.id, c.queue_id, c.channel, c.front, c.return_call, coales
 // lineTables are where lineColumns come from, besideLine those of them that stand beside the conversation c.
 const (
 	lineTables = ` conversations c` + besideLine
-	besideLine = ` join queues q on q.id = c.queue_id left join promises p on p.conversation_id = c.id and p.closed_at is null`
+	besideLine = ` join queues q on q.id = c.queue_id
+		left join lateral (select * from promises where conversation_id = c.id and closed_at is null offset 0) p on true` // offset 0: one by one, never all
 )
 
 // placeColumns are what lineColumns needs of a conversation.

@@ -41,6 +41,15 @@ type lineRun struct {
 	freed map[int64]time.Time // agent -> when its row said that it is free
 	rings chan int64          // agents at whom it rings
 	ring  times
+	costs []lineCost
+}
+
+// lineCost is what each conversation costs that comes, rings and is taken while so many wait. Unlike times it is the same when
+// others work on the machine, too; the rows' own work (ours, in the same Postgres) is in it and does not grow.
+type lineCost struct {
+	length           int
+	server, postgres time.Duration
+	blocks           float64 // 8 kB, that Postgres looked at
 }
 
 func (b *bench) line(ctx context.Context) error {
@@ -90,10 +99,13 @@ func (b *bench) line(ctx context.Context) error {
 	if err := heard.SetPendingLimits(-1, -1); err != nil {
 		return err
 	}
-	for _, length := range quickly(b, []int{100, 1000, 10_000, 30_000}, []int{1000, 10_000}) {
+	for _, length := range quickly(b, []int{100, 1000, 10_000, 30_000}, []int{100, 1000, 10_000}) {
 		if err := l.measure(ctx, length, quickly(b, 15*time.Second, 6*time.Second)); err != nil {
 			return err
 		}
+	}
+	for _, c := range l.costs {
+		l.b.table.row(fmt.Sprintf("%d wait: each conversation costs", c.length), "server %.2f ms, Postgres %.2f ms and %.0f blocks", ms(c.server), ms(c.postgres), c.blocks)
 	}
 	return nil
 }
@@ -154,6 +166,10 @@ func (l *lineRun) measure(ctx context.Context, length int, span time.Duration) e
 	if err != nil {
 		return err
 	}
+	looked, err := l.blocks(ctx)
+	if err != nil {
+		return err
+	}
 	before := l.b.spent()
 	busy := append([]int64{}, l.agents...)
 	rand.Shuffle(len(busy), func(i, j int) { busy[i], busy[j] = busy[j], busy[i] })
@@ -182,12 +198,19 @@ func (l *lineRun) measure(ctx context.Context, length int, span time.Duration) e
 		busy = busy[n:]
 	}
 	rate := float64(came) / time.Since(began).Seconds()
+	used := l.b.spent()
 	cpu := l.b.since(before)
 	after, err := l.b.decisions(ctx)
 	if err != nil {
 		return err
 	}
-	wait(ctx, time.Second)
+	wait(ctx, time.Second) // Postgres counts as late as that, too
+	all, err := l.blocks(ctx)
+	if err != nil {
+		return err
+	}
+	l.costs = append(l.costs, lineCost{length: length, server: (used.server - before.server) / time.Duration(came),
+		postgres: (used.postgres - before.postgres) / time.Duration(came), blocks: (all - looked) / float64(came)})
 	if err := l.accept(ctx, l.drain()); err != nil {
 		return err
 	}
@@ -209,6 +232,12 @@ func (l *lineRun) measure(ctx context.Context, length int, span time.Duration) e
 		l.b.table.note("%d agents short: those before them were not rung or not freed in time", late)
 	}
 	return l.check(ctx)
+}
+
+// blocks is how many Postgres has looked at since its start.
+func (l *lineRun) blocks(ctx context.Context) (n float64, err error) {
+	err = l.b.rows.QueryRow(ctx, `select (blks_hit + blks_read)::float8 from pg_stat_database where datname = current_database()`).Scan(&n)
+	return n, err
 }
 
 func (l *lineRun) drain() (rung []int64) {
@@ -237,9 +266,10 @@ func (l *lineRun) fill(ctx context.Context, length int) error {
 }
 
 func (l *lineRun) arrive(ctx context.Context, n int) error {
-	_, err := l.b.rows.Exec(ctx, `insert into conversations (contact_id, queue_id, channel, state, waiting_since)
-		select (select max(id) from contacts where name = 'Bench line'), ($2::bigint[])[1 + floor(random() * cardinality($2::bigint[]))::int],
-			(array['voice', 'chat', 'email'])[1 + n % 3], 'waiting', clock_timestamp() from generate_series(1, $1) n`, n, l.queues)
+	_, err := l.b.rows.Exec(ctx, `with c as (insert into conversations (contact_id, queue_id, channel, state, waiting_since)
+			select (select max(id) from contacts where name = 'Bench line'), ($2::bigint[])[1 + floor(random() * cardinality($2::bigint[]))::int],
+				(array['voice', 'chat', 'email'])[1 + n % 3], 'waiting', clock_timestamp() from generate_series(1, $1) n returning id)
+		insert into promises (conversation_id, source, due_at) select id, 'words', clock_timestamp() + interval '1 hour' from c`, n, l.queues)
 	if err != nil {
 		return err
 	}
@@ -270,7 +300,8 @@ func (l *lineRun) accept(ctx context.Context, agents []int64) error {
 		return nil
 	}
 	_, err := l.b.rows.Exec(ctx, `with o as (update offers set outcome = 'accepted', ended_at = clock_timestamp() where agent_id = any($1) and outcome is null
-			returning conversation_id, agent_id)
+				returning conversation_id, agent_id),
+			p as (update promises set closed_at = clock_timestamp(), closed_by = 'agent' where closed_at is null and conversation_id in (select conversation_id from o))
 		update conversations c set state = 'agent', state_at = clock_timestamp(), agent_id = o.agent_id, waiting_since = null
 		from o where c.id = o.conversation_id and c.state = 'offered'`, agents)
 	return err
