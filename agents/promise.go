@@ -179,7 +179,7 @@ func Raise(ctx context.Context, tx pgx.Tx, a Alarm) error {
 
 // Alarm is something that a supervisor must hear of at once.
 type Alarm struct {
-	Kind           string // PromiseBroken, PeopleFirst, PeopleFirstOver, CallBackDue, CallBackFailed
+	Kind           string // one of the kinds below
 	PromiseID      int64
 	ConversationID int64
 	QueueName      string
@@ -194,6 +194,7 @@ const (
 	PeopleFirstOver = "people_first_over"
 	CallBackDue     = "call_back_due"    // nobody makes it, and it is about to break
 	CallBackFailed  = "call_back_failed" // the customer was not reached in all tries
+	VoicemailFailed = "voicemail_failed" // the disk has refused what a caller wanted to leave, or the rest of it
 )
 
 // Answered tells whether a person's first word has kept the contact's last promise.

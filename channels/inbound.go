@@ -86,6 +86,7 @@ type SpokenMail struct {
 	RecordingID int64
 	Seconds     float64
 	Cut         bool   // a failure has cut it, the rest is kept
+	Failed      string // the disk has refused, and why: what was said before is kept, or nothing is (Empty); "": it has not
 	Empty       string // why it is not kept: nothing was said, the disk was full ...; "": it is
 	Unwritten   string // why it has no words; "": Body is them
 }

@@ -42,7 +42,7 @@ func (v *Voice) handLate(ctx context.Context) {
 // late is such a voicemail.
 type late struct {
 	ID, CallID, ConversationID int64
-	State                      string
+	State, Error               string // Error: what the disk has refused
 	Seconds                    float64
 	Peaks                      []byte
 	Number                     string
@@ -57,9 +57,9 @@ func (v *Voice) handLateOnce(ctx context.Context) (err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, v.times.Receive)
 	defer cancel()
-	rows, err := v.cfg.Pool.Query(ctx, `select r.id, r.call_id, r.conversation_id, r.state, r.seconds::float8 as seconds, r.peaks, k.from_address as number
+	rows, err := v.cfg.Pool.Query(ctx, `select r.id, r.call_id, r.conversation_id, r.state, r.error, r.seconds::float8 as seconds, r.peaks, k.from_address as number
 		from recordings r join calls k on k.id = r.call_id
-		where r.kind = $1 and r.handed_at is null and r.state in ('done', 'recovered') and k.state = 'ended' order by r.id limit $2`, archive.Voicemail, lateMost)
+		where r.kind = $1 and r.handed_at is null and r.state in ('done', 'recovered', 'failed') and k.state = 'ended' order by r.id limit $2`, archive.Voicemail, lateMost)
 	if err != nil {
 		return err
 	}
@@ -74,10 +74,13 @@ func (v *Voice) handLateOnce(ctx context.Context) (err error) {
 
 func (v *Voice) handUpLate(ctx context.Context, l late) error {
 	empty := emptyMail(l.Peaks)
+	if l.Error != "" && empty != "" {
+		empty = l.Error
+	}
 	_, err := v.cfg.Receive(ctx, channels.Inbound{Type: channels.VoicemailLeft, Channel: channels.Voice, ConversationID: l.ConversationID, CallID: l.CallID,
 		From: channels.Address{Kind: channels.Phone, Value: l.Number}, ClientID: voicemailID(l.ID),
-		Voicemail: &channels.SpokenMail{RecordingID: l.ID, Seconds: l.Seconds, Cut: l.State == "recovered", Empty: empty, Unwritten: cutOff}})
-	if err == nil && empty != "" {
+		Voicemail: &channels.SpokenMail{RecordingID: l.ID, Seconds: l.Seconds, Cut: l.State == "recovered", Failed: l.Error, Empty: empty, Unwritten: cutOff}})
+	if err == nil && empty != "" && l.Error == "" {
 		v.dropVoicemail(l.ID)
 	}
 	v.log.Warn("voicemail of a dead process", "recording", l.ID, "conversation", l.ConversationID, "empty", empty, "err", err)

@@ -46,7 +46,7 @@ func recordingHouse(t *testing.T, change func(*Config)) (*house, *pgxpool.Pool, 
 
 // recordsTo has a house record.
 func recordsTo(t *testing.T, cfg *Config, pool *pgxpool.Pool, dir string) {
-	cfg.Pool, cfg.Archive = pool, runArchive(t, archive.Config{Dir: dir, Pool: pool, NodeID: "test", NodeName: "test", Log: cfg.Log})
+	cfg.Pool, cfg.Archive = pool, runArchive(t, archive.Config{Dir: dir, Pool: pool, NodeID: "test", NodeName: "test", Log: cfg.Log, Reserve: 1})
 }
 
 // runArchive runs an archive that outlives the telephone.

@@ -29,7 +29,7 @@ import (
 const (
 	mailDone    = "done"    // '#', silence, the limit: we say goodbye
 	mailStays   = "stays"   // the caller wants to wait on, or is on hold
-	mailBroken  = "broken"  // the disk has refused: what there is is kept, the caller waits on
+	mailBroken  = "broken"  // the disk has refused: what there is is kept, the caller is told so and waits on
 	mailPerson  = "person"  // somebody is there now
 	mailHangsUp = "hang up" // nobody hears anything
 )
@@ -52,10 +52,12 @@ type leaving struct {
 	words      chan string
 }
 
-// voicemailTaken lands in the mail when the recording is ready; nil: there will be none.
+// voicemailTaken lands in the mail when the recording is ready; without a take there will be none, and refused says why when
+// it is the disk.
 type voicemailTaken struct {
-	order int
-	take  *archive.Take
+	order   int
+	take    *archive.Take
+	refused string
 }
 
 // voicemailQuiet lands in the mail after the seconds of silence, voicemailFailed when the disk refuses.
@@ -106,15 +108,18 @@ func (c *call) orderVoicemail() {
 		order.Rate = 2 * media.Rate
 	}
 	c.beside(func() {
-		take, err := c.v.cfg.Archive.Begin(c.v.callsCtx, order)
-		if err != nil {
-			take = nil
-			if !errors.Is(err, archive.ErrDisk) {
+		m := voicemailTaken{order: n}
+		var err error
+		if m.take, err = c.v.cfg.Archive.Begin(c.v.callsCtx, order); err != nil {
+			m.take = nil
+			if errors.Is(err, archive.ErrDisk) {
+				m.refused = archive.InWords(err)
+			} else {
 				c.log.Error("voicemail not begun", "err", err)
 			}
 		}
-		if !c.post(voicemailTaken{n, take}) && take != nil {
-			take.Finish()
+		if !c.post(m) && m.take != nil {
+			m.take.Finish()
 		}
 	})
 }
@@ -129,7 +134,12 @@ func (c *call) onVoicemailTaken(m voicemailTaken) {
 		return
 	}
 	if m.take == nil {
-		c.inLineAgain(promptVoicemailFailed)
+		if m.refused != "" {
+			in := c.voicemailOf()
+			in.Voicemail.Failed, in.Voicemail.Empty = m.refused, m.refused
+			c.tell(in)
+		}
+		c.notKept()
 		return
 	}
 	c.endTalk() // the responder does not listen in
@@ -205,9 +215,9 @@ func (c *call) keptWhen(ended <-chan archive.Ended, l *leaving) func(in *channel
 			return false
 		}
 		v := in.Voicemail
-		v.RecordingID, v.Seconds, v.Cut, v.Empty, in.ClientID = e.ID, e.Seconds, e.Cut, e.Lost, voicemailID(e.ID)
-		if v.Empty == "" {
-			v.Empty = emptyMail(e.Peaks)
+		v.RecordingID, v.Seconds, v.Cut, v.Failed, v.Empty, in.ClientID = e.ID, e.Seconds, e.Failed != "", e.Failed, emptyMail(e.Peaks), voicemailID(e.ID)
+		if e.Failed != "" && v.Empty != "" { // not for want of words
+			v.Empty = e.Failed
 		}
 		v.Unwritten = unwritten
 		if l != nil && l.transcript != nil {
@@ -266,7 +276,10 @@ func emptyMail(peaks []byte) string {
 // onVoicemailTold: the house has the message, or has not kept it. The caller, if still alone, hears which.
 func (c *call) onVoicemailTold(in channels.Inbound, r channels.Receipt, err error) {
 	v := in.Voicemail
-	if v.Empty != "" && v.RecordingID != 0 && err == nil {
+	if v.RecordingID == 0 && v.Failed != "" { // the caller has heard it already
+		return
+	}
+	if v.Empty != "" && v.Failed == "" && v.RecordingID != 0 && err == nil {
 		c.beside(func() { c.v.dropVoicemail(v.RecordingID) })
 	}
 	if c.ended || c.state != channels.CallWaiting {
@@ -275,8 +288,8 @@ func (c *call) onVoicemailTold(in channels.Inbound, r channels.Receipt, err erro
 	kept := err == nil && (r.Message != nil || r.Duplicate)
 	c.log.Info("voicemail", "kept", kept, "seconds", v.Seconds, "empty", v.Empty, "ended", c.voicemail.end)
 	switch {
-	case err != nil || v.RecordingID == 0 || v.Empty == "" && !kept:
-		c.inLineAgain(promptVoicemailFailed)
+	case err != nil || v.RecordingID == 0 || v.Empty == "" && !kept, v.Failed != "": // also when a part of it is kept: they shall not rely on it
+		c.notKept()
 	case !kept:
 		c.inLineAgain(promptVoicemailEmpty)
 	case c.voicemail.end == mailDone:
@@ -285,6 +298,14 @@ func (c *call) onVoicemailTold(in channels.Inbound, r channels.Receipt, err erro
 	default:
 		c.inLineAgain(promptVoicemailStays)
 	}
+}
+
+// notKept: the caller hears that we do not have the message, and what else they can do.
+func (c *call) notKept() {
+	if c.mayCallBack() {
+		c.line.due = []string{"key_callback"}
+	}
+	c.inLineAgain(promptVoicemailFailed)
 }
 
 // inLineAgain: the caller waits on, with the talk that they had, and hears why ("": what follows says it).

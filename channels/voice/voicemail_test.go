@@ -2,9 +2,11 @@ package voice
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -197,8 +199,75 @@ func TestVoicemailDiskRefuses(t *testing.T) {
 	if row := voicemailRow(t, ctx, pool); row.state != "failed" || !strings.Contains(row.line, "A voicemail could not be recorded: the disk has failed. The caller stays in line.") {
 		t.Errorf("%+v", row)
 	}
+	if in := h.expect(ctx, channels.VoicemailLeft); in.Voicemail.Failed != "the disk has failed" || in.Voicemail.RecordingID != 0 {
+		t.Errorf("%+v", in.Voicemail)
+	}
 	b := h.join(ctx, 1, 7)
 	hears(t, ctx, c, b)
+}
+
+// diskRefuses are ways in which a real disk refuses in the middle of a file of more than 64 kB, about 2 s of a message. Where this
+// process may not mount, the other one is left.
+var diskRefuses = map[string]func(t *testing.T, dir string){
+	"full": func(t *testing.T, dir string) {
+		if err := syscall.Mount("none", dir, "tmpfs", 0, "size=64k"); errors.Is(err, syscall.EPERM) {
+			t.Skip("this process may not mount")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+	},
+	"no file so long": func(t *testing.T, _ string) {
+		var before syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+			t.Fatal(err)
+		}
+		now := before
+		now.Cur = 64 << 10
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &now); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+				t.Error(err)
+			}
+		})
+	},
+}
+
+// TestVoicemailDiskRefusesInTheMiddle: the caller hears at once that we do not have the message and what else they can do; the
+// house hears it before it hears of the call's end, with what was written until then; and a person gets the caller. The tests
+// beside it stand still meanwhile: one of the disks is this process' own.
+func TestVoicemailDiskRefusesInTheMiddle(t *testing.T) {
+	for name, refuse := range diskRefuses {
+		t.Run(name, func(t *testing.T) {
+			h, pool, dir := mailHouse(t, nil)
+			ctx := testCtx(t)
+			refuse(t, dir)
+			c := atTheTone(t, ctx, h)
+			c.RTP.Forget()
+			go c.RTP.Play(ctx, voicetest.ULaw(voicetest.Speech(77, 9*time.Second, voicetest.Rate)))
+			in := h.expect(ctx, channels.VoicemailLeft)
+			if v := in.Voicemail; v.Failed != "the disk is full" || !v.Cut || v.Empty != "" || v.Seconds < 1 || v.Seconds > 3 {
+				t.Errorf("%+v", v)
+			}
+			until(t, ctx, "told so", func() bool { return heardPrompt(t, c, promptVoicemailFailed) })
+			for _, lie := range []string{promptVoicemailKept, promptVoicemailStays, promptVoicemailEmpty} {
+				if heardPrompt(t, c, lie) {
+					t.Errorf("the caller hears %s", lie)
+				}
+			}
+			if row := voicemailRow(t, ctx, pool); row.state != "recovered" {
+				t.Errorf("%+v", row)
+			}
+			b := h.join(ctx, 1, 7)
+			hears(t, ctx, c, b)
+		})
+	}
 }
 
 // TestVoicemailIsWrittenDown: the engines that hear callers write the message down.

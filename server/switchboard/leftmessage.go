@@ -140,9 +140,18 @@ func (s *Switchboard) voicemail(ctx context.Context, ch *change, in channels.Inb
 		r.Duplicate = true
 		return nil
 	}
+	if v.Failed != "" {
+		if err := s.voicemailFailed(ctx, ch, in); err != nil {
+			return err
+		}
+	}
 	if v.Empty != "" {
 		ch.line(channels.CodeNoMessage, "No voicemail was kept: "+v.Empty+".", channels.MessageData{CallID: in.CallID, Reason: v.Empty})
-		return nil
+		if v.Failed == "" || v.RecordingID == 0 {
+			return nil
+		}
+		// They have spoken, and who hangs up then believes that we have it: the answer is owed as if we had.
+		return s.owesVoicemail(ctx, ch)
 	}
 	m := &channels.Message{Author: channels.ByContact, Channel: channels.Voice, Kind: channels.Voicemail, Body: in.Body,
 		Data: channels.MessageData{CallID: in.CallID, RecordingID: v.RecordingID, Seconds: int(v.Seconds + 0.5), Cut: v.Cut, Reason: v.Unwritten}}
@@ -153,6 +162,11 @@ func (s *Switchboard) voicemail(ctx context.Context, ch *change, in channels.Inb
 		return err
 	}
 	r.Message = m
+	return s.owesVoicemail(ctx, ch)
+}
+
+// owesVoicemail: the answer to what was spoken is owed.
+func (s *Switchboard) owesVoicemail(ctx context.Context, ch *change) error {
 	if err := s.owe(ctx, ch); err != nil {
 		return err
 	}
@@ -160,4 +174,27 @@ func (s *Switchboard) voicemail(ctx context.Context, ch *change, in channels.Inb
 		return nil
 	}
 	return ch.left(ctx, channels.ByVoicemail, channels.Voice, "")
+}
+
+// voicemailFailed raises the alarm that the disk refuses voicemails; once, though the caller may try again and again.
+func (s *Switchboard) voicemailFailed(ctx context.Context, ch *change, in channels.Inbound) error {
+	var told bool
+	if err := ch.tx.QueryRow(ctx, `select exists (select from alarms where kind = $1 and conversation_id = $2 and at > clock_timestamp() - interval '10 minutes')`,
+		agents.VoicemailFailed, ch.c.ID).Scan(&told); err != nil || told {
+		return err
+	}
+	queue, err := agents.QueueName(ctx, ch.tx, ch.c.QueueID)
+	if err != nil {
+		return err
+	}
+	words := "A voicemail could not be kept: " + in.Voicemail.Failed + "."
+	if in.Voicemail.Empty == "" {
+		words = fmt.Sprintf("A voicemail was cut after %d seconds: %s.", int(in.Voicemail.Seconds), in.Voicemail.Failed)
+	}
+	s.Log.Error("voicemail failed", "conversation", ch.c.ID, "call", in.CallID, "why", in.Voicemail.Failed)
+	if err := agents.Raise(ctx, ch.tx, agents.Alarm{Kind: agents.VoicemailFailed, ConversationID: ch.c.ID, QueueName: queue, Channel: channels.Voice, Words: words}); err != nil {
+		return err
+	}
+	ch.after(func() { s.publish(channels.AlarmSubject, struct{}{}) })
+	return nil
 }

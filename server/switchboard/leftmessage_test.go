@@ -191,6 +191,45 @@ func TestEmptyVoicemail(t *testing.T) {
 	f.state(id, channels.Closed)
 }
 
+// TestVoicemailThatTheDiskRefuses: who has spoken into a disk that refuses is owed an answer though there is nothing to be heard,
+// also after they hang up, and there is one alarm. Where it was not even begun, and the caller has heard so, nothing is left.
+func TestVoicemailThatTheDiskRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoken, part bool
+		words        string
+		left         channels.State
+	}{
+		"not begun":   {false, false, "A voicemail could not be kept: the disk is full.", channels.Closed},
+		"lost":        {true, false, "A voicemail could not be kept: the disk is full.", channels.Waiting},
+		"cut in half": {true, true, "A voicemail was cut after 7 seconds: the disk is full.", channels.Waiting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, _ := withMail(t)
+			id, call, recording := f.voicemailer()
+			in := spokenMail(id, call, recording, "the disk is full")
+			in.Voicemail.Failed = "the disk is full"
+			if !c.spoken {
+				in.Voicemail.RecordingID = 0
+			}
+			if c.part {
+				in.Voicemail.Empty, in.Voicemail.Cut = "", true
+			}
+			if r := f.receive(in); (r.Message != nil) != c.part {
+				t.Errorf("%+v", r.Message)
+			}
+			f.receive(in) // presses the key again, or it is handed up twice
+			if alarms := text(f, `select string_agg(kind || ': ' || words, '|') from alarms`); alarms != "voicemail_failed: "+c.words {
+				t.Errorf("alarms: %s", alarms)
+			}
+			f.receive(channels.Inbound{Type: channels.CallEndedIn, Channel: channels.Voice, ConversationID: id, CallID: call, Result: "abandoned"})
+			f.state(id, c.left)
+			if open := f.promises(id, "") == 1; open != c.spoken {
+				t.Errorf("the promise is open: %v", open)
+			}
+		})
+	}
+}
+
 // TestVoicemailOfADeadNode: the call died with its node, the voicemail comes out of the repaired file later, also to a
 // conversation that somebody has closed meanwhile: it is owed an answer.
 func TestVoicemailOfADeadNode(t *testing.T) {

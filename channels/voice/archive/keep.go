@@ -97,7 +97,7 @@ func (a *Archive) repairOne(ctx context.Context, k kept) error {
 		return a.complete(ctx, k.ID, k.ConversationID, k.CallID, "recovered", Order{Kind: k.Kind}.line(cutLine(sum)), sum)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, media.ErrNoRecording):
 		a.log.Error("recording lost", "recording", k.ID, "call", k.CallID, "err", err)
-		return a.fail(ctx, k.ID, k.ConversationID, k.CallID, lostLine(k.Kind, inWords(err)), inWords(err))
+		return a.fail(ctx, k.ID, k.ConversationID, k.CallID, lostLine(k.Kind, InWords(err)), InWords(err), false)
 	}
 	return err
 }

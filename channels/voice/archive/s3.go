@@ -165,7 +165,7 @@ func (a *Archive) uploadOne(ctx context.Context, k kept) error {
 // lost: the file was taken away behind our back. It is said once, and the others are not held up.
 func (a *Archive) lost(ctx context.Context, k kept) error {
 	a.log.Error("recording lost", "recording", k.ID, "place", k.Place, "err", fs.ErrNotExist)
-	_, err := a.cfg.Pool.Exec(ctx, `update recordings set state = 'failed', error = $2 where id = $1 and state in ('done', 'recovered')`, k.ID, inWords(fs.ErrNotExist))
+	_, err := a.cfg.Pool.Exec(ctx, `update recordings set state = 'failed', error = $2 where id = $1 and state in ('done', 'recovered')`, k.ID, InWords(fs.ErrNotExist))
 	return err
 }
 

@@ -59,13 +59,13 @@ func (a *Archive) Begin(ctx context.Context, o Order) (*Take, error) {
 		return t, nil
 	}
 	defer a.release(t.id)
-	words := inWords(err)
+	words := InWords(err)
 	a.log.Error("call is not recorded", "call", o.CallID, "err", err)
 	line := "This call is not recorded: " + words + ". The call goes on."
 	if o.Kind == Voicemail {
 		line = "A voicemail could not be recorded: " + words + ". The caller stays in line."
 	}
-	if e := a.fail(ctx, t.id, o.ConversationID, o.CallID, line, words); e != nil {
+	if e := a.fail(ctx, t.id, o.ConversationID, o.CallID, line, words, true); e != nil {
 		a.log.Error("recording not noted as failed", "recording", t.id, "err", e)
 	}
 	return nil, fmt.Errorf("%w: %w", ErrDisk, err)
@@ -95,7 +95,7 @@ func (t *Take) failed(err error) {
 	if o.OnFail != nil {
 		o.OnFail()
 	}
-	words := inWords(err)
+	words := InWords(err)
 	if e := t.a.change(context.Background(), o.ConversationID, o.CallID, func(tx pgx.Tx) (string, error) {
 		_, err := tx.Exec(context.Background(), `update recordings set error = $2 where id = $1`, t.id, words)
 		return o.line("The recording stopped: " + words + ". The call goes on."), err
@@ -144,8 +144,8 @@ type Ended struct {
 	ID      int64
 	Seconds float64
 	Peaks   []byte // as in media.Summary
-	Cut     bool   // a failure has cut it, the rest is kept
-	Lost    string // why there is nothing to be heard, in words; "": there is
+	Failed  string // the disk has refused, and why, in words: what was written before is kept, or nothing is (Lost); "": it has not
+	Lost    bool   // there is nothing to be heard
 }
 
 // Finish closes the file and completes the row, beside the caller; once. What it gives says what became of it; it is closed
@@ -195,12 +195,12 @@ func (a *Archive) finished(t *Take, sum media.Summary, broken error) (Ended, err
 	}
 	marks := sum.Marks
 	if sum, err = media.Repair(path); err != nil {
-		words := inWords(broken)
+		words := InWords(broken)
 		a.log.Error("recording lost", "recording", t.id, "err", errors.Join(broken, err))
-		return Ended{ID: t.id, Lost: words}, a.fail(ctx, t.id, o.ConversationID, o.CallID, lostLine(o.Kind, words), words)
+		return Ended{ID: t.id, Failed: words, Lost: true}, a.fail(ctx, t.id, o.ConversationID, o.CallID, lostLine(o.Kind, words), words, false)
 	}
 	sum.Marks = marks
-	return Ended{ID: t.id, Seconds: sum.Seconds, Peaks: sum.Peaks, Cut: true}, a.complete(ctx, t.id, o.ConversationID, o.CallID, "recovered", o.line(cutLine(sum)), sum)
+	return Ended{ID: t.id, Seconds: sum.Seconds, Peaks: sum.Peaks, Failed: InWords(broken)}, a.complete(ctx, t.id, o.ConversationID, o.CallID, "recovered", o.line(cutLine(sum)), sum)
 }
 
 // complete writes what is known of a whole file.
@@ -224,10 +224,11 @@ func (a *Archive) complete(ctx context.Context, id, conversation, call int64, st
 	})
 }
 
-// fail notes that there is nothing to be heard, and why. Of a voicemail nothing more comes.
-func (a *Archive) fail(ctx context.Context, id, conversation, call int64, line, why string) error {
+// fail notes that there is nothing to be heard, and why. never: it was not begun, so that nobody has spoken a voicemail that the
+// house must hear of.
+func (a *Archive) fail(ctx context.Context, id, conversation, call int64, line, why string, never bool) error {
 	return a.change(ctx, conversation, call, func(tx pgx.Tx) (string, error) {
-		tag, err := tx.Exec(ctx, `update recordings set state = 'failed', error = $2, handed_at = case when kind = 'voicemail' then clock_timestamp() end where id = $1 and state = 'recording'`, id, why)
+		tag, err := tx.Exec(ctx, `update recordings set state = 'failed', error = $2, handed_at = case when kind = 'voicemail' and $3 then clock_timestamp() end where id = $1 and state = 'recording'`, id, why, never)
 		if err != nil || tag.RowsAffected() == 0 {
 			line = ""
 		}
@@ -273,10 +274,10 @@ func minutes(seconds float64) string {
 	return fmt.Sprintf("%d:%02d", s/60, s%60)
 }
 
-// inWords is what a disk's error means to people.
-func inWords(err error) string {
+// InWords is what a disk's error means to people.
+func InWords(err error) string {
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return "the disk is full"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return "the recordings folder cannot be written"

@@ -2633,7 +2633,7 @@ export interface components {
             /** Format: date-time */
             at: string;
             /** @enum {string} */
-            kind: "promise_broken" | "people_first" | "people_first_over" | "call_back_due" | "call_back_failed";
+            kind: "promise_broken" | "people_first" | "people_first_over" | "call_back_due" | "call_back_failed" | "voicemail_failed";
             /** Format: int64 */
             conversation_id: number | null;
             queue_name: string;
