@@ -16,6 +16,7 @@ import (
 	"patchbay/channels/voice/edge"
 	"patchbay/channels/voice/webleg"
 	"patchbay/llm"
+	"patchbay/llm/human"
 )
 
 // What the rooms of the house are told by its settings.
@@ -43,6 +44,7 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		HasRead: func(ctx context.Context, agent, conversation int64) (bool, error) {
 			return agents.HasRead(ctx, h.db.Pool, agent, conversation)
 		},
+		Wish:    func(words string) bool { return human.Read(words, human.Context{Channel: channels.Voice}).Yes },
 		Archive: h.archive, Receive: receive, Bus: h.bus, Pool: h.db.Pool, NodeID: h.node, Log: h.log, TraceDays: h.cfg.Calls.TraceDays, HideListening: !h.cfg.Calls.ShowListening,
 		Times: voice.Times{Voicemail: time.Duration(h.cfg.Calls.VoicemailSeconds) * time.Second, VoicemailQuiet: time.Duration(h.cfg.Calls.VoicemailSilenceSeconds) * time.Second}}
 	if cfg.Language, cfg.Company = h.cfg.Speech.Language, h.cfg.Company.Name; h.speech != nil {

@@ -55,6 +55,7 @@ func (c *call) converse() bool {
 		c.drafts = unsubscribe
 	}
 	dia, err := dialogue.Open(dialogue.Config{Speech: c.speech(), Language: c.language(), Among: c.maybe(), Times: c.v.times.Turn, Log: c.log,
+		Wish:   c.v.cfg.Wish,
 		Words:  c.said,
 		Spoken: c.spoke,
 		Person: c.wish,

@@ -50,6 +50,70 @@ func TestTalkRealSounds(t *testing.T) {
 	}
 }
 
+// TestTalkRealBabble: people who talk behind the caller, sixteen decibels below, do not stop an answer; the caller does, though they have
+// turned away from the telephone a little, and so does the wish for a person said softly.
+func TestTalkRealBabble(t *testing.T) {
+	var behind [][]int16
+	for i, text := range []string{"My order has not arrived yet and I am getting worried about it.", "The washing machine makes a loud noise and stops in the middle.",
+		"I have been waiting for an answer for two weeks, and nobody calls.", "How much does the shipping cost to Germany, and how long does it take?"} {
+		if s := speechtest.Speakers[i]; s.Present() {
+			behind = append(behind, s.Says(t, text, voicetest.Rate))
+		}
+	}
+	if len(behind) < 4 {
+		speechtest.Foreign(t)
+		t.Skip("SKIPPED: too few voices here: flite")
+	}
+	e := voicetest.Engines(t, nil)
+	h := newTalkHouse(t, func(cfg *Config) {
+		cfg.Speech, cfg.Wish = e, func(words string) bool { return strings.Contains(words, "a person") }
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	voice := voicetest.Voice(t, e)
+	pause := make([]int16, voicetest.Rate)
+	says := func(text string, peak float64) []int16 {
+		return append(speechtest.Louder(voice(text, voicetest.Rate), peak), pause...)
+	}
+	babble := make([]int16, 4*voicetest.Rate)
+	for i := range babble {
+		sum := 0
+		for _, b := range behind {
+			sum += int(b[i%len(b)])
+		}
+		babble[i] = int16(sum / len(behind))
+	}
+	babble = speechtest.Louder(babble, 20000/6.3)
+
+	c := &voicetest.Talker{T: t, Ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
+	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
+	c.Plays(make([]int16, 3*voicetest.Rate))
+	interrupted := func(by []int16) channels.Inbound {
+		c.Plays(says("Which tents do you have in your shop?", 20000))
+		h.expect(ctx, channels.Words)
+		c.Forget()
+		h.answers(tents)
+		until(t, ctx, "our voice", func() bool {
+			sound, _ := c.RTP.Joined()
+			return voicetest.RMS(sound[max(0, len(sound)-voicetest.Rate/5):]) > 300
+		})
+		c.Plays(by)
+		in := h.expect(ctx, channels.Said)
+		t.Logf("said %q", in.Body)
+		return in
+	}
+	if in := interrupted(append(babble, pause...)); in.Spoken.Cut || in.Body != tents {
+		t.Errorf("babble: said %q %+v", in.Body, in.Spoken)
+	}
+	for text, peak := range map[string]float64{"Stop, I mean something else.": 20000 / 2.5, "I want to talk to a person, please.": 20000 / 6.3} {
+		if in := interrupted(says(text, peak)); !in.Spoken.Cut {
+			t.Errorf("%s: said %q %+v", text, in.Body, in.Spoken)
+		}
+		t.Logf("words %q", h.expect(ctx, channels.Words).Body)
+	}
+	h.hangsUp(c)
+}
+
 // TestWrittenDownForReal: what two people say to each other in a bridged call, each with a voice of their own, is written down by the
 // real recogniser, each side's as theirs, with at most a quarter of the words wrong.
 func TestWrittenDownForReal(t *testing.T) {

@@ -75,9 +75,10 @@ type Config struct {
 	// HasRead tells whether an agent's screen has shown the conversation's hand-over card. nil: agents are not introduced.
 	HasRead func(ctx context.Context, agentID, conversationID int64) (bool, error)
 
-	Speech   Speech // hears and speaks; nil: callers have keys and prompts
-	Language string // of the talk with the responder; "" = en
-	Company  string // as the greeting says it
+	Speech   Speech                  // hears and speaks; nil: callers have keys and prompts
+	Language string                  // of the talk with the responder; "" = en
+	Company  string                  // as the greeting says it
+	Wish     func(words string) bool // a customer who says this wants a person (see package human); nil: that is the switchboard's alone to know
 
 	Receive channels.Receive
 	Bus     *bus.Bus

@@ -41,6 +41,7 @@ type Config struct {
 	Times    turn.Times
 	Log      *slog.Logger
 
+	Wish   func(words string) bool              // a person is wanted by these words: turn.Config's
 	Words  func(text string)                    // the caller has said this
 	Spoken func(text string, s channels.Spoken) // and has heard that of an answer
 	Person func(why string)                     // the caller gets a person: turn.Silence, NoMatch, Failure
@@ -95,7 +96,7 @@ func Open(cfg Config, leg *media.Leg) (*Dialogue, error) {
 		}})
 	now := time.Now()
 	d.began = now
-	d.turn = turn.New(turn.Config{Language: cfg.Language, Times: cfg.Times}, now)
+	d.turn = turn.New(turn.Config{Language: cfg.Language, Times: cfg.Times, Wish: cfg.Wish}, now)
 	d.Listen(leg)
 	return d, nil
 }
@@ -111,6 +112,7 @@ func (d *Dialogue) Listen(leg *media.Leg) {
 		d.stop = nil
 	}
 	d.leg, d.player = leg, nil
+	d.turn.Stranger()
 	if leg == nil {
 		return
 	}
@@ -216,7 +218,9 @@ func (d *Dialogue) OnHeard(h speech.Heard, ok bool) {
 	case !ok:
 		d.lost(errors.New("the ear has closed"))
 	case h.Kind == speech.Began:
-		d.do(d.turn.Began(now))
+		d.do(d.turn.Began(now, h.Level))
+	case h.Kind == speech.Level:
+		d.turn.Level(h.Level)
 	case h.Kind == speech.Paused:
 		d.clock.speechEnd = d.began.Add(h.To)
 		d.do(d.turn.Paused(now))

@@ -112,7 +112,7 @@ func readHeard(m message) (wireHeard, error) {
 		err := json.Unmarshal(m.body, &e)
 		return wireHeard{Kind: Failed, Error: e.Error}, err
 	}
-	if err := json.Unmarshal(m.body, &w); err != nil || m.kind != kindHeard || w.Kind < Began || w.Kind > Failed {
+	if err := json.Unmarshal(m.body, &w); err != nil || m.kind != kindHeard || w.Kind < Began || w.Kind > Level {
 		return w, fmt.Errorf("the child heard %.100q: %v", m.body, err)
 	}
 	return w, nil
@@ -122,7 +122,7 @@ func (d *distant) heard(c *child, w wireHeard) {
 	if c != d.child { // from one that is gone
 		return
 	}
-	h := Heard{Kind: w.Kind, Text: w.Text, Confidence: w.Confidence, From: w.From, To: w.To, Words: w.Words, Language: w.Language}
+	h := Heard{Kind: w.Kind, Text: w.Text, Confidence: w.Confidence, From: w.From, To: w.To, Level: w.Level, Words: w.Words, Language: w.Language}
 	switch w.Kind {
 	case Began:
 		d.said, d.speaking = true, true

@@ -34,11 +34,13 @@ const (
 	// Failed: what was said since the last Final is lost; Err tells why. It answers a Finish that waited. The Ear goes on with the next
 	// sentence, unless Events is closed after it. A child that dies is no reason yet: the next one hears the sound again (memory).
 	Failed
+	// Level: what is heard has become louder or softer by 3 dB, while somebody speaks.
+	Level
 )
 
 // String is the name, for logs.
 func (k HeardKind) String() string {
-	return [...]string{"began", "paused", "partial", "final", "failed"}[k]
+	return [...]string{"began", "paused", "partial", "final", "failed", "level"}[k]
 }
 
 // Heard is one thing that an Ear noticed. Times are of the sound written to it, dropped frames included.
@@ -47,9 +49,10 @@ type Heard struct {
 	Text       string
 	Confidence float64 // of Text, 0 to 1; 0: the engine does not tell
 	From, To   time.Duration
-	Words      []Word // of a Final, if the engine tells
-	Language   string // of a Final with Text: what is spoken, of HearConfig.Among; empty: the engine does not tell, or is not sure
-	Engine     string // of a Final with Text: whose it is
+	Level      float64 // of a Began and a Level: how loud it is, in dB of full scale, below 0: the loudest 60 ms of the last half second
+	Words      []Word  // of a Final, if the engine tells
+	Language   string  // of a Final with Text: what is spoken, of HearConfig.Among; empty: the engine does not tell, or is not sure
+	Engine     string  // of a Final with Text: whose it is
 	Err        error
 }
 
@@ -112,8 +115,8 @@ func (e *Ear) Finish() {
 	e.ring.knock()
 }
 
-// Events is what was heard, in order; it is closed when the Ear ends. A Partial that nobody has read yet is replaced by
-// the next one.
+// Events is what was heard, in order; it is closed when the Ear ends. A Partial or Level that nobody has read yet is
+// replaced by the next one.
 func (e *Ear) Events() <-chan Heard { return e.events }
 
 // Close ends the Ear and returns when its goroutine has gone. What was said since the last Final is lost.
@@ -162,7 +165,7 @@ func (e *Ear) run(h hearing) {
 
 // tell queues an event; on the Ear's goroutine.
 func (e *Ear) tell(h Heard) {
-	if n := len(e.pending); n > 0 && h.Kind == Partial && e.pending[n-1].Kind == Partial {
+	if n := len(e.pending); n > 0 && (h.Kind == Partial || h.Kind == Level) && e.pending[n-1].Kind == h.Kind {
 		e.pending[n-1] = h
 		return
 	}

@@ -347,7 +347,7 @@ func (s *server) hear(m message) error {
 	s.engines.wg.Go(func() {
 		defer work.entry.leave()
 		for h := range ear.Events() {
-			w := wireHeard{Kind: h.Kind, Text: h.Text, Confidence: h.Confidence, From: h.From, To: h.To, Words: h.Words, Language: h.Language}
+			w := wireHeard{Kind: h.Kind, Text: h.Text, Confidence: h.Confidence, From: h.From, To: h.To, Level: h.Level, Words: h.Words, Language: h.Language}
 			if h.Err != nil {
 				w.Error = h.Err.Error()
 			}

@@ -42,6 +42,7 @@ type whole struct {
 	cancel     context.CancelFunc
 	running    int // transcriptions whose goroutines have not reported
 
+	loud     meter
 	now      int64 // samples since the start
 	speaking bool
 	began    int64   // of this stretch of speech
@@ -124,6 +125,10 @@ func (w *whole) take(pcm []int16) {
 	}
 	w.audio = append(w.audio, pcm...)
 	w.now += int64(len(pcm))
+	w.loud.hear(pcm)
+	if w.speaking && w.again == 0 && w.loud.moved() {
+		w.ear.tell(Heard{Kind: Level, Level: w.loud.tell(), To: w.ear.after(w.now)})
+	}
 	w.detector.hear(w.now-int64(len(pcm)), pcm, w.edge)
 	if w.again > 0 && w.now >= w.again {
 		w.caughtUp()
@@ -165,7 +170,7 @@ func (w *whole) edge(speaking bool, at int64) {
 			w.looked = at - w.samples(lookEvery) + w.samples(lookFirst)
 		}
 		if w.again == 0 {
-			w.ear.tell(Heard{Kind: Began, From: w.ear.after(at), To: w.ear.after(w.now)})
+			w.ear.tell(Heard{Kind: Began, From: w.ear.after(at), To: w.ear.after(w.now), Level: w.loud.tell()})
 		}
 		return
 	}

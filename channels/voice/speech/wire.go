@@ -76,6 +76,7 @@ type wireHeard struct {
 	Text       string
 	Confidence float64
 	From, To   time.Duration
+	Level      float64
 	Words      []Word
 	Language   string
 	Error      string

@@ -69,7 +69,7 @@ func TestAnHourOfNoise(t *testing.T) {
 				if !now.Before(edge) {
 					if on = !on; on {
 						edge = now.Add(c.least + time.Duration(float64(c.most-c.least)*r.Float64()))
-						note(now, m.Began(now))
+						note(now, m.Began(now, 0))
 					} else {
 						edge = now.Add(next())
 						note(now, m.Paused(now))

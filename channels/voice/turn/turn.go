@@ -41,6 +41,7 @@ type Config struct {
 	Partial    bool    // the ear is known to tell words while they are spoken; else it is taken to when it has done so once
 	Confidence float64 // words heard with less are not understood: 0.3
 	Times      Times
+	Wish       func(words string) bool // a person is wanted by them: they count however far they are said; nil: not known
 }
 
 func (t Times) withDefaults() Times {
@@ -134,7 +135,8 @@ type Machine struct {
 	known   bool      // all words of the turn are certain: nothing was heard since the last final
 	probing bool      // the last words were asked for while we spoke
 	capping bool      // and here in mid-speech
-	interim bool      // and here only to know whether there are any: the turn goes on with them
+	level   levels
+	interim bool // and here only to know whether there are any: the turn goes on with them
 
 	ours   bool      // we speak
 	first  time.Time // our first word in this call
@@ -189,9 +191,10 @@ func (m *Machine) to(s caller, at time.Time) { m.caller, m.since = s, at }
 // overlap says whether the caller's sound now would be an interruption.
 func (m *Machine) overlap() bool { return m.ours && m.kind != Notice }
 
-// Began: a voice is heard.
-func (m *Machine) Began(at time.Time) []Act {
+// Began: a voice is heard, so loud (see Level).
+func (m *Machine) Began(at time.Time, level float64) []Act {
 	m.voice, m.known = true, false
+	m.level.hear(level)
 	if m.began.IsZero() {
 		m.began = at
 	}
@@ -230,7 +233,9 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 		m.to(paused, at)
 		m.pausing = at
 	}
-	if m.overlap() && m.meant() && (final || strings.Contains(m.words(), " ") && !(m.echoes && m.said.holds(m.words(), 2))) { // one word may become another
+	m.level.words(was, m.words())
+	if w := m.words(); m.overlap() && m.meant() && !m.aside(w) &&
+		(final || strings.Contains(w, " ") && !(m.echoes && m.said.holds(w, 2))) { // one word may become another
 		m.cut(at)
 	}
 	if final && m.caller == ending {
@@ -407,21 +412,22 @@ func (m *Machine) ended(at time.Time) {
 	}
 	probing := m.probing
 	m.probing = false
-	meant := m.meant()
+	aside := m.aside(m.words())
+	meant := m.meant() && !aside
 	m.known = !m.voice
 	switch {
 	case m.voice && !m.capping: // the caller has gone on meanwhile
 		m.to(sounding, at)
-	case m.words() != "" && (probing && meant || !probing && !m.capping && at.Before(later(m.pausing, m.keyAt).Add(m.patience()))):
+	case m.words() != "" && !aside && (probing && meant || !probing && !m.capping && at.Before(later(m.pausing, m.keyAt).Add(m.patience()))):
 		m.to(paused, at) // they have stopped us, or there is more to come by what was said: their turn goes on
-	case meant, m.words() != "" && !probing && m.owed.IsZero() && !m.echo(m.words()), m.typed != "":
+	case meant, m.words() != "" && !aside && !probing && m.owed.IsZero() && !m.echo(m.words()), m.typed != "":
 		m.take(at)
 	default:
 		long := m.capping || m.pausing.Sub(m.began) >= murmur
 		if probing && m.unsure && long { // there were words, and we have not understood them
 			m.cut(at)
 		}
-		lost := m.owed.IsZero() && !m.ours && !m.ready && (m.unsure || long && !probing)
+		lost := m.owed.IsZero() && !m.ours && !m.ready && !aside && (m.unsure || long && !probing)
 		m.forget(at)
 		if lost {
 			m.miss(at)
@@ -467,6 +473,7 @@ const murmur = 900 * time.Millisecond
 func (m *Machine) forget(at time.Time) {
 	m.final, m.part, m.typed, m.unsure, m.probing, m.known, m.interim = "", "", "", false, false, false, false
 	m.keyAt, m.began = time.Time{}, time.Time{}
+	m.level.next(m.voice)
 	m.to(silent, at)
 	if m.voice { // it goes on: so does a turn
 		m.began = at
@@ -494,6 +501,9 @@ func (m *Machine) take(at time.Time) {
 	w := m.words()
 	if m.lang.zero(w) { // the key 0, spoken
 		w = "0"
+	}
+	if w != "" && (m.level.near || m.began.After(m.quiet)) {
+		m.level.learn()
 	}
 	w = strings.TrimSpace(w + " " + m.typed)
 	m.forget(at)
@@ -565,7 +575,7 @@ func (m *Machine) due() []deadline {
 	}
 	switch m.caller {
 	case sounding:
-		if m.overlap() && !m.held && !m.deaf {
+		if m.overlap() && !m.held && !m.deaf && !m.level.far() {
 			add(m.since, m.t.Sure, m.hold)
 		}
 		if m.held && m.cfg.Partial {

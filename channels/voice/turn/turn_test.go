@@ -2,6 +2,7 @@ package turn
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,7 @@ import (
 // play runs a script against a machine. A step is "ms verb words": what happens then; what the machine does by itself
 // comes at its deadlines. The result is what it did, with the time.
 //
-//	began, paused, part WORDS, final WORDS, faint WORDS (a final of little confidence), key K,
+//	began [DB], level DB, paused, part WORDS, final WORDS, faint WORDS (a final of little confidence), key K,
 //	ready, notice, filler, saying SENTENCE, quiet, settled, end
 //
 // The ear answers Finish after 30 ms with what "part" has told last, unless the script says "deafear".
@@ -70,7 +71,9 @@ func play(t *testing.T, cfg Config, script string) string {
 		until(at)
 		switch verb {
 		case "began":
-			note(at, m.Began(at))
+			note(at, m.Began(at, number(words)))
+		case "level":
+			m.Level(number(words))
 		case "paused":
 			note(at, m.Paused(at))
 		case "part":
@@ -112,6 +115,12 @@ func play(t *testing.T, cfg Config, script string) string {
 		}
 	}
 	return strings.Join(did, "; ")
+}
+
+// number is a loudness of a script; none: 0.
+func number(text string) float64 {
+	n, _ := strconv.ParseFloat(text, 64)
+	return n
 }
 
 func TestTurns(t *testing.T) {
@@ -280,9 +289,13 @@ func FuzzMachine(f *testing.F) {
 		for _, e := range events {
 			at = at.Add(time.Duration(e) * 3 * time.Millisecond)
 			see(m.Tick(at))
-			switch e % 10 {
+			switch e % 12 {
 			case 0:
-				see(m.Began(at))
+				see(m.Began(at, -float64(e)/4))
+			case 10:
+				m.Level(-float64(e) / 3)
+			case 11:
+				m.Stranger()
 			case 1:
 				see(m.Paused(at))
 			case 2:
