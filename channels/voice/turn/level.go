@@ -1,7 +1,5 @@
 package turn
 
-import "slices"
-
 // How loud somebody is tells the caller from who talks behind them: a street, a television, an office. A recogniser makes words
 // of that too, other ones at each look. So the machine learns from the turns that were taken how loud this caller is, and
 // what stays far below that while we speak neither holds nor stops us. Words that are clear do: the wish for a person, a zero,
@@ -14,6 +12,7 @@ const (
 	softer   = 3.0  // dB at most that one turn lowers what is known
 	clear    = 3    // words that are heard again, with others behind them,
 	often    = 2    // so often, are clear
+	round    = 4    // words that nobody says twice in one breath
 )
 
 // levels are in dB of full scale; 0: not known.
@@ -54,12 +53,15 @@ func (l *levels) words(before, words string) {
 	}
 }
 
-// loops says whether the first words come again: what recognisers make of noise does so.
+// loops says whether the same words come again and again: what recognisers make of noise does so.
 func loops(words []string) bool {
-	for i := 1; i+clear <= len(words); i++ {
-		if slices.Equal(words[i:i+clear], words[:clear]) {
+	seen := map[[round]string]bool{}
+	for i := range max(0, len(words)-round+1) {
+		w := [round]string(words[i : i+round])
+		if seen[w] {
 			return true
 		}
+		seen[w] = true
 	}
 	return false
 }
