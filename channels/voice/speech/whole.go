@@ -199,7 +199,7 @@ func (w *whole) caughtUp() {
 	w.again = 0
 	heard := w.quiet > 0 || w.speaking
 	if !w.told && heard {
-		w.ear.tell(Heard{Kind: Began, From: w.ear.after(w.began), To: w.ear.after(w.now)})
+		w.ear.tell(Heard{Kind: Began, From: w.ear.after(w.began), To: w.ear.after(w.now), Level: w.loud.tell()})
 	}
 	if !w.speaking && (w.told || heard) {
 		if !heard { // the other engine took for speech what is none
