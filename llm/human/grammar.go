@@ -121,12 +121,16 @@ func (l langs) or(m langs) langs {
 func Load() { books() }
 
 // books are compiled in: a constant, read once.
-var books = sync.OnceValue(func() *library {
+var books = sync.OnceValue(readBooks)
+
+// readBooks reads all word books at once, one goroutine each.
+func readBooks() *library {
 	lib := &library{known: map[string]langs{}, stem: map[string]langs{}, names: map[string]bool{}}
 	entries, err := files.ReadDir("words")
 	if err != nil {
 		panic(err)
 	}
+	var reading sync.WaitGroup
 	for _, e := range entries {
 		lang, ok := strings.CutSuffix(e.Name(), ".txt")
 		if !ok || lang == "README" {
@@ -142,16 +146,19 @@ var books = sync.OnceValue(func() *library {
 			}
 			continue
 		}
-		g := parseGrammar(lang, string(data))
-		g.index = len(lib.all)
+		g := newGrammar(lang, len(lib.all))
 		lib.all = append(lib.all, g)
 		if lang == "en" {
 			lib.en = g
 		}
+		reading.Go(func() { g.parse(string(data)) })
+	}
+	reading.Wait()
+	for _, g := range lib.all {
 		g.announce(lib)
 	}
 	return lib
-})
+}
 
 func (g *grammar) announce(lib *library) {
 	note := func(m map[string]langs, w string) {
@@ -187,8 +194,15 @@ func (lib *library) speakers(w string) langs {
 	return l
 }
 
-func parseGrammar(lang, data string) *grammar {
-	g := &grammar{lang: lang, folded: map[string][]string{}, first: map[string][]phrase{}, stems: map[string][]phrase{}, near: map[string]typo{}, skeleton: map[string]bool{}}
+func newGrammar(lang string, index int) *grammar {
+	return &grammar{
+		lang: lang, index: index, folded: map[string][]string{}, first: map[string][]phrase{}, stems: map[string][]phrase{},
+		near: map[string]typo{}, skeleton: map[string]bool{},
+	}
+}
+
+// parse reads the lines of a word book.
+func (g *grammar) parse(data string) {
 	for line := range strings.Lines(data) {
 		key, items, ok := strings.Cut(strings.TrimSpace(line), ":")
 		if !ok || strings.HasPrefix(key, "#") {
@@ -229,19 +243,18 @@ func parseGrammar(lang, data string) *grammar {
 	}
 	g.folded = nil
 	g.widen()
-	return g
 }
 
-// widen gives what asks whether one exists the roles of the words it holds: "is anybody", "is there".
+// widen gives what asks for somebody the roles of the words it holds: "is anybody", "is there", "could someone".
 func (g *grammar) widen() {
 	for _, list := range g.first {
 		for i, p := range list {
-			if p.class&exist == 0 || len(p.words) < 2 {
+			if p.class&(exist|want|ask) == 0 || p.class&(not|never|no) != 0 || len(p.words) < 2 {
 				continue
 			}
 			for _, w := range p.words {
 				for _, role := range []class{weak, here} {
-					if g.is(w, role) {
+					if g.is(w, role) && (role == weak || p.class&exist != 0) {
 						list[i].class |= role
 					}
 				}
@@ -309,13 +322,18 @@ func (g *grammar) add(item string, c class) {
 		}
 	}
 	at := 0
-	for at < len(list) && len(list[at].words) >= len(all) {
+	for at < len(list) && (len(list[at].words) > len(all) || len(list[at].words) == len(all) && (!open(list[at].words) || open(all))) {
 		at++
 	}
 	index[key] = slices.Insert(list, at, phrase{all, c})
 	if c&(person|talk|machine|get) != 0 && len(all) == 1 {
 		g.spell(key, c)
 	}
+}
+
+// open says whether a phrase leaves an ending open; one that does not is asked first.
+func open(words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.HasSuffix(w, "*") })
 }
 
 // is says whether w alone has been filed with class c.

@@ -275,6 +275,9 @@ func (g *grammar) mention(row []symbol, at int, l, r walk) mention {
 	if s.is(exist) && s.is(weak) { // "anybody there" in one phrase
 		m.cues, m.exist = m.cues|exist, 0
 	}
+	if s.is(want|ask) && s.is(weak) { // "could someone" in one phrase
+		m.cues |= s.class & (want | ask)
+	}
 	if s.is(talk | get) { // "reach somebody" in one phrase
 		m.cues, m.talk = m.cues|s.class&(talk|get), 0
 	}

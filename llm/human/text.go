@@ -137,7 +137,7 @@ func (s *splitter) add(r rune) {
 		s.out = append(s.out, word{text: string(simplified(r)), char: true})
 		s.begun = true
 		return
-	case unicode.Is(unicode.So, r):
+	case r > 0x80 && unicode.Is(unicode.So, r):
 		s.flushWord()
 		s.out = append(s.out, word{text: string(r)})
 		return
@@ -203,6 +203,9 @@ func isJamo(r rune) bool { return r >= 0x1100 && r <= 0x11ff || r >= 0x3130 && r
 
 // stripped are marks that people leave out as often as they set them, and what cannot be seen.
 func stripped(r rune) bool {
+	if r < 0x80 {
+		return false
+	}
 	switch {
 	case r >= 0x0300 && r <= 0x036f, // Latin, Greek, Cyrillic accents
 		r >= 0x0591 && r <= 0x05c7,                           // Hebrew points
@@ -215,7 +218,7 @@ func stripped(r rune) bool {
 
 // spaceless are the scripts that write words without spaces between them.
 func spaceless(r rune) bool {
-	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar) ||
+	return r >= 0x0e00 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar) ||
 		r == 'ー' || r == 0x3099 || r == 0x309a
 }
 
