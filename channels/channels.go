@@ -129,12 +129,15 @@ type MessageData struct {
 	Full      string     `json:"full,omitempty"`      // of a mail: the whole text with quotes, when it differs from Body
 	Automatic bool       `json:"automatic,omitempty"` // a mail that no person wrote
 	MailInID  int64      `json:"mail_in_id,omitempty"`
-	Source    string     `json:"source,omitempty"` // of a wish: words, button, key, mail, failure, turns, model, silence, lost
+	Source    string     `json:"source,omitempty"` // of a wish: words, button, key, mail, failure, turns, model, silence, lost; queue: the words are a queue's own
 	Reason    string     `json:"reason,omitempty"`
 	DueAt     *time.Time `json:"due_at,omitempty"` // of a promise
 
 	RecordingID int64 `json:"recording_id,omitempty"` // of a voicemail
 }
+
+// OwnWords is the Source of an offer of a call back in a queue's own words.
+const OwnWords = "queue"
 
 // Source is a passage that an answer rests on.
 type Source struct {

@@ -121,7 +121,7 @@ type CallSignal struct {
 	Name    string      `json:"name,omitempty"` // the agent's, from their tab
 	Tab     string      `json:"tab,omitempty"`
 	SDP     string      `json:"sdp,omitempty"`
-	On      bool        `json:"on,omitempty"`    // hold, mute, record
+	On      bool        `json:"on,omitempty"`    // hold, mute, record; say: in a queue's own words
 	Digit   string      `json:"digit,omitempty"` // dtmf: one of 0-9 * # A-D
 	Reason  string      `json:"reason,omitempty"`
 	Text    string      `json:"text,omitempty"` // say

@@ -41,6 +41,9 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		Expect: func(ctx context.Context, conversation int64) (int, time.Duration, time.Duration, bool) {
 			return agents.Expect(ctx, h.db.Pool, conversation)
 		},
+		CallTimes: func(ctx context.Context, conversation int64) (channels.CallTimes, error) {
+			return agents.CallTimes(ctx, h.db.Pool, conversation)
+		},
 		HasRead: func(ctx context.Context, agent, conversation int64) (bool, error) {
 			return agents.HasRead(ctx, h.db.Pool, agent, conversation)
 		},

@@ -164,6 +164,8 @@ func (c *call) handle(m any) {
 		c.onTold(m)
 	case placed:
 		c.onPlaced(m)
+	case timesAsked:
+		c.onTimes(m)
 	case cardText:
 		c.onCardText(m)
 	case hasRead:

@@ -17,6 +17,9 @@ import (
 type backing struct {
 	key    func(digit byte) // what a key means now; nil: they are asked nothing
 	number string           // that is to be confirmed
+	late   func()           // what it means that no key comes; nil: they stay in line
+	typing bool             // a number is being typed
+	timed  bool             // the call is promised for a time of their choice
 	typed  []byte
 	wrong  int
 	by     time.Time // until when the next key is waited for
@@ -24,6 +27,7 @@ type backing struct {
 
 // Prompts of a call back; a phrase has the same name.
 const (
+	promptKeyBack   = "key_callback"      // to be called back, press 2
 	promptShall     = "callback_offer"    // it takes longer: shall we call you back? Press 2
 	promptCallAt    = "callback_at"       // we will call you at
 	promptRight     = "callback_right"    // press 1 if that is right, 2 for another number, star to stay in line
@@ -47,11 +51,11 @@ const (
 
 // callBackPrompts are all of them.
 func callBackPrompts() []string {
-	names := []string{"key_callback", promptShall, promptCallAt, promptRight, promptType, promptWrongType, promptCallSet, promptCallOpen, promptCallFails, promptKept, plusPrompt}
+	names := []string{promptKeyBack, promptShall, promptCallAt, promptRight, promptType, promptWrongType, promptCallSet, promptCallOpen, promptCallFails, promptKept, plusPrompt}
 	for d := '0'; d <= '9'; d++ {
 		names = append(names, fmt.Sprintf(digitPrompt, d))
 	}
-	return names
+	return append(names, slotPrompts()...)
 }
 
 // mayDial tells in which form a customer's number is called, or in words why it is not; "" asks whether any customer may be
@@ -82,9 +86,18 @@ func (c *call) mayCallBack() bool {
 	return c.direction == channels.CallIn && !c.fromPage() && c.sound != nil && c.sound.callBack && c.v.trunks.DialsOut()
 }
 
-// offerCallBack: the house asks whether they want it; the words go on by themselves to the music.
-func (c *call) offerCallBack() {
-	if c.state == channels.CallWaiting && c.back.key == nil && c.mayCallBack() {
+// offerCallBack: the house asks whether they want it, for a reason, or because they have asked for it; a queue may have words of its
+// own. They go on by themselves to the music.
+func (c *call) offerCallBack(sig channels.CallSignal) {
+	if c.state != channels.CallWaiting || c.back.key != nil || c.voicemail.leaving != nil || !c.mayCallBack() {
+		return
+	}
+	switch {
+	case sig.Reason == "":
+		c.tellCaller([]string{promptKeyBack}, c.thenMusic)
+	case sig.On: // a file cannot say them
+		c.announce(sig.Text+" "+dialogue.Phrase(c.language(), promptKeyBack), promptShall, c.thenMusic)
+	default:
 		c.tellCaller([]string{promptShall}, c.thenMusic)
 	}
 }
@@ -106,9 +119,7 @@ func (c *call) confirmNumber(number string) {
 	c.back.key = func(digit byte) {
 		switch digit {
 		case '1':
-			c.back = backing{key: func(byte) {}}
-			c.music()
-			c.tell(c.about(channels.Inbound{Type: channels.CallMe, To: number}))
+			c.askTimes(number)
 		case '2':
 			c.typeNumber(promptType)
 		case '*':
@@ -133,7 +144,7 @@ func (c *call) confirmNumber(number string) {
 
 // typeNumber asks for a number by keys.
 func (c *call) typeNumber(words string) {
-	c.back = backing{wrong: c.back.wrong, key: c.typedKey}
+	c.back = backing{wrong: c.back.wrong, key: c.typedKey, typing: true}
 	c.tellCaller([]string{words}, c.awaitKey(askingPause))
 }
 
@@ -146,7 +157,7 @@ func (c *call) typedKey(digit byte) {
 		c.typedAll()
 	case digit >= '0' && digit <= '9' && len(c.back.typed) < typedMost:
 		if len(c.back.typed) == 0 {
-			c.music() // the words are over
+			c.hushed() // the words are over
 		}
 		c.back.typed = append(c.back.typed, digit)
 		c.back.by = time.Now().Add(typingPause)
@@ -166,6 +177,12 @@ func (c *call) typedAll() {
 	}
 }
 
+// hushed: the words are over, whoever speaks them; music follows. (A talk whose leg is only taken would wait for their end.)
+func (c *call) hushed() {
+	c.dia.Hush(0)
+	c.music()
+}
+
 // awaitKey gives the caller time after the words.
 func (c *call) awaitKey(pause time.Duration) func() {
 	return func() {
@@ -182,6 +199,8 @@ func (c *call) onBackLate() {
 	case c.back.key == nil:
 	case len(c.back.typed) > 0:
 		c.typedAll()
+	case c.back.late != nil:
+		c.back.late()
 	default:
 		c.stayInLine(promptWaiting)
 	}
@@ -204,7 +223,10 @@ func (c *call) onCallBackSet(later bool, err error) {
 		return
 	}
 	words := promptCallSet
-	if later {
+	switch {
+	case c.back.timed:
+		words = promptSetTime
+	case later:
 		words = promptCallOpen
 	}
 	c.tellCaller([]string{words}, func() {

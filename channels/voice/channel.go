@@ -19,7 +19,7 @@ func (v *Voice) Send(ctx context.Context, _ pgx.Tx, c *channels.Conversation, m 
 	if m.Private || m.Author == channels.ByContact {
 		return nil, nil
 	}
-	sig, id, out := channels.CallSignal{Type: "say", Code: m.Data.Code, Text: m.Body}, c.ID, context.WithoutCancel(ctx)
+	sig, id, out := channels.CallSignal{Type: "say", Code: m.Data.Code, Text: m.Body, Reason: m.Data.Reason, On: m.Data.Source == channels.OwnWords}, c.ID, context.WithoutCancel(ctx)
 	return func() {
 		ctx, cancel := context.WithTimeout(out, v.times.Receive)
 		defer cancel()

@@ -168,7 +168,7 @@ func (c *call) do(cmd command) *channels.Error {
 		}
 		return nil
 	case "say":
-		c.toSay(cmd.Code, cmd.Text)
+		c.toSay(cmd.CallSignal)
 		return nil
 	case "end":
 		c.end(completed, orElse(cmd.Reason, "ended by the agent"), true)

@@ -212,7 +212,8 @@ func TestPromptsAndPhrasesAgree(t *testing.T) {
 	seen := 0
 	for line := range strings.Lines(string(made)) {
 		name, text, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "say "), " ")
-		if !ok || !strings.HasPrefix(name, "place_") && !strings.HasPrefix(name, "wait_") && !strings.HasPrefix(name, "voicemail") && name != promptNotTaken && name != promptBack && name != promptNotReached {
+		if !ok || !strings.HasPrefix(name, "place_") && !strings.HasPrefix(name, "wait_") && !strings.HasPrefix(name, "voicemail") && !strings.HasPrefix(name, "callback_") &&
+			!strings.HasPrefix(name, "hour_") && !strings.HasPrefix(name, "day_") && !strings.HasPrefix(name, "press_") && name != promptNotTaken && name != promptBack && name != promptNotReached {
 			continue
 		}
 		seen++
@@ -223,7 +224,7 @@ func TestPromptsAndPhrasesAgree(t *testing.T) {
 			t.Errorf("%s: no German", name)
 		}
 	}
-	if seen != 12+7+3+6 {
+	if seen != 12+7+3+6+14+24+9+3 {
 		t.Errorf("%d prompts", seen)
 	}
 }

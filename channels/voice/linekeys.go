@@ -17,7 +17,7 @@ type lineChoice struct {
 func (c *call) lineChoices() []lineChoice {
 	always := func() bool { return true }
 	return []lineChoice{
-		{'2', "key_callback", c.mayCallBack, c.askNumber},
+		{'2', promptKeyBack, c.mayCallBack, c.askNumber},
 		{'3', promptVoicemailOffer, c.v.takesVoicemail, c.leaveVoicemail},
 		{'*', "", always, c.placeAgain},
 	}

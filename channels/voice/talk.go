@@ -105,6 +105,10 @@ func (c *call) welcome() {
 // said: the caller has said this to the responder.
 func (c *call) said(words string) {
 	c.inputAt = time.Time{}
+	if c.spokenKey(words) {
+		c.dia.Stored(0)
+		return
+	}
 	c.guessLanguage(words)
 	c.tell(c.about(channels.Inbound{Type: channels.Words, Body: words, ClientID: c.once()}))
 }
@@ -179,12 +183,13 @@ func (c *call) outOfLine() {
 var linePhrases = map[string]string{channels.CodeWaiting: "waiting", channels.CodeNoAnswer: "no_answer", channels.CodeModelDown: "model_down"}
 
 // toSay: the switchboard has words for the caller.
-func (c *call) toSay(code, text string) {
+func (c *call) toSay(sig channels.CallSignal) {
+	code, text := sig.Code, sig.Text
 	switch phrase := linePhrases[code]; {
 	case phrase != "":
 		c.intoLine(dialogue.Phrase(c.language(), phrase))
 	case code == channels.CodeCallback:
-		c.offerCallBack()
+		c.offerCallBack(sig)
 	case code == channels.CodeNobodyHere:
 		c.nobodyHere(text)
 	case code == channels.CodeLonger: // words of the queue's own: without a voice only what can be chosen is said

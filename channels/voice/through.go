@@ -101,11 +101,16 @@ func (c *call) backInLine(spoke bool) {
 // tellCaller says the house's own words to the caller, one prompt after the other: by the voice that they have talked with, if
 // they have, else from the files.
 func (c *call) tellCaller(names []string, then func()) {
-	var text []string
-	for _, name := range names {
-		text = append(text, strings.ReplaceAll(dialogue.Phrase(c.language(), name), "{{agent}}", c.agentName()))
+	c.announce(c.phrases(names...), strings.Join(names, " "), then)
+}
+
+// phrases are those of prompts, in the caller's language.
+func (c *call) phrases(names ...string) string {
+	text := make([]string, len(names))
+	for i, name := range names {
+		text[i] = strings.ReplaceAll(dialogue.Phrase(c.language(), name), "{{agent}}", c.agentName())
 	}
-	c.announce(strings.Join(text, " "), strings.Join(names, " "), then)
+	return strings.Join(text, " ")
 }
 
 // agentName is how the caller hears of the agent.

@@ -69,6 +69,8 @@ type Config struct {
 
 	Archive *archive.Archive // nil: nothing is recorded
 
+	// CallTimes says when a conversation's customer can be called; nil: nobody chooses a time on the telephone.
+	CallTimes func(ctx context.Context, conversationID int64) (channels.CallTimes, error)
 	// Expect says where a conversation stands in line and how long it will wait (see package agents); place 0: it is not in
 	// line. nil: callers in line hear no figures.
 	Expect func(ctx context.Context, conversationID int64) (place int, low, high time.Duration, known bool)

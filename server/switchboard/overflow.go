@@ -49,6 +49,9 @@ func (s *Switchboard) overflow(ctx context.Context, o agents.Overflowing) error 
 				ch.line(channels.CodeOverflow, "No call back was offered: "+cannot.Error(), why)
 				break
 			}
+			if o.Words != "" {
+				why.Source = channels.OwnWords
+			}
 			if err := s.offerCall(ctx, ch, cmp.Or(o.Words, wordsCallLonger), why); err != nil {
 				return err
 			}
