@@ -63,6 +63,9 @@ const (
 	TrunkSubject = "trunks"
 	// OfferSubject carries an OfferNews for each offer that begins or ends: a call rings at its agent's telephones.
 	OfferSubject = "offers"
+	// VoicemailSubject says that a voicemail of a dead process may be ready to be handed up: its file is whole again, or its
+	// call's end is written. No payload.
+	VoicemailSubject = "voicemails"
 	// TrunkStateSubject says that what a node knows of a trunk has changed. No payload.
 	TrunkStateSubject = "trunk_states"
 	// TrunkAlarmSubject carries a TrunkAlarm that has just been raised; no payload: one was seen.

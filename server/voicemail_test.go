@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/speech/speechtest"
 	"patchbay/channels/voice/voicetest"
 	"patchbay/llm/llmtest"
 	"patchbay/server/db/dbtest"
@@ -101,4 +102,24 @@ func TestVoicemailSurvivesAKilledServer(t *testing.T) {
 	a := h.signIn(h.link)
 	a.checkMessage(one[int64](h, `select id from recordings`), voiceOf(callerSeed))
 	h.eventually("it is handed up once", `select count(*) = 1 from messages where kind = 'voicemail'`)
+}
+
+// TestVoicemailOfAKilledServerIsWrittenDown: as above, where callers are heard: the next process writes down what was said.
+func TestVoicemailOfAKilledServerIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	_, env := ollama(t, llmtest.Oracle)
+	_, engines := talkers(t)
+	h := process(t, dbtest.URL(t), append(env, engines...)...)
+	h.start()
+	h.keepPort()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	call := h.speaksMessage(ctx, nil)
+	call.RTP.Play(ctx, voicetest.ULaw(append(speechtest.Voice("my stove leaks at the valve", voicetest.Rate), speechtest.Silence(3, voicetest.Rate)...)))
+	h.kill()
+	h.start()
+	h.eventually("its words are the message's", `select exists (select from messages where kind = 'voicemail' and data->>'cut' = 'true' and body = 'my stove leaks at the valve')`)
+	if n := one[int](h, `select count(*) from messages where kind = 'voicemail'`); n != 1 {
+		t.Errorf("%d messages", n)
+	}
 }

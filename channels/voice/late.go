@@ -1,29 +1,53 @@
 package voice
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"patchbay/channels"
 	"patchbay/channels/voice/archive"
+	"patchbay/channels/voice/media"
+	"patchbay/channels/voice/transcript"
 )
 
 // Voicemails whose process died before the house had them: the archive has made their files whole, and any node hands them
-// up. A call that lives does it by itself, before it is over.
+// up, written down as those of living calls are. A call that lives does it by itself, before it is over.
 
 const (
-	lateMost = 50 // a round
-	cutOff   = "our server failed while it was spoken"
+	lateMost    = 50 // a round
+	lateAtOnce  = 4  // are written down
+	cutOff      = "our server failed while it was spoken"
+	engineReady = 20 * time.Second // for the engines of a process that has just begun
+	lastWord    = 30 * time.Second // for what is still to be understood when all sound of a voicemail is with the engine
 )
 
-// handLate hands them up until ctx ends.
+// handLate hands them up until ctx ends: at the start, when the archive or the switchboard has news of one, and every now and
+// then, as news may be lost.
 func (v *Voice) handLate(ctx context.Context) {
 	if !v.takesVoicemail() || v.cfg.Pool == nil {
 		return
+	}
+	news := make(chan struct{}, 1)
+	unbus, err := v.cfg.Bus.Subscribe(channels.VoicemailSubject, func(string, []byte) {
+		select {
+		case news <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		v.log.Error("news of voicemails are not heard: they are looked for", "err", err)
+	} else {
+		defer unbus()
 	}
 	tick := time.NewTicker(v.times.LateVoicemail)
 	defer tick.Stop()
@@ -34,6 +58,7 @@ func (v *Voice) handLate(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-news:
 		case <-tick.C:
 		}
 	}
@@ -44,45 +69,126 @@ type late struct {
 	ID, CallID, ConversationID int64
 	State, Error               string // Error: what the disk has refused
 	Seconds                    float64
+	Bytes                      int64
 	Peaks                      []byte
-	Number                     string
+	Number, Language           string // Language: the number's first; "": the house's
 }
 
-func (v *Voice) handLateOnce(ctx context.Context) (err error) {
+func (v *Voice) handLateOnce(ctx context.Context) error {
+	list, err := v.findLate(ctx)
+	if err != nil {
+		return err
+	}
+	var all sync.WaitGroup
+	room, errs := make(chan struct{}, lateAtOnce), make([]error, len(list))
+	for i, l := range list {
+		room <- struct{}{}
+		all.Go(func() {
+			defer func() { <-room }()
+			errs[i] = v.handUpLate(ctx, l)
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (v *Voice) findLate(ctx context.Context) ([]late, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.times.Receive)
+	defer cancel()
+	rows, err := v.cfg.Pool.Query(ctx, `select r.id, r.call_id, r.conversation_id, r.state, r.error, r.seconds::float8 as seconds, r.bytes, r.peaks, k.from_address as number,
+			coalesce((select languages[1] from numbers where number = k.to_address), '') as language
+		from recordings r join calls k on k.id = r.call_id
+		where r.kind = $1 and r.handed_at is null and r.state in ('done', 'recovered', 'failed') and k.state = 'ended' order by r.id limit $2`, archive.Voicemail, lateMost)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[late])
+}
+
+func (v *Voice) handUpLate(ctx context.Context, l late) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			v.panics.Add(1)
 			v.log.Error("late voicemail panic", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("late voicemail %d: panic: %v", l.ID, r)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, v.times.Receive)
-	defer cancel()
-	rows, err := v.cfg.Pool.Query(ctx, `select r.id, r.call_id, r.conversation_id, r.state, r.error, r.seconds::float8 as seconds, r.peaks, k.from_address as number
-		from recordings r join calls k on k.id = r.call_id
-		where r.kind = $1 and r.handed_at is null and r.state in ('done', 'recovered', 'failed') and k.state = 'ended' order by r.id limit $2`, archive.Voicemail, lateMost)
-	if err != nil {
-		return err
+	mail := &channels.SpokenMail{RecordingID: l.ID, Seconds: l.Seconds, Cut: l.State == "recovered", Failed: l.Error, Empty: emptyMail(l.Peaks), Unwritten: cutOff}
+	if l.Error != "" && mail.Empty != "" {
+		mail.Empty = l.Error
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[late])
-	for _, l := range list {
-		if e := v.handUpLate(ctx, l); e != nil {
-			err = errors.Join(err, e)
+	var words string
+	if mail.Empty == "" && v.cfg.Speech != nil {
+		if words, err = v.wordsOf(ctx, l); err != nil {
+			v.log.Warn("voicemail of a dead process is not written down", "recording", l.ID, "err", err)
+		} else if mail.Unwritten = ""; words == "" {
+			mail.Unwritten = unheard
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, v.times.Receive)
+	defer cancel()
+	_, err = v.cfg.Receive(ctx, channels.Inbound{Type: channels.VoicemailLeft, Channel: channels.Voice, ConversationID: l.ConversationID, CallID: l.CallID,
+		From: channels.Address{Kind: channels.Phone, Value: l.Number}, ClientID: voicemailID(l.ID), Body: words, Voicemail: mail})
+	if err == nil && mail.Empty != "" && mail.Failed == "" {
+		v.dropVoicemail(l.ID)
+	}
+	v.log.Warn("voicemail of a dead process", "recording", l.ID, "conversation", l.ConversationID, "empty", mail.Empty, "written", words != "", "err", err)
 	return err
 }
 
-func (v *Voice) handUpLate(ctx context.Context, l late) error {
-	empty := emptyMail(l.Peaks)
-	if l.Error != "" && empty != "" {
-		empty = l.Error
+// wordsOf has the engines that hear callers write it down.
+func (v *Voice) wordsOf(ctx context.Context, l late) (string, error) {
+	language := cmp.Or(l.Language, v.cfg.Language, "en")
+	if err := v.engineFor(ctx, language); err != nil {
+		return "", err
 	}
-	_, err := v.cfg.Receive(ctx, channels.Inbound{Type: channels.VoicemailLeft, Channel: channels.Voice, ConversationID: l.ConversationID, CallID: l.CallID,
-		From: channels.Address{Kind: channels.Phone, Value: l.Number}, ClientID: voicemailID(l.ID),
-		Voicemail: &channels.SpokenMail{RecordingID: l.ID, Seconds: l.Seconds, Cut: l.State == "recovered", Failed: l.Error, Empty: empty, Unwritten: cutOff}})
-	if err == nil && empty != "" && l.Error == "" {
-		v.dropVoicemail(l.ID)
+	sound, err := v.cfg.Archive.Sound(ctx, l.ID, 0, l.Bytes)
+	if err != nil {
+		return "", err
 	}
-	v.log.Warn("voicemail of a dead process", "recording", l.ID, "conversation", l.ConversationID, "empty", empty, "err", err)
-	return err
+	file, err := io.ReadAll(sound)
+	if err := errors.Join(err, sound.Close()); err != nil {
+		return "", err
+	}
+	wav, err := media.ReadWAV(file)
+	if err != nil {
+		return "", err
+	}
+	caller := make([]int16, 0, len(wav.Samples)/wav.Channels)
+	for i := 0; i < len(wav.Samples); i += wav.Channels { // the left side
+		caller = append(caller, wav.Samples[i])
+	}
+	hearing := Speech(v.cfg.Speech)
+	if q := v.soundOf(ctx, 0, l.ConversationID); q != nil {
+		hearing = queueSpeech{hearing, q.hear, q.say, q.voice}
+	}
+	words := make(chan string, mailWords)
+	err = transcript.Recorded(ctx, transcript.Config{Hearing: hearing, Language: language, Log: v.log, Partial: func(int64, string) {},
+		Final: func(_ int64, text string) {
+			select {
+			case words <- text:
+			default:
+			}
+		}}, wav.Rate, caller, lastWord)
+	return understood(words), err
+}
+
+// engineFor waits until callers of this language can be heard. The engines load their models in a process of their own and tell
+// nobody when they are ready, so they are asked.
+func (v *Voice) engineFor(ctx context.Context, language string) error {
+	base, _, _ := strings.Cut(language, "-")
+	ctx, cancel := context.WithTimeout(ctx, engineReady)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if can := v.cfg.Speech.Languages(); slices.Contains(can, language) || slices.Contains(can, base) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("nothing hears %q: %w", language, ctx.Err())
+		}
+	}
 }

@@ -116,7 +116,7 @@ type Times struct {
 	TrunkRetry     time.Duration // a carrier that does not answer is asked again, doubling to 5 min: 2 s
 	Voicemail      time.Duration // the longest message that a caller can leave: 3 min
 	VoicemailQuiet time.Duration // so much silence ends it: 5 s
-	LateVoicemail  time.Duration // how often it is looked for voicemails of dead processes: 5 s
+	LateVoicemail  time.Duration // it is looked for voicemails of dead processes at least so often, news or not: 1 min
 	Echo           time.Duration // a test call ends after: 60 s
 	LineFirst      time.Duration // from coming into line to the first look at the place: 300 ms
 	LineLook       time.Duration // between looks: 10 s
@@ -148,7 +148,7 @@ func (t Times) withDefaults() Times {
 	def(&t.ReInviteHold, 500*time.Millisecond)
 	def(&t.Voicemail, 3*time.Minute)
 	def(&t.VoicemailQuiet, 5*time.Second)
-	def(&t.LateVoicemail, 5*time.Second)
+	def(&t.LateVoicemail, time.Minute)
 	def(&t.Echo, time.Minute)
 	def(&t.TrunkRetry, 2*time.Second)
 	def(&t.LineFirst, 300*time.Millisecond)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/media"
 	"patchbay/channels/voice/speech/speechtest"
 	"patchbay/channels/voice/voicetest"
 	"patchbay/server/db/dbtest"
@@ -315,7 +316,7 @@ func TestVoicemailIsWrittenDown(t *testing.T) {
 // TestVoicemailOfADeadProcess: the archive has repaired the file, the call's row has ended: it is handed up once.
 func TestVoicemailOfADeadProcess(t *testing.T) {
 	t.Parallel()
-	h, pool, _ := mailHouse(t, nil)
+	h, pool, _ := mailHouse(t, func(cfg *Config) { cfg.Times.LateVoicemail = time.Hour }) // by news alone
 	ctx := testCtx(t)
 	h.script(func(ctx context.Context, in channels.Inbound) (channels.Receipt, error) {
 		if _, err := pool.Exec(ctx, `update recordings set handed_at = now() where id = $1`, in.Voicemail.RecordingID); err != nil {
@@ -330,7 +331,13 @@ func TestVoicemailOfADeadProcess(t *testing.T) {
 			(1, 1001, 'test', 'c.wav', 'call', 'recovered', 4, ''), (1, 1001, 'test', 'd.wav', 'voicemail', 'recording', 4, '')`); err != nil {
 		t.Fatal(err)
 	}
+	if err := h.bus.Publish(channels.VoicemailSubject, struct{}{}); err != nil {
+		t.Fatal(err)
+	}
 	first, second := h.expect(ctx, channels.VoicemailLeft), h.expect(ctx, channels.VoicemailLeft)
+	if first.Voicemail.Empty != "" { // they are handed up at once
+		first, second = second, first
+	}
 	if v := first.Voicemail; !v.Cut || v.Seconds != 4 || v.Empty != "" || v.Unwritten != cutOff || first.From.Value != "+4930777888" {
 		t.Errorf("%+v: %+v", first, v)
 	}
@@ -340,6 +347,42 @@ func TestVoicemailOfADeadProcess(t *testing.T) {
 	h.stop()
 	if len(h.inbound) != 0 {
 		t.Errorf("and %d more", len(h.inbound))
+	}
+}
+
+// TestVoicemailOfADeadProcessIsWrittenDown: the file that a killed process has left is repaired, and its words are written down as
+// a living call's are.
+func TestVoicemailOfADeadProcessIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	pool, dir := dbtest.Pool(t), t.TempDir()
+	if _, err := pool.Exec(t.Context(), `insert into nodes (id, name) values ('test', 'test'); insert into contacts (name) values ('Rosa'); insert into queues (name) values ('Service');
+		insert into conversations (id, contact_id, queue_id, channel, state) overriding system value values (1001, 1, 1, 'voice', 'waiting');
+		insert into calls (conversation_id, direction, from_address, to_address, state, result) values (1001, 'in', '+49', '100', 'ended', 'lost');
+		insert into recordings (call_id, conversation_id, node_id, place, kind, state) values (1, 1001, 'test', 'a.wav', 'voicemail', 'recording')`); err != nil {
+		t.Fatal(err)
+	}
+	spoken := append(speechtest.Voice("my stove leaks", voicetest.Rate), speechtest.Silence(2, voicetest.Rate)...)
+	spoken = append(spoken, speechtest.Voice("it is order seven", voicetest.Rate)...)
+	wav := media.WAV{Rate: voicetest.Rate, Channels: 2}
+	for _, s := range spoken {
+		wav.Samples = append(wav.Samples, s, 0)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a.wav"), wav.Encode()[:44+4*len(spoken)-3], 0o600); err != nil { // cut off in a sample
+		t.Fatal(err)
+	}
+	h := newTalkHouse(t, func(cfg *Config) {
+		recordsTo(t, cfg, pool, dir)
+		cfg.Times.LateVoicemail = 50 * time.Millisecond // its news are the archive's, which has a bus of its own here
+	})
+	h.script(func(ctx context.Context, in channels.Inbound) (channels.Receipt, error) {
+		if _, err := pool.Exec(ctx, `update recordings set handed_at = now() where id = $1`, in.Voicemail.RecordingID); err != nil {
+			return channels.Receipt{}, err
+		}
+		return h.keeps(in)
+	})
+	in := h.expect(testCtx(t), channels.VoicemailLeft)
+	if v := in.Voicemail; in.Body != "my stove leaks it is order seven" || v.Unwritten != "" || !v.Cut || v.Empty != "" {
+		t.Errorf("%q, %+v", in.Body, v)
 	}
 }
 

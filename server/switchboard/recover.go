@@ -183,7 +183,10 @@ func (s *Switchboard) loseCall(ctx context.Context, callID int64) error {
 				return err
 			}
 		}
-		ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+		ch.after(func() {
+			s.publish(channels.RouteSubject, struct{}{})
+			s.publish(channels.VoicemailSubject, struct{}{})
+		})
 		return ch.exec(ctx, "call to return", `update conversations set front = true, return_call = true where id = $1`, ch.c.ID)
 	})
 }

@@ -77,8 +77,12 @@ func (a *Archive) repair(ctx context.Context) error {
 	open, err := a.find(ctx, `r.state = 'recording' and r.node_id = $1`, a.cfg.NodeID)
 	all := err
 	for _, k := range open {
-		if !a.holds(k.ID) {
-			all = errors.Join(all, a.repairOne(ctx, k))
+		if a.holds(k.ID) {
+			continue
+		}
+		e := a.repairOne(ctx, k)
+		if all = errors.Join(all, e); e == nil && k.Kind == Voicemail {
+			a.publish(channels.VoicemailSubject, struct{}{})
 		}
 	}
 	return all

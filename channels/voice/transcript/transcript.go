@@ -49,6 +49,8 @@ type side struct {
 	stop func() // the leg's listening
 	ear  *speech.Ear
 	end  chan struct{} // closed: nothing more is said on this leg
+	last time.Duration // how long the words may take then
+	fast bool          // the sound came faster than it was spoken: the engine may not have told yet that somebody speaks
 }
 
 // lastWords is how long an Ear may take for what was said right before its side has gone.
@@ -113,7 +115,7 @@ func (t *Transcript) open(who int64, leg *media.Leg) {
 		t.cfg.Log.Warn("the call is not written down", "err", err)
 		return
 	}
-	s := &side{leg: leg, ear: ear, end: make(chan struct{})}
+	s := &side{leg: leg, ear: ear, end: make(chan struct{}), last: lastWords}
 	s.stop = leg.Listen(ear.Write)
 	t.sides[who] = s
 	t.wg.Go(func() { t.read(who, s) })
@@ -143,12 +145,12 @@ func (t *Transcript) read(who int64, s *side) {
 			}
 		case <-end: // one more answer, and it is over
 			end = nil
-			if !w.open && w.asked == 0 {
+			if !w.open && w.asked == 0 && !s.fast {
 				w.withdraw()
 				return
 			}
 			w.finish()
-			timer := time.NewTimer(lastWords)
+			timer := time.NewTimer(s.last)
 			defer timer.Stop()
 			late = timer.C
 		case <-late:
