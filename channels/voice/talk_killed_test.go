@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/voice/speech/speechtest"
 	"patchbay/channels/voice/turn"
 	"patchbay/channels/voice/voicetest"
 )
@@ -216,4 +217,42 @@ func (c *realCall) tells() {
 		c.T.Errorf("said %q %+v", said.Body, said.Spoken)
 	}
 	c.listened()
+}
+
+// TestTalkVoiceKilled: the process that speaks is killed in mid-sentence. The caller hears the rest from the next one, nothing of it twice, and
+// the timeline has the whole answer; the call beside it is answered.
+func TestTalkVoiceKilled(t *testing.T) {
+	children, one, other, voice, understood := killable(t)
+	const answer = "On Monday and on Tuesday we are open from nine in the morning, and the shop for skis in the yard behind the house opens at ten and closes at four. " +
+		"On Wednesday we are closed all day, but you may leave your skis and your boots with the neighbour next door. From Thursday on everything is open until eight in the evening."
+	question := voice("What are your opening hours?", voicetest.Rate)
+	one.says(question)
+	seq := one.h.seq.Load()
+	one.Forget()
+	one.answered(seq, answer)
+	waitChan(t, one.Ctx, one.RTP.HeardSome(), "the answer")
+	back := children.kill(t, one.Ctx, "say", syscall.SIGKILL)
+	heard := other.says(question)
+	other.Forget()
+	other.answered(other.h.seq.Load(), hours)
+	back()
+	said := one.expect(channels.Said)
+	if said.Body != answer || said.Spoken.Cut {
+		t.Errorf("the timeline has %q %+v", said.Body, said.Spoken)
+	}
+	got := speechtest.Words(understood(one))
+	want := speechtest.Words(answer)
+	t.Logf("the caller heard %q", got)
+	if wrong := speechtest.Wrong(strings.Join(got, " "), answer); wrong > len(want)/3 || len(got) > len(want)+4 {
+		t.Errorf("%d of %d words are wrong, %d were heard", wrong, len(want), len(got))
+	}
+	for _, word := range []string{"monday", "wednesday", "thursday", "evening"} {
+		if n := strings.Count(strings.Join(got, " "), word); n != 1 {
+			t.Errorf("%q was heard %d times", word, n)
+		}
+	}
+	said = other.expect(channels.Said)
+	if text := understood(other); said.Body != hours || said.Spoken.Cut || !strings.Contains(text, "in the morning") {
+		t.Errorf("beside it: asked %q, told %q, heard %q", heard, said.Body, text)
+	}
 }

@@ -94,6 +94,7 @@ type piece struct {
 
 const (
 	ahead     = 2 // pieces that are made at once
+	anew      = 3 // so many times longer is waited for an engine that has just been started anew: to fail again ends the talk
 	pause     = 6 // frames between two sentences
 	rewind    = 700 * time.Millisecond
 	rewindMin = 100 * time.Millisecond
@@ -213,7 +214,7 @@ func (m *Mouth) Again(rest bool) {
 		p.discard()
 		if rest && words != "" {
 			p.Text = left
-			*p = piece{Piece: p.Piece, words: words, waiting: -int(m.cfg.Stall / media.Frame)} // an engine that has just been started anew gets twice the time
+			*p = piece{Piece: p.Piece, words: words, waiting: -anew * int(m.cfg.Stall/media.Frame)}
 			m.past, m.replay = m.past[:0], nil
 		} else {
 			m.drop()

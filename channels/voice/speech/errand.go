@@ -70,7 +70,9 @@ func (l *local) say(ctx context.Context, cfg SayConfig, text string, rate int, p
 	return l.errand(ctx, func(c *child) (uint32, error) {
 		ended := newOutcomes()
 		id := c.open(kindSay, sayWish{text, cfg.Language, cfg.Voice, rate}, func(m message) {
-			sounded.Store(true)
+			if m.kind == kindMade {
+				sounded.Store(true)
+			}
 			if end, err := takeMade(m, put); end {
 				ended.put(wireHeard{}, err)
 			}
@@ -114,7 +116,11 @@ func (o outcomes) wait(ctx context.Context, c *child) (wireHeard, error) {
 func takeMade(m message, put func([]int16) error) (end bool, err error) {
 	switch m.kind {
 	case kindMade:
-		err = put(samplesOf(m.body))
+		pcm := samplesOf(m.body)
+		if len(m.body) == 0 {
+			pcm = nil // a breath is complete
+		}
+		err = put(pcm)
 		return err != nil, err
 	case kindEnded:
 		var e wireEnd

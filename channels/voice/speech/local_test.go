@@ -347,6 +347,9 @@ func TestChildEndsWhileItSpeaks(t *testing.T) {
 		if !errors.Is(u.Err(), ErrEngine) {
 			t.Errorf("error %v", u.Err())
 		}
+		if all := u.Spoken(u.Made()); !strings.HasSuffix(all, "sentences.") || len(all) == len(u.text) { // and not a word more or less
+			t.Errorf("spoken until the end: %q", all)
+		}
 		standing(t, e, Speaking, Ready)
 		if pcm := all(t, say(t, e, "I am back.", SayConfig{Rate: Narrow})); len(pcm) < Narrow/3 {
 			t.Errorf("%d samples", len(pcm))

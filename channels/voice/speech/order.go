@@ -165,7 +165,7 @@ func (en engine) speak(ctx context.Context, cfg SayConfig, text string, rate int
 	})
 	defer late.Stop()
 	first := func(pcm []int16) error {
-		if len(pcm) == 0 {
+		if len(pcm) == 0 && (en.local == nil || !sounded.Load()) { // nothing of ours is the end of a breath
 			return nil
 		}
 		if !sounded.Load() && !late.Stop() && !last {

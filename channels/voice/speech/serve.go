@@ -514,6 +514,7 @@ func (s *server) speak(ctx context.Context, id uint32, wish sayWish, w *work) er
 			}
 			s.send(appendMessage(nil, kindMade, id, appendSamples(nil, chunk)))
 		}
+		s.send(appendMessage(nil, kindMade, id))
 	}
 	return nil
 }

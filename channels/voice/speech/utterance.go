@@ -36,11 +36,13 @@ type Utterance struct {
 	mu     sync.Mutex // held for copying a frame at most
 	chunks [][]int16  // made and not yet read
 	made   int        // samples
+	ends   []int      // the samples at which each of breaths(text) ends that is made, if the engine tells
 	engine string     // whose they are
 	err    error      // io.EOF: all is made
 }
 
-// maker makes the sound of text at the Utterance's rate; put's error ends it. It returns soon after ctx ends.
+// maker makes the sound of text at the Utterance's rate; put's error ends it, and put(nil) says that one of breaths(text) is complete. It
+// returns soon after ctx ends.
 type maker func(ctx context.Context, text string, rate int, put func(pcm []int16) error) error
 
 func openUtterance(ctx context.Context, e *Engines, text string, rate int, open func(*Utterance) maker) *Utterance {
@@ -52,7 +54,13 @@ func openUtterance(ctx context.Context, e *Engines, text string, rate int, open 
 		defer context.AfterFunc(e.ctx, u.cancel)()
 		defer context.AfterFunc(ctx, func() { u.end(ctx.Err(), true) })() // Read knows at once, whatever the maker is busy with
 		trim := trimmer{keep: rate / 100, most: rate / 2}
-		err := from(ctx, text, rate, func(pcm []int16) error { return u.put(trim.cut(pcm)) })
+		err := from(ctx, text, rate, func(pcm []int16) error {
+			if pcm == nil {
+				u.breathed()
+				return nil
+			}
+			return u.put(trim.cut(pcm))
+		})
 		switch {
 		case ctx.Err() != nil:
 			u.end(ctx.Err(), true)
@@ -137,27 +145,46 @@ func (u *Utterance) Close() error {
 }
 
 // Spoken is the part of the text that somebody has heard who heard the first so long of the sound: whole words, told by
-// their share of it, because engines do not say when they speak which.
+// their share of it, because engines do not say when they speak which, but for the ends of breaths.
 func (u *Utterance) Spoken(heard time.Duration) string {
 	u.mu.Lock()
-	total, complete := u.length(u.made), u.err == io.EOF
+	total, complete, ends := u.length(u.made), u.err == io.EOF, u.ends
 	u.mu.Unlock()
-	if complete && heard >= total-20*time.Millisecond {
+	if complete && heard >= total-spare {
 		return u.text
 	}
-	weight := 0
-	for _, r := range u.text {
-		weight += weigh(r)
+	text, from, rate := 0, time.Duration(0), weightsPerSecond // what was heard to the end, and how fast it was
+	rest := u.text
+	for i, part := range breaths(u.text) {
+		if i == len(ends) {
+			break
+		}
+		if end := u.length(ends[i]); heard < end-spare {
+			rest, total, complete = part, end, true
+			break
+		}
+		text += strings.Index(u.text[text:], part) + len(part)
+		from = u.length(ends[i])
+		rest = u.text[text:]
+		rate = float64(weight(u.text[:text])) / from.Seconds()
 	}
-	if guess := time.Duration(weight) * time.Second / weightsPerSecond; !complete {
-		total = max(total, guess)
+	if total -= from; !complete {
+		total = max(total, time.Duration(float64(weight(rest))/rate*float64(time.Second)))
 	}
-	if total <= 0 {
-		return ""
+	said := u.text[:text] + u.text[text:][:strings.Index(u.text[text:], rest)]
+	if total > 0 {
+		said += rest[:share(rest, float64(heard-from)/float64(total))]
 	}
-	budget := int(int64(weight) * int64(heard) / int64(total))
-	end, at := 0, 0 // of the last whole word; the weight so far
-	for i, r := range u.text {
+	return strings.TrimSpace(said)
+}
+
+// spare is how much of a piece's sound may be missing, and it was heard to its end.
+const spare = 20 * time.Millisecond
+
+// share is the length of the whole words of a text that so much of its sound has.
+func share(text string, of float64) (end int) {
+	budget, at := int(float64(weight(text))*of), 0
+	for i, r := range text {
 		if unicode.IsSpace(r) && at <= budget {
 			end = i
 		}
@@ -165,7 +192,14 @@ func (u *Utterance) Spoken(heard time.Duration) string {
 			break
 		}
 	}
-	return strings.TrimSpace(u.text[:end])
+	return end
+}
+
+func weight(text string) (sum int) {
+	for _, r := range text {
+		sum += weigh(r)
+	}
+	return sum
 }
 
 // weigh is the time that a character takes, in letters: a stop takes several.
@@ -181,7 +215,7 @@ func weigh(r rune) int {
 	return 1
 }
 
-const weightsPerSecond = 16
+const weightsPerSecond = 16.0
 
 func (u *Utterance) length(samples int) time.Duration {
 	return time.Duration(samples) * time.Second / time.Duration(u.rate)
@@ -204,6 +238,13 @@ func (u *Utterance) put(pcm []int16) error {
 		return fmt.Errorf("%w: more than %s of sound for %d bytes of text", ErrEngine, maxSound, len(u.text))
 	}
 	return nil
+}
+
+// breathed: one more of the text's breaths is made.
+func (u *Utterance) breathed() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ends = append(u.ends, u.made)
 }
 
 // end sets why no more sound comes, once.

@@ -14,7 +14,7 @@ import (
 //	to the child                                     from the child
 //	setup   JSON setup; the first, session 0         ready   JSON offer; once, session 0
 //	hear    JSON wireHear: opens a session           heard   JSON wireHeard
-//	say     JSON sayWish: opens a session            made    samples of 16 bit
+//	say     JSON sayWish: opens a session            made    samples of 16 bit; none: one of the text's breaths is complete
 //	sound   eight bytes of place, then samples       ended   JSON wireEnd: of a say, or of a session that could not open
 //	finish  nothing                                  alive   nothing, session 0; five times a second
 //	close   nothing: ends a session
