@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,6 +77,9 @@ type Dialogue struct {
 	clock                stages
 }
 
+// nonsense is the confidence of words that were heard in a language in which they were not spoken: they count as not understood.
+const nonsense = 0.01
+
 // failures in a row of an engine, and the caller is back at keys and prompts.
 const failures = 2
 
@@ -85,7 +89,7 @@ func Open(cfg Config, leg *media.Leg) (*Dialogue, error) {
 	if leg.Format().Codec.SampleRate() > media.Rate {
 		d.rate = speech.Wide
 	}
-	ear, err := cfg.Speech.Hear(context.Background(), speech.HearConfig{Language: cfg.Language, Among: cfg.Among, Rate: d.rate}) // lives until Close
+	ear, err := cfg.Speech.Hear(context.Background(), speech.HearConfig{Language: cfg.Language, Among: cfg.Among, Foreign: len(cfg.Among) == 0, Rate: d.rate}) // lives until Close
 	if err != nil {
 		return nil, fmt.Errorf("hear: %w", err)
 	}
@@ -225,12 +229,19 @@ func (d *Dialogue) OnHeard(h speech.Heard, ok bool) {
 		d.clock.speechEnd = d.began.Add(h.To)
 		d.do(d.turn.Paused(now))
 	case h.Kind == speech.Partial:
+		if d.foreign(h) { // these are no words, whatever they look like, and those before were none
+			h.Text = ""
+		}
 		d.do(d.turn.Heard(now, h.Text, false, h.Confidence))
 	case h.Kind == speech.Final:
 		if h.Text != "" { // nothing was heard by an engine that is away, too
 			d.earFails = 0
 		}
 		d.clock.final, d.tongue = now, h.Language
+		if d.foreign(h) {
+			d.log.Info("the caller speaks another language", "language", h.Language, "heard", h.Text)
+			h.Confidence = nonsense
+		}
 		if h.Engine != "" {
 			d.cfg.Engine(speech.Hearing, h.Engine)
 		}
@@ -243,6 +254,11 @@ func (d *Dialogue) OnHeard(h speech.Heard, ok bool) {
 		}
 		d.do(d.turn.Lost(now))
 	}
+}
+
+// foreign says whether words were spoken in a language that this call does not know.
+func (d *Dialogue) foreign(h speech.Heard) bool {
+	return h.Language != "" && h.Language != d.cfg.Language && !slices.Contains(d.cfg.Among, h.Language)
 }
 
 // Key gives the talk a key of the caller; false: it is not a digit of a number that we have asked for, the menu's rules

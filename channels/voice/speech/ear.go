@@ -14,8 +14,11 @@ type HearConfig struct {
 	Rate     int    // of the frames: Narrow or Wide
 	// Among are languages that may be spoken in place of Language. An engine that can tell them apart by their sound hears the first sentences in
 	// the one that is spoken, and says which: Heard.Language. Others hear in Language.
-	Among  []string
-	Expect string // "digits" when a number was asked for: engines that can listen for nothing else; else empty
+	Among []string
+	// Foreign: where Among is empty, an engine that can says of the first sentences when they are in another language than Language. Their text is
+	// nonsense then.
+	Foreign bool
+	Expect  string // "digits" when a number was asked for: engines that can listen for nothing else; else empty
 }
 
 // HeardKind tells what an Ear noticed.
@@ -51,7 +54,7 @@ type Heard struct {
 	From, To   time.Duration
 	Level      float64 // of a Began and a Level: how loud it is, in dB of full scale, below 0: the loudest 60 ms of the last half second
 	Words      []Word  // of a Final, if the engine tells
-	Language   string  // of a Final with Text: what is spoken, of HearConfig.Among; empty: the engine does not tell, or is not sure
+	Language   string  // of a Partial or Final with Text: what is spoken, of HearConfig.Among or foreign (HearConfig.Foreign); empty: the engine does not tell, or is not sure
 	Engine     string  // of a Final with Text: whose it is
 	Err        error
 }

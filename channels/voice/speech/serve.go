@@ -331,6 +331,9 @@ func (s *server) hear(m message) error {
 	if s.tongues != nil && len(cfg.Among) > 0 {
 		r = s.among(r, cfg.Language, cfg.Among)
 	}
+	if s.tongues != nil && cfg.Foreign && len(cfg.Among) == 0 && cfg.Language != "" {
+		r = s.foreign(r, cfg.Language)
+	}
 	work := &work{server: s, entry: s.box.enter(m.session), suspect: cfg.Suspect}
 	transcribe := s.transcriber(r, cfg.HearConfig, work)
 	if cfg.DetectOnly {
@@ -384,7 +387,29 @@ const (
 	tongueSound = Wide * 7 / 10 // so much sound
 	tongueSure  = 0.8           // the likelihood of one among the others
 	tongueTimes = 4             // so many pieces in the language that was expected, and it is not looked for any more
+	foreignSure = 0.9           // the likelihood of one language among all
 )
+
+// foreign hears in a language, and says when the sound is in another one.
+func (s *server) foreign(own recognise, language string) recognise {
+	all := slices.Collect(maps.Keys(s.tongues.languages))
+	var expected atomic.Int32
+	return func(pcm []float32) (transcript, error) {
+		t, err := own(pcm)
+		if err != nil || t.text == "" || expected.Load() >= tongueTimes || len(pcm) < 2*tongueSound {
+			return t, err
+		}
+		tongue, likely, err := s.tongues.tongue(pcm, all)
+		switch {
+		case err != nil || likely < foreignSure:
+		case tongue == language:
+			expected.Add(1)
+		default:
+			t.language = tongue
+		}
+		return t, err
+	}
+}
 
 // among hears in the language that is spoken, one's own or one of the others.
 func (s *server) among(own recognise, language string, others []string) recognise {

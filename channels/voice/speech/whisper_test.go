@@ -122,6 +122,34 @@ func TestLocalTonguesAreToldApart(t *testing.T) {
 }
 
 // Silence and noise are no words in any language.
+// An Ear of one language says when what it hears is in another one, in the middle of the sentence already; never of its own.
+func TestLocalForeign(t *testing.T) {
+	e := tongues(t)
+	for language, texts := range abroad {
+		sound := slices.Concat(make([]int16, Narrow/2), speechtest.Louder(allOf(t, e, language, texts[0]), 12000), make([]int16, Narrow))
+		ear := hear(t, e, HearConfig{Language: "en", Foreign: true, Rate: Narrow})
+		write(t, ear, sound)
+		ear.Finish()
+		if f := next(t, ear, Final); f.Language != language || f.Text == "" {
+			t.Errorf("%s: %q is told to be %q", language, f.Text, f.Language)
+		}
+		if ear = hear(t, e, HearConfig{Language: language, Foreign: true, Rate: Narrow}); language == "en" {
+			continue
+		}
+		write(t, ear, sound)
+		ear.Finish()
+		if f := next(t, ear, Final); f.Language != "" || f.Text == "" {
+			t.Errorf("%s in its own: %q is told to be %q", language, f.Text, f.Language)
+		}
+	}
+	ear := hear(t, e, HearConfig{Language: "en", Foreign: true, Rate: Narrow})
+	write(t, ear, slices.Concat(allOf(t, e, "en", "I want to know where the parcel is that I have ordered on Monday."), make([]int16, Narrow)))
+	ear.Finish()
+	if f := next(t, ear, Final); f.Language != "" || f.Text == "" {
+		t.Errorf("%q is told to be %q", f.Text, f.Language)
+	}
+}
+
 func TestWhisperDreamsNothing(t *testing.T) {
 	e := tongues(t)
 	for name, sound := range map[string][]int16{"noise": noise(4, 0, 900), "rumble": noise(4, 0.95, 20000), "tones": toneOf(4, 440, 480), "silence": make([]int16, 4*Narrow)} {

@@ -339,20 +339,21 @@ func (w *whole) settle() {
 // partial tells the text so far: of the pieces before the first that is not ready, and of the open one.
 func (w *whole) partial(open transcript) {
 	var texts []string
+	language := ""
 	for _, p := range w.pieces {
 		if !p.ready {
 			open = transcript{}
 			break
 		}
 		if p.text.text != "" {
-			texts = append(texts, p.text.text)
+			texts, language = append(texts, p.text.text), cmp.Or(p.text.language, language)
 		}
 	}
 	if open.text != "" {
 		texts = append(texts, open.text)
 	}
 	if len(texts) > 0 {
-		w.ear.tell(Heard{Kind: Partial, Text: strings.Join(texts, " "), Confidence: open.confidence, To: w.ear.after(w.now)})
+		w.ear.tell(Heard{Kind: Partial, Text: strings.Join(texts, " "), Confidence: open.confidence, Language: cmp.Or(open.language, language), To: w.ear.after(w.now)})
 	}
 }
 
