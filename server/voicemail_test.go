@@ -46,10 +46,12 @@ func (a *agentClient) checkMessage(recording int64, said []int16) {
 // agent who is there with its sound, and the promise is kept when they call back and speak.
 func TestVoicemailStreet(t *testing.T) {
 	t.Parallel()
+	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4930777999"})
 	_, env := ollama(t, llmtest.Oracle)
 	h := open(t, env...)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
+	h.admin().trunk("Fjordtel", customer.Addr(), "+4930")
 	said := voiceOf(callerSeed)[:9*voicetest.Rate]
 	call := h.speaksMessage(ctx, said)
 	speaking := time.NewTimer(9500 * time.Millisecond)
@@ -77,6 +79,24 @@ func TestVoicemailStreet(t *testing.T) {
 	}
 	if status, body := a.try("POST", "/api/conversations/"+itoa(id)+"/messages", frame{"client_id": clientID(), "body": "Hello"}); status != 422 && status != 400 {
 		t.Errorf("writing to who is only on the phone: %d %s", status, body)
+	}
+
+	a.call("POST", "/api/calls", frame{"number": "+4930777999", "conversation_id": id}, nil)
+	tab := a.connects(ctx)
+	customer.Wait(ctx, "CALL_INCOMING")
+	customer.Command(ctx, "accept", "")
+	h.eventually("they are joined", `select exists (select from calls where direction = 'out' and state = 'bridged' and conversation_id = $1)`, id)
+	if n := one[int](h, `select count(*) from promises where conversation_id = $1 and closed_at is null`, id); n != 1 {
+		t.Errorf("%d promises open: being joined is no word", n)
+	}
+	go tab.Play(ctx, voicetest.ULaw(voiceOf(agentSeed)))
+	voicetest.Check(t, "the customer hears the agent", customer.Listen(ctx, 8*time.Second), voiceOf(agentSeed), voiceOf(callerSeed), voiceOf(strangers))
+	h.eventually("the agent's word keeps the promise of the message", `select exists (select from promises where conversation_id = $1 and closed_by = 'agent' and broken_at is null)`, id)
+	customer.Hangup(ctx)
+	h.eventually("wrap-up, and nothing is owed any more", `select state = 'wrapup' and not exists (select from promises where closed_at is null) from conversations where id = $1`, id)
+	var waits []frame
+	if a.call("GET", "/api/line", nil, &waits); len(waits) != 0 {
+		t.Errorf("still in line: %v", waits)
 	}
 }
 
