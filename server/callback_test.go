@@ -294,3 +294,44 @@ func TestCallBackOutsideHours(t *testing.T) {
 		t.Errorf("waits: %v", waits)
 	}
 }
+
+// TestCallBackAtAChosenTime: outside hours a caller chooses the third of the times that they hear, confirms it, and is promised a
+// call then, in the queue's own zone.
+func TestCallBackAtAChosenTime(t *testing.T) {
+	_, env := ollama(t, llmtest.Oracle)
+	h := open(t, env...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	h.admin().trunk("Fjordtel", freeUDP(t), "+4940")
+	zone, err := time.LoadLocation("Asia/Tokyo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := time.Now().In(zone).AddDate(0, 0, 2)
+	if _, err := h.pool.Exec(ctx, `update queues set hours = jsonb_build_object('zone', 'Asia/Tokyo', 'week', jsonb_build_array(jsonb_build_object('day', $1::text, 'from', '09:00', 'to', '17:00')))`,
+		strings.ToLower(in.Weekday().String())); err != nil {
+		t.Fatal(err)
+	}
+	call := h.callsIn(ctx, "+4940222")
+	for _, key := range "21" { // a call back, at this number
+		call.RTP.Press(ctx, byte(key))
+	}
+	// the times come as soon as the house has answered: until then a key means nothing
+	for tick := time.NewTicker(300 * time.Millisecond); !one[bool](h, `select exists (select from promises where number = '+4940222')`); {
+		select {
+		case <-tick.C:
+			call.RTP.Press(ctx, '3') // again: the words are said again
+			call.RTP.Press(ctx, '1')
+		case <-ctx.Done():
+			t.Fatal("not promised")
+		}
+	}
+	want := time.Date(in.Year(), in.Month(), in.Day(), 14, 0, 0, 0, zone)
+	h.eventually("called then", `select exists (select from conversations c join promises p on p.conversation_id = c.id where p.closed_at is null
+		and c.not_before = $1 and p.appointment_at = $1 and p.due_at = $1::timestamptz + interval '180 seconds')`, want)
+	select {
+	case <-call.Ended():
+	case <-ctx.Done():
+		t.Fatal("the caller is not let go")
+	}
+}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"patchbay/channels/email/emailtest"
+	"patchbay/channels/voice/voicetest"
 	"patchbay/llm/llmtest"
 )
 
@@ -88,4 +90,46 @@ func TestMailStreet(t *testing.T) {
 	if n := one[int](h, `select count(*) from conversations`); n != 1 {
 		t.Errorf("%d conversations, want one thread", n)
 	}
+}
+
+// TestMailCallBack: "please call me", in the subject alone, is answered with how; the reply's number is read back, and the agent who
+// accepts is connected with the customer's telephone.
+func TestMailCallBack(t *testing.T) {
+	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222"})
+	dovecot := emailtest.Start(t)
+	postfix := emailtest.StartPostfix(t, dovecot, shopMail, oleMail)
+	_, env := ollama(t, llmtest.Oracle)
+	h := open(t, append(env, mailSettings(dovecot, postfix, shopMail)...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	defer cancel()
+	h.admin().trunk("Fjordtel", customer.Addr(), "+4940")
+
+	dovecot.Deliver(t, oleMail, shopMail, mailFrom(oleMail, "Please call me", "Hello,\nthe poles of my tent are too long.\n\nOle"))
+	how := dovecot.AwaitMail(t, oleMail, 1)[0].Raw
+	if text := string(how); !strings.Contains(text, "getting a person") || !strings.Contains(text, "answer this mail") || !strings.Contains(text, "telephone number") {
+		t.Errorf("it does not say how to be called:\n%s", how)
+	}
+	dovecot.Deliver(t, oleMail, shopMail, mailFrom(oleMail, "Re: Please call me", "+49 40 222\n\n> We are getting a person.",
+		"In-Reply-To: "+header(how, "Message-ID"), "References: "+header(how, "Message-ID")))
+	set := dovecot.AwaitMail(t, oleMail, 2)[1].Raw
+	if text := string(set); !strings.Contains(text, "+4940222") || !strings.Contains(text, "when it is your turn") {
+		t.Errorf("it does not read the number back:\n%s", set)
+	}
+	if n := one[int](h, `select count(*) from promises where number = '+4940222' and closed_at is null`); n != 1 {
+		t.Fatalf("%d promises of a call", n)
+	}
+
+	a := h.agent()
+	o := a.offer()
+	if o.str("call_back") != "+4940222" || o.str("contact_name") != "Ole Tannberg" {
+		t.Fatalf("offer %v", o)
+	}
+	a.accept(o)
+	tab := a.connects(ctx)
+	customer.Wait(ctx, "CALL_INCOMING")
+	customer.Command(ctx, "accept", "")
+	h.eventually("they are joined", `select exists (select from calls where direction = 'out' and state = 'bridged')`)
+	go tab.Play(ctx, voicetest.ULaw(voiceOf(agentSeed)))
+	h.eventually("the agent's word keeps the promise", `select exists (select from promises where number = '+4940222' and closed_by = 'agent')`)
+	customer.Hangup(ctx)
 }
