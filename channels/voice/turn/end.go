@@ -1,0 +1,139 @@
+package turn
+
+import (
+	"strings"
+	"time"
+)
+
+// How a caller's turn ends: with the ear's last words it is taken, goes on, or was nothing.
+
+// ended: the ear has told the last words.
+func (m *Machine) ended(at time.Time) {
+	if m.interim {
+		m.sounded(at)
+		return
+	}
+	probing := m.probing
+	m.probing = false
+	aside := m.aside(m.words())
+	meant := m.meant() && !aside
+	m.known = !m.voice
+	switch {
+	case m.voice && !m.capping: // the caller has gone on meanwhile
+		m.to(sounding, at)
+	case m.words() != "" && !aside && (probing && meant || !probing && !m.capping && at.Before(later(m.pausing, m.keyAt).Add(m.patience()))):
+		m.to(paused, at) // they have stopped us, or there is more to come by what was said: their turn goes on
+	case meant, m.words() != "" && !aside && !probing && m.owed.IsZero() && !m.echo(m.words()), m.typed != "":
+		m.take(at)
+	default:
+		long := m.capping || m.pausing.Sub(m.began) >= murmur
+		if probing && m.unsure && long { // there were words, and we have not understood them
+			m.cut(at)
+		}
+		lost := m.owed.IsZero() && !m.ours && !m.ready && !aside && (m.unsure || long && !probing)
+		m.forget(at)
+		if lost {
+			m.miss(at)
+		}
+		m.release(at)
+	}
+}
+
+// unanswered: the ear was asked for words and says nothing. What it was only asked about may have been some.
+func (m *Machine) unanswered(at time.Time) {
+	m.unsure = m.unsure || m.interim
+	m.ended(at)
+}
+
+// sounded: the ear has told what words there are in a sound that goes on.
+func (m *Machine) sounded(at time.Time) {
+	m.interim = false
+	unsure := m.unsure && m.words() == ""
+	if m.to(paused, at); m.voice {
+		m.to(sounding, at)
+	}
+	switch {
+	case m.held && unsure: // there were words, and we have not understood them
+		m.cut(at)
+	case m.held:
+		m.noise(at)
+	case m.words() != "" || m.ours:
+	case m.ready:
+		m.overNoise(at)
+	default:
+		m.forget(at)
+		m.miss(at)
+	}
+}
+
+// maxHolds is how often noise may hold us in one speech.
+const maxHolds = 3
+
+// murmur is a sound so long that somebody said something in it, and that no "mm-hm" has.
+const murmur = 900 * time.Millisecond
+
+// forget ends the caller's turn.
+func (m *Machine) forget(at time.Time) {
+	m.final, m.part, m.typed, m.unsure, m.probing, m.known, m.interim = "", "", "", false, false, false, false
+	m.keyAt, m.began = time.Time{}, time.Time{}
+	m.level.next(m.voice)
+	m.to(silent, at)
+	if m.voice { // it goes on: so does a turn
+		m.began = at
+		m.to(sounding, at)
+	}
+	m.capping = false
+}
+
+// release lets us go on, or begin, when the caller is done.
+func (m *Machine) release(time.Time) {
+	switch {
+	case !m.free():
+	case m.held:
+		m.held = false
+		m.holds++
+		m.deaf = m.holds >= maxHolds
+		m.act(Resume, "", "")
+	case m.ready:
+		m.speak(Answer)
+	}
+}
+
+// take hands up the caller's turn.
+func (m *Machine) take(at time.Time) {
+	w := m.words()
+	if m.lang.zero(w) { // the key 0, spoken
+		w = "0"
+	}
+	if w != "" && (m.level.near || m.began.After(m.quiet)) {
+		m.level.learn()
+	}
+	w = strings.TrimSpace(w + " " + m.typed)
+	m.forget(at)
+	if w == "" {
+		m.release(at)
+		return
+	}
+	m.cut(at)
+	m.ready, m.misses, m.asked = false, 0, false
+	m.owed, m.filled, m.quiet = at, false, at
+	m.acts = append(m.acts, Act{Do: Take, Words: w, Number: m.number})
+}
+
+// miss: words were said and not understood.
+func (m *Machine) miss(at time.Time) {
+	m.quiet = at
+	if m.misses++; m.misses >= 2 {
+		m.person(NoMatch)
+	} else if !m.over {
+		m.act(Again, "", NoMatch)
+	}
+}
+
+func (m *Machine) person(why string) {
+	if m.over {
+		return
+	}
+	m.over, m.owed = true, time.Time{}
+	m.act(Person, "", why)
+}
