@@ -8,10 +8,11 @@ package turn
 // nothing is known of the caller, or of the sound, everything counts.
 
 const (
-	farBelow = 12.0 // dB below the caller that are somebody else
+	farBelow = 14.0 // dB below the caller that are somebody else
 	softer   = 3.0  // dB at most that one turn lowers what is known
 	clear    = 3    // words that are heard again, with others behind them,
-	often    = 2    // so often, are clear
+	often    = 3    // so often, are clear
+	opening  = 20   // within so many: later on much of them is certain, and goes on whatever comes
 	round    = 4    // words that nobody says twice in one breath
 )
 
@@ -46,7 +47,7 @@ func (l *levels) words(before, words string) {
 		same++
 	}
 	switch goesOn := same >= clear && same >= len(a)-1; {
-	case !goesOn || loops(b):
+	case !goesOn || loops(b) || len(b) > opening:
 		l.again = 0
 	case len(b) > len(a):
 		l.again++
