@@ -157,6 +157,19 @@ func (b *browser) shot(page, name string) {
 	}
 }
 
+// picture checks a state of the page with axe, and keeps a picture of it as it is.
+func (b *browser) picture(page, name string) {
+	b.t.Helper()
+	b.clean(page)
+	b.shot(page, name)
+}
+
+// dark shows the desk in the dark from now on.
+func (b *browser) dark(page string) {
+	b.t.Helper()
+	b.do("evaluate", frame{"page": page, "js": `document.documentElement.dataset.theme = 'dark'`})
+}
+
 // look checks a state of the page with axe, and keeps pictures of it in the light and in the dark.
 func (b *browser) look(page, name string) {
 	b.t.Helper()
@@ -178,6 +191,18 @@ func (b *browser) page(name, url string, with frame) {
 func (b *browser) click(page, role, name string) {
 	b.t.Helper()
 	b.do("click", frame{"page": page, "role": role, "name": name})
+}
+
+// fill writes into a field, found by its selector.
+func (b *browser) fill(page, css, text string) {
+	b.t.Helper()
+	b.do("fill", frame{"page": page, "css": css, "value": text})
+}
+
+// choose takes an option, found by the label of its list.
+func (b *browser) choose(page, label, option string) {
+	b.t.Helper()
+	b.do("select", frame{"page": page, "label": label, "value": option})
 }
 
 func (b *browser) see(page, text string) {

@@ -16,29 +16,20 @@ func TestBrowserEngines(t *testing.T) {
 	b := chromium(t, "")
 	h := open(t, append(env, "PATCHBAY_SPEECH_REMOTES=hall "+hall.URL+"/v1 hear=ear say=mouth languages=en, cellar "+cellar.URL+"/v1 hear=ear say=mouth voice=bo languages=en")...)
 	h.openDesk(b, "ana", nil)
-	css := func(id, text string) {
-		t.Helper()
-		b.do("fill", frame{"page": "ana", "css": "#line-" + id, "value": text})
-	}
-	choose := func(label, value string) {
-		t.Helper()
-		b.do("select", frame{"page": "ana", "label": label, "value": value})
-	}
 	picture := func(name string) {
 		t.Helper()
 		b.do("evaluate", frame{"page": "ana", "js": `document.querySelector('#line-hear_engine').scrollIntoView({block: 'center'})`})
-		b.clean("ana")
-		b.shot("ana", "engine-"+name)
+		b.picture("ana", "engine-"+name)
 	}
 	b.click("ana", "link", "^Waiting line$")
 	b.click("ana", "link", "Queues")
 	b.click("ana", "button", "Change Service")
-	choose("Hears", "cellar")
-	css("say_voice", "zoe")
+	b.choose("ana", "Hears", "cellar")
+	b.fill("ana", "#line-say_voice", "zoe")
 	b.click("ana", "button", "Save the queue")
 	b.see("ana", "choose which one speaks")
 	picture("wrong")
-	choose("Speaks", "hall")
+	b.choose("ana", "Speaks", "hall")
 	picture("chosen")
 	b.click("ana", "button", "Save the queue")
 	h.eventually("the choice is stored", `select hear_engine = 'cellar' and say_engine = 'hall' and say_voice = 'zoe' from queues where name = 'Service'`)
@@ -61,6 +52,6 @@ func TestBrowserEngines(t *testing.T) {
 	b.see("ana", "“attic” is not in the settings any more")
 	b.click("ana", "button", "Save the queue")
 	b.see("ana", "No speech engine is called “attic”. What hears: hall, cellar.")
-	b.do("evaluate", frame{"page": "ana", "js": `document.documentElement.dataset.theme = 'dark'`})
+	b.dark("ana")
 	picture("gone-dark")
 }

@@ -36,7 +36,7 @@ func TestBrowserAnswerTimes(t *testing.T) {
 	b.see("ana", "60 answers")
 	b.see("ana", "To the first sentence")
 	b.see("ana", "1 answered")
-	b.do("select", frame{"page": "ana", "label": "Answers of the last", "value": "7 days"})
+	b.choose("ana", "Answers of the last", "7 days")
 	b.see("ana", "60 answers")
 	for _, theme := range []string{"light", "dark"} {
 		b.do("evaluate", frame{"page": "ana", "js": `document.documentElement.dataset.theme = '` + theme + `'`})

@@ -13,6 +13,24 @@ import (
 	"patchbay/server/db/dbtest"
 )
 
+// dialForReal calls for somebody who speaks with a real voice, and hears the first words of the greeting.
+func (h *talkHouse) dialForReal(t *testing.T, ctx context.Context) *voicetest.Talker {
+	t.Helper()
+	c := &voicetest.Talker{T: t, Ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
+	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
+	c.Plays(make([]int16, 3*voicetest.Rate))
+	return c
+}
+
+// understood is what the house understands of it.
+func (h *talkHouse) understood(c *voicetest.Talker, said []int16) string {
+	c.T.Helper()
+	c.Plays(append(said, make([]int16, voicetest.Rate)...))
+	words := h.expect(c.Ctx, channels.Words).Body
+	c.T.Logf("heard %q", words)
+	return words
+}
+
 // TestTalkForReal: a caller with a real voice is understood by the real ear at 8 kHz, asks, hears the answer from the real
 // voice, and says the wish; what the telephone heard is recognised back to text.
 func TestTalkForReal(t *testing.T) {
@@ -22,15 +40,9 @@ func TestTalkForReal(t *testing.T) {
 	defer cancel()
 	voice, understand := voicetest.Voice(t, e), voicetest.Understand(t, e)
 	question, wish := voice("What are your opening hours?", voicetest.Rate), voice("I want to talk to a person please.", voicetest.Rate)
-	c := &voicetest.Talker{T: t, Ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
-	pause := make([]int16, voicetest.Rate)
-	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
-	c.Plays(make([]int16, 3*voicetest.Rate)) // through the first words of the greeting
-	c.Plays(append(question, pause...))
-	in := h.expect(ctx, channels.Words)
-	t.Logf("heard %q", in.Body)
-	if low := strings.ToLower(in.Body); !strings.Contains(low, "what are your opening") {
-		t.Errorf("understood %q", in.Body)
+	c := h.dialForReal(t, ctx)
+	if words := h.understood(c, question); !strings.Contains(strings.ToLower(words), "what are your opening") {
+		t.Errorf("understood %q", words)
 	}
 	c.Forget()
 	h.answers("We are open from nine in the morning to five in the afternoon.")
@@ -42,11 +54,8 @@ func TestTalkForReal(t *testing.T) {
 	if !strings.Contains(back, "in the morning") || !strings.Contains(back, "afternoon") {
 		t.Errorf("the telephone heard %q", back)
 	}
-	c.Plays(append(wish, pause...))
-	in = h.expect(ctx, channels.Words)
-	t.Logf("heard %q", in.Body)
-	if low := strings.ToLower(in.Body); !strings.Contains(low, "talk to a person") {
-		t.Errorf("understood %q", in.Body)
+	if words := h.understood(c, wish); !strings.Contains(strings.ToLower(words), "talk to a person") {
+		t.Errorf("understood %q", words)
 	}
 	h.hangsUp(c)
 }
@@ -71,15 +80,10 @@ func TestTalkForRealInTheCallersLanguage(t *testing.T) {
 	})
 	voice, understand := voicetest.VoiceIn(t, e, "de"), voicetest.UnderstandIn(t, e, "de")
 	question, wish := voice("Meine Bestellung ist noch nicht angekommen und ich mache mir Sorgen.", voicetest.Rate), voice("Ich möchte bitte mit einem Menschen sprechen.", voicetest.Rate)
-	c := &voicetest.Talker{T: t, Ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
-	pause := make([]int16, voicetest.Rate)
-	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
-	c.Plays(make([]int16, 3*voicetest.Rate)) // through the first words of the greeting
-	c.Plays(append(question, pause...))
-	in := h.expect(ctx, channels.Words)
-	t.Logf("heard %q", in.Body)
-	if wrong, of := speechtest.Wrong(in.Body, "Meine Bestellung ist noch nicht angekommen und ich mache mir Sorgen."), 11; wrong*3 > of {
-		t.Errorf("%d of %d words are wrong: %q", wrong, of, in.Body)
+	c := h.dialForReal(t, ctx)
+	words := h.understood(c, question)
+	if wrong, of := speechtest.Wrong(words, "Meine Bestellung ist noch nicht angekommen und ich mache mir Sorgen."), 11; wrong*3 > of {
+		t.Errorf("%d of %d words are wrong: %q", wrong, of, words)
 	}
 	c.Forget()
 	h.answers("Ihre Bestellung ist gestern angekommen und liegt im Büro.")
@@ -90,11 +94,9 @@ func TestTalkForRealInTheCallersLanguage(t *testing.T) {
 	if wrong, of := speechtest.Wrong(back, "Ihre Bestellung ist gestern angekommen und liegt im Büro."), 9; wrong*2 > of {
 		t.Errorf("the telephone heard %q", back)
 	}
-	c.Plays(append(wish, pause...))
-	in = h.expect(ctx, channels.Words)
-	t.Logf("heard %q", in.Body)
-	if low := strings.ToLower(in.Body); !strings.Contains(low, "mensch") || !strings.Contains(low, "sprechen") {
-		t.Errorf("understood %q", in.Body)
+	words = h.understood(c, wish)
+	if low := strings.ToLower(words); !strings.Contains(low, "mensch") || !strings.Contains(low, "sprechen") {
+		t.Errorf("understood %q", words)
 	}
 	h.hangsUp(c)
 }
