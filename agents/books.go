@@ -130,7 +130,7 @@ func bookBegun(ctx context.Context, tx pgx.Tx, paces map[int64]pace, after time.
 	}
 	// what was expected counts from now, and is kept as seconds of the whole wait
 	// Rows in other hands are left for the next time: the insert would wait for their lock, and who holds it (accepting) for our row.
-	_, err = tx.Exec(ctx, `with c as (select * from conversations where id = any($1) and state = 'waiting' order by id for key share skip locked)
+	_, err = tx.Exec(ctx, `with c as (select * from conversations c where id = any($1) and `+stillInLine+` order by id for key share skip locked)
 		insert into waits (conversation_id, since, queue_id, channel, place, people, low_seconds, high_seconds)
 		select c.id, c.waiting_since, c.queue_id, c.channel, p.place, p.people, p.low + passed, p.high + passed
 		from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::int[]) p (id, place, people, low, high) join c on c.id = p.id

@@ -150,6 +150,44 @@ func TestALongLineCostsNoMore(t *testing.T) {
 	}
 }
 
+// TestFewAreClaimedByTheirIDs: to claim some of a long line, and to move them on, no more than these are read.
+func TestFewAreClaimedByTheirIDs(t *testing.T) {
+	h := newHouse(t)
+	h.exec(`alter table conversations set (autovacuum_enabled = false)`)
+	h.exec(`insert into contacts (name) values ('Line')`)
+	come := func(n int, state string) {
+		h.exec(`insert into conversations (contact_id, queue_id, channel, state, waiting_since)
+			select (select max(id) from contacts), $2, 'chat', $3, clock_timestamp() from generate_series(1, $1) n`, n, h.queue, state)
+	}
+	come(2000, "closed")
+	h.exec(`analyze`)
+	come(5000, "waiting")
+	var picked []assignment
+	var ids []int64
+	for i := range 20 {
+		a := assignment{ConversationID: ask[int64](h, `select id from conversations where state = 'waiting' order by id limit 1 offset $1`, i), QueueID: h.queue,
+			AgentID: h.agent(fmt.Sprint("agent ", i))}
+		picked, ids = append(picked, a), append(ids, a.ConversationID)
+	}
+	read := h.reads([]string{"conversations"}, func(tx pgx.Tx) error {
+		claimed, err := claim(h.ctx, tx, picked)
+		if len(claimed) != len(picked) {
+			t.Errorf("%d of %d are claimed", len(claimed), len(picked))
+		}
+		return err
+	})
+	moved := h.reads([]string{"conversations"}, func(tx pgx.Tx) error {
+		list, err := channels.MoveAll(h.ctx, tx, ids, channels.Offered)
+		if len(list) != len(ids) {
+			t.Errorf("%d of %d are moved", len(list), len(ids))
+		}
+		return err
+	})
+	if read > 100 || moved > 100 {
+		t.Errorf("of 5000 who wait %d rows are read to claim 20, %d to move them", read, moved)
+	}
+}
+
 // reads counts the rows of these tables that something reads.
 func (h *house) reads(tables []string, do func(pgx.Tx) error) (rows int64) {
 	h.Helper()

@@ -252,6 +252,10 @@ const (
 		left join lateral (select * from promises where conversation_id = c.id and closed_at is null offset 0) p on true` // offset 0: one by one, never all
 )
 
+// stillInLine is true in SQL for a conversations row c that waits, of those that are named by their ids: written so, a planner to whom
+// nobody waits yet does not read all who wait to find them.
+const stillInLine = `(c.state = 'waiting') is true`
+
 // placeColumns are what lineColumns needs of a conversation.
 const placeColumns = `id, queue_id, contact_id, channel, front, return_call, waiting_since, state_at, not_before, wanted_agent_id, passed_by_id`
 
@@ -354,7 +358,7 @@ func claim(ctx context.Context, tx pgx.Tx, picked []assignment) ([]assignment, e
 		conversations[i], people[i] = a.ConversationID, a.AgentID
 	}
 	rows, err := all[struct{ ID, QueueID int64 }](ctx, tx, "claim conversations",
-		`select id, queue_id from conversations where id = any($1) and state = 'waiting' order by id for update skip locked`, conversations)
+		`select id, queue_id from conversations c where id = any($1) and `+stillInLine+` order by id for update skip locked`, conversations)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}

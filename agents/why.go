@@ -103,7 +103,7 @@ func WaitReasons(ctx context.Context, q channels.Querier, conversationID int64) 
 // readStanding reads everybody who might take one of these conversations, also those who are not at the desk.
 func readStanding(ctx context.Context, q channels.Querier, ids []int64) (standing, error) {
 	rows, err := all[lineRow](ctx, q, "waiting conversations", `select `+lineColumns+` from`+lineTables+`
-		where c.id = any($1) and c.state = 'waiting'`, ids)
+		where c.id = any($1) and `+stillInLine, ids)
 	if err != nil || len(rows) == 0 {
 		return standing{}, err
 	}

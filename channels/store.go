@@ -134,7 +134,8 @@ func BeginCall(ctx context.Context, tx pgx.Tx, contactID, queueID int64) (*Conve
 		values ($1, $2, 'voice', 'bot') returning `+conversationColumns, contactID, queueID)
 }
 
-// moveSQL is the guarded UPDATE of a change of state: $1 the conversations, $2 the new state, $3 the states it may come from.
+// moveSQL is the guarded UPDATE of a change of state: $1 the conversations, $2 the new state, $3 the states it may come from (is true:
+// they are found by their ids, never by reading all who are in that state).
 const moveSQL = `update conversations set
 		state = $2, state_at = clock_timestamp(), changed_at = clock_timestamp(),
 		waiting_since = case when $2 = 'waiting' then coalesce(waiting_since, clock_timestamp())
@@ -150,7 +151,7 @@ const moveSQL = `update conversations set
 		wrapup_until = null,
 		bot_turns = case when $2 = 'bot' then 0 else bot_turns end,
 		failed_turns = case when $2 = 'bot' then 0 else failed_turns end
-		where id = any($1) and state = any($3) returning ` + conversationColumns
+		where id = any($1) and (state = any($3)) is true returning ` + conversationColumns
 
 // Move changes the state by one guarded UPDATE (only from states that the table allows). nil: somebody was faster, or
 // the move is not allowed. waiting keeps the place in line of a conversation that comes back; bot and closed clear it.

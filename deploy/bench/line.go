@@ -301,7 +301,8 @@ func (l *lineRun) accept(ctx context.Context, agents []int64) error {
 	}
 	_, err := l.b.rows.Exec(ctx, `with o as (update offers set outcome = 'accepted', ended_at = clock_timestamp() where agent_id = any($1) and outcome is null
 				returning conversation_id, agent_id),
-			p as (update promises set closed_at = clock_timestamp(), closed_by = 'agent' where closed_at is null and conversation_id in (select conversation_id from o))
+			p as (update promises set closed_at = clock_timestamp(), closed_by = 'agent' where id = any(array(
+				select (select id from promises where conversation_id = o.conversation_id and closed_at is null) from o)))
 		update conversations c set state = 'agent', state_at = clock_timestamp(), agent_id = o.agent_id, waiting_since = null
 		from o where c.id = o.conversation_id and c.state = 'offered'`, agents)
 	return err
