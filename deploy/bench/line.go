@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	natsd "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
@@ -295,17 +296,29 @@ func (l *lineRun) free(ctx context.Context, agents []int64) error {
 	return l.bus.Publish("route", nil)
 }
 
+// accept takes what rings at these agents. Each statement is planned for what there is now (QueryExecModeExec) and finds its rows by their ids: a
+// plan from when nobody waited would make a long batch of ours slow, and the next one longer.
 func (l *lineRun) accept(ctx context.Context, agents []int64) error {
 	if len(agents) == 0 {
 		return nil
 	}
-	_, err := l.b.rows.Exec(ctx, `with o as (update offers set outcome = 'accepted', ended_at = clock_timestamp() where agent_id = any($1) and outcome is null
-				returning conversation_id, agent_id),
-			p as (update promises set closed_at = clock_timestamp(), closed_by = 'agent' where id = any(array(
-				select (select id from promises where conversation_id = o.conversation_id and closed_at is null) from o)))
-		update conversations c set state = 'agent', state_at = clock_timestamp(), agent_id = o.agent_id, waiting_since = null
-		from o where c.id = o.conversation_id and c.state = 'offered'`, agents)
-	return err
+	return pgx.BeginFunc(ctx, l.b.rows, func(tx pgx.Tx) error {
+		var conversations, people []int64
+		err := tx.QueryRow(ctx, `with o as (update offers set outcome = 'accepted', ended_at = clock_timestamp() where agent_id = any($1::bigint[]) and outcome is null
+				returning conversation_id, agent_id)
+			select array_agg(conversation_id), array_agg(agent_id) from o`, pgx.QueryExecModeExec, agents).Scan(&conversations, &people)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update conversations c set state = 'agent', state_at = clock_timestamp(), agent_id = o.agent_id, waiting_since = null
+			from unnest($1::bigint[], $2::bigint[]) o (id, agent_id) where c.id = o.id and (c.state = 'offered') is true`, pgx.QueryExecModeExec, conversations, people)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update promises set closed_at = clock_timestamp(), closed_by = 'agent' where conversation_id = any($1::bigint[]) and closed_at is null`,
+			pgx.QueryExecModeExec, conversations)
+		return err
+	})
 }
 
 // check: nobody belongs to two, and nobody has more than one.
