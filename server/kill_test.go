@@ -27,8 +27,18 @@ func dataDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
+		limit := time.After(patience)
+		for tick := time.NewTicker(50 * time.Millisecond); ; { // what a killed Postgres has left behind may still write
+			err := os.RemoveAll(dir)
+			if err == nil {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-limit:
+				t.Error(err)
+				return
+			}
 		}
 	})
 	if err := os.Chmod(dir, 0o711); err != nil {

@@ -50,13 +50,11 @@ func (m *Machine) due() []deadline {
 		if m.held && m.cfg.Partial {
 			add(m.since, m.t.Noise, m.noise)
 		} else if m.held {
-			add(m.since, murmur, m.anyWords)
+			add(m.since, murmur, m.cut) // it is not asked: that would cut a word in two
 		}
 		if m.words() == "" && !m.ours {
 			if m.ready && m.cfg.Partial {
 				add(m.since, m.t.Noise, m.overNoise)
-			} else if m.ready {
-				add(m.since, murmur, m.anyWords)
 			}
 			add(later(m.began, m.quiet), m.t.Babble, m.tooLong)
 		}
@@ -64,7 +62,7 @@ func (m *Machine) due() []deadline {
 	case paused:
 		add(later(m.pausing, m.keyAt), m.patience(), m.finish)
 	case ending:
-		add(m.since, m.t.Final, m.unanswered)
+		add(m.since, m.t.Final, m.ended)
 	case silent:
 		if !m.keyAt.IsZero() {
 			add(m.keyAt, m.t.Keys, m.take)
@@ -125,7 +123,8 @@ func (m *Machine) noise(at time.Time) {
 	m.act(Resume, "", "")
 }
 
-// anyWords asks an ear that tells no words while they are spoken what a sound that goes on is.
+// anyWords asks an ear that tells no words while they are spoken what a sound is that has gone on for so long. A word may be cut in two
+// there, so it is not asked sooner.
 func (m *Machine) anyWords(at time.Time) {
 	m.interim = true
 	m.to(ending, at)

@@ -39,24 +39,13 @@ func (m *Machine) ended(at time.Time) {
 	}
 }
 
-// unanswered: the ear was asked for words and says nothing. What it was only asked about may have been some.
-func (m *Machine) unanswered(at time.Time) {
-	m.unsure = m.unsure || m.interim
-	m.ended(at)
-}
-
 // sounded: the ear has told what words there are in a sound that goes on.
 func (m *Machine) sounded(at time.Time) {
 	m.interim = false
-	unsure := m.unsure && m.words() == ""
 	if m.to(paused, at); m.voice {
 		m.to(sounding, at)
 	}
 	switch {
-	case m.held && unsure: // there were words, and we have not understood them
-		m.cut(at)
-	case m.held:
-		m.noise(at)
 	case m.words() != "" || m.ours:
 	case m.ready:
 		m.overNoise(at)

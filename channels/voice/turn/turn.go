@@ -27,7 +27,7 @@ type Times struct {
 	Longest time.Duration // one turn at most: 40 s
 	Sure    time.Duration // sound of the caller that holds us: 40 ms
 	Doubt   time.Duration // after a sound while we speak, before its words are asked for: 100 ms
-	Noise   time.Duration // sound without a word that we stop holding for: 1.5 s; an ear without partial words is asked after 0.9 s
+	Noise   time.Duration // sound without a word that we stop holding for: 1.5 s
 	Babble  time.Duration // sound without a word while nobody speaks that counts as not understood: 10 s
 	Final   time.Duration // for the ear's last words: 1.5 s
 	Fill    time.Duration // nothing to say yet: 1.5 s
