@@ -2,6 +2,7 @@ package voice
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,13 +84,16 @@ func TestTalkRealBabble(t *testing.T) {
 		}
 		babble[i] = int16(sum / len(behind))
 	}
-	babble = speechtest.Louder(babble, 20000/6.3)
+	const question = "Which tents do you have in your shop?"
+	for loud, i := loudest(babble)*6.3/loudest(says(question, 20000)), 0; i < len(babble); i++ { // 16 dB
+		babble[i] = int16(float64(babble[i]) / loud)
+	}
 
 	c := &voicetest.Talker{T: t, Ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}
 	waitChan(t, ctx, c.RTP.HeardSome(), "greeting")
 	c.Plays(make([]int16, 3*voicetest.Rate))
 	interrupted := func(by []int16) channels.Inbound {
-		c.Plays(says("Which tents do you have in your shop?", 20000))
+		c.Plays(says(question, 20000))
 		h.expect(ctx, channels.Words)
 		c.Forget()
 		h.answers(tents)
@@ -105,14 +109,23 @@ func TestTalkRealBabble(t *testing.T) {
 	if in := interrupted(append(babble, pause...)); in.Spoken.Cut || in.Body != tents {
 		t.Errorf("babble: said %q %+v", in.Body, in.Spoken)
 	}
-	for text, peak := range map[string]float64{"Stop, I mean something else.": 20000 / 2.5, "I want to talk to a person, please.": 20000 / 6.3} {
-		if in := interrupted(says(text, peak)); !in.Spoken.Cut {
-			t.Errorf("%s: said %q %+v", text, in.Body, in.Spoken)
+	if in := interrupted(says("Stop, I mean something else.", 20000/2.5)); !in.Spoken.Cut {
+		t.Errorf("the caller: said %q %+v", in.Body, in.Spoken)
+	}
+	t.Logf("words %q", h.expect(ctx, channels.Words).Body)
+	for try := 1; ; try++ { // so soft that a word of it may be heard wrong: who is not heard says it again
+		if in := interrupted(says("I want to talk to a person, please.", 20000/6.3)); in.Spoken.Cut {
+			t.Logf("words %q", h.expect(ctx, channels.Words).Body)
+			break
+		} else if try == 3 {
+			t.Fatalf("the wish: said %q %+v", in.Body, in.Spoken)
 		}
-		t.Logf("words %q", h.expect(ctx, channels.Words).Body)
 	}
 	h.hangsUp(c)
 }
+
+// loudest is the RMS of the loudest 60 ms; a voice's peaks say little of how loud it is.
+func loudest(pcm []int16) float64 { return slices.Max(voicetest.Envelope(pcm, 3*voicetest.Rate)) }
 
 // TestWrittenDownForReal: what two people say to each other in a bridged call, each with a voice of their own, is written down by the
 // real recogniser, each side's as theirs, with at most a quarter of the words wrong.

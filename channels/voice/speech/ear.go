@@ -37,7 +37,7 @@ const (
 	// Failed: what was said since the last Final is lost; Err tells why. It answers a Finish that waited. The Ear goes on with the next
 	// sentence, unless Events is closed after it. A child that dies is no reason yet: the next one hears the sound again (memory).
 	Failed
-	// Level: what is heard has become louder or softer by 3 dB, while somebody speaks.
+	// Level: what is heard has become louder by 1 dB, or softer by 3, while somebody speaks.
 	Level
 )
 

@@ -13,7 +13,8 @@ type meter struct {
 const (
 	meterWindow = 3
 	meterKeeps  = 25 + meterWindow - 1
-	meterStep   = 3.0    // dB that are told
+	meterUp     = 1.0    // dB louder that are told: how loud somebody is at most is compared
+	meterDown   = 3.0    // and softer
 	meterFloor  = -100.0 // digital silence
 )
 
@@ -46,4 +47,7 @@ func (m *meter) tell() float64 {
 }
 
 // moved says whether the level has changed so much that it should be told.
-func (m *meter) moved() bool { return math.Abs(m.level()-m.told) >= meterStep }
+func (m *meter) moved() bool {
+	up := m.level() - m.told
+	return up >= meterUp || -up >= meterDown
+}

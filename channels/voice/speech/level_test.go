@@ -78,7 +78,7 @@ func TestLevels(t *testing.T) {
 			t.Fatal("no final")
 		}
 	}
-	if first < -28 || first > -8 || math.Abs(first-second-15.6) > 3.5 { // told in steps of 3 dB
+	if first < -28 || first > -8 || math.Abs(first-second-15.6) > 2.5 { // told in steps of 1 dB
 		t.Errorf("%.1f dB, and a sixth of it is %.1f", first, second)
 	}
 }

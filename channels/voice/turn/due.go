@@ -62,7 +62,7 @@ func (m *Machine) due() []deadline {
 	case paused:
 		add(later(m.pausing, m.keyAt), m.patience(), m.finish)
 	case ending:
-		add(m.since, m.t.Final, m.ended)
+		add(m.since, m.t.Final, m.unanswered)
 	case silent:
 		if !m.keyAt.IsZero() {
 			add(m.keyAt, m.t.Keys, m.take)

@@ -39,6 +39,12 @@ func (m *Machine) ended(at time.Time) {
 	}
 }
 
+// unanswered: the ear was asked for words and says nothing. What it tells later of a turn that was put aside is put aside too.
+func (m *Machine) unanswered(at time.Time) {
+	m.late = m.aside(m.words())
+	m.ended(at)
+}
+
 // sounded: the ear has told what words there are in a sound that goes on.
 func (m *Machine) sounded(at time.Time) {
 	m.interim = false

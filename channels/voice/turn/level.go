@@ -97,6 +97,10 @@ func (m *Machine) Stranger() { m.level = levels{} }
 // aside says whether the words of this turn may be nobody's: they were heard while we spoke, far below the caller.
 func (m *Machine) aside(words string) bool {
 	over := m.overlap() || !m.ours && m.began.Before(m.quiet)
-	return over && m.level.caller != 0 && m.level.most != 0 && !m.level.near && m.level.again < often && !m.lang.zero(words) &&
-		(m.cfg.Wish == nil || !m.cfg.Wish(words))
+	return over && m.level.caller != 0 && m.level.most != 0 && !m.level.near && m.level.again < often && m.nobodys(words)
+}
+
+// nobodys says whether words are none that count however far they are said.
+func (m *Machine) nobodys(words string) bool {
+	return !m.lang.zero(words) && (m.cfg.Wish == nil || !m.cfg.Wish(words))
 }

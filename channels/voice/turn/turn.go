@@ -137,6 +137,7 @@ type Machine struct {
 	probing bool      // the last words were asked for while we spoke
 	capping bool      // and here in mid-speech
 	level   levels
+	late    bool // the ear still owes the words of a turn that was put aside
 	interim bool // and here only to know whether there are any: the turn goes on with them
 
 	ours   bool      // we speak
@@ -221,6 +222,10 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 	if final && text != "" && confidence > 0 && confidence < m.cfg.Confidence {
 		m.unsure, text = true, ""
 	}
+	if m.late && m.caller != ending && m.nobodys(text) {
+		text = ""
+	}
+	m.late = m.late && !final
 	was := m.words()
 	if final {
 		m.final, m.part = tail(m.final+" "+text), ""
@@ -247,7 +252,7 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 
 // Lost: the ear has lost what was said since its last final.
 func (m *Machine) Lost(at time.Time) []Act {
-	m.unsure, m.part = true, ""
+	m.unsure, m.part, m.late = true, "", false
 	if m.caller == ending {
 		m.ended(at)
 	}
