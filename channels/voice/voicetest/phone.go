@@ -3,6 +3,7 @@ package voicetest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -53,7 +54,7 @@ func (p *Phone) Addr() netip.AddrPort { return p.conn.LocalAddr().(*net.UDPAddr)
 
 // SendRaw sends any bytes from the phone's address.
 func (p *Phone) SendRaw(to netip.AddrPort, b []byte) {
-	if _, err := p.conn.WriteToUDPAddrPort(b, to); err != nil {
+	if _, err := p.conn.WriteToUDPAddrPort(b, to); err != nil && !errors.Is(err, net.ErrClosed) { // the house's farewell is answered after the test's end
 		p.t.Errorf("phone: %v", err)
 	}
 }
