@@ -18,8 +18,10 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -93,6 +95,8 @@ func poolConfig(url string, maxConns int) (*pgxpool.Config, error) {
 	pc.MinIdleConns = 2
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.HealthCheckPeriod = 15 * time.Second
+	lost := new(losses)
+	pc.ConnConfig.Tracer, pc.ShouldPing = lost, lost.shouldPing
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
@@ -109,6 +113,33 @@ func poolConfig(url string, maxConns int) (*pgxpool.Config, error) {
 	}
 	return pc, nil
 }
+
+// losses has a connection asked whether it lives before it is used: when it has idled for a second, as pgxpool itself does,
+// and for a while after any other was lost. A Postgres that dies takes them all along and serves again within the second;
+// each dead one would fail somebody: a caller was refused by 503.
+type losses struct {
+	last atomic.Int64 // in nanoseconds since 1970
+}
+
+// suspect is how long after a loss the others are asked. Connections are also lost one by one, when a query's time is over.
+const suspect = 10 * time.Second
+
+func (l *losses) shouldPing(_ context.Context, p pgxpool.ShouldPingParams) bool {
+	return p.IdleDuration > time.Second || time.Since(time.Unix(0, l.last.Load())) < suspect
+}
+
+// TraceRelease sees a connection before anybody else can take the next one; the pool's BeforeClose would come too late.
+func (l *losses) TraceRelease(_ *pgxpool.Pool, data pgxpool.TraceReleaseData) {
+	if data.Conn.IsClosed() {
+		l.last.Store(time.Now().UnixNano())
+	}
+}
+
+// A pool takes a tracer of releases only as one of queries.
+func (*losses) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+func (*losses) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 func ms(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 

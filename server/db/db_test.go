@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 )
 
@@ -268,6 +269,38 @@ func TestServerThatDiesIsStartedAgain(t *testing.T) {
 		case <-tick.C:
 		case <-ctx.Done():
 			t.Fatal("the server did not come back")
+		}
+	}
+}
+
+// Postgres dies and takes all connections of the pool along; it serves again at once. Only the first who uses one may fail.
+func TestOneLossNotMany(t *testing.T) {
+	d := mustOpen(t, Config{DataDir: dataDir(t)})
+	var held []*pgxpool.Conn
+	for range 8 {
+		c, err := d.Pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, c)
+	}
+	pid, err := postmasterPID(d.own.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	awaitConnect(t, d.URL).Close(t.Context())
+	if _, err := held[0].Exec(t.Context(), "select 1"); err == nil {
+		t.Fatal("the old server still answers")
+	}
+	for _, c := range held {
+		c.Release()
+	}
+	for range 8 {
+		if _, err := d.Pool.Exec(t.Context(), "insert into contacts (name) values ('x')"); err != nil {
+			t.Error(err)
 		}
 	}
 }
