@@ -18,7 +18,12 @@ var loopback = netip.MustParseAddr("127.0.0.1")
 // callsIn calls from that number and waits in line.
 func (h *testHouse) callsIn(ctx context.Context, number string) *voicetest.Call {
 	h.t.Helper()
-	call := voicetest.NewPhone(h.t, number, loopback).Dial(ctx, netip.MustParseAddrPort(h.sip), "100", voicetest.Invite{})
+	return h.inLine(ctx, number, voicetest.NewPhone(h.t, number, loopback).Dial(ctx, netip.MustParseAddrPort(h.sip), "100", voicetest.Invite{}))
+}
+
+// inLine has the caller ask for a person by key.
+func (h *testHouse) inLine(ctx context.Context, number string, call *voicetest.Call) *voicetest.Call {
+	h.t.Helper()
 	<-call.RTP.HeardSome()
 	call.RTP.Press(ctx, '0')
 	h.eventually("the caller is in line", `select exists (select from conversations c join calls k on k.conversation_id = c.id

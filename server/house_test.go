@@ -44,6 +44,7 @@ type testHouse struct {
 	house   *house // of open
 	stop    func()
 	stopped chan struct{} // closed when the child has ended
+	log     string        // of the child that has ended
 }
 
 var (
@@ -168,7 +169,12 @@ var serverBinary = sync.OnceValues(func() (string, error) {
 func process(t testing.TB, databaseURL string, more ...string) *testHouse {
 	t.Helper()
 	h := &testHouse{t: t, env: settings(t, databaseURL, more...)}
-	t.Cleanup(func() { h.kill() })
+	t.Cleanup(func() {
+		h.kill()
+		if t.Failed() {
+			t.Logf("the last server said at its end:\n%s", h.log[max(0, len(h.log)-8000):])
+		}
+	})
 	h.connect(databaseURL)
 	return h
 }
@@ -197,6 +203,7 @@ func (h *testHouse) start() {
 		defer close(stopped)
 		readLines(out, g.line)
 		_ = child.Wait()
+		h.log = stderr.String()
 	}()
 	select {
 	case <-g.done:
