@@ -245,6 +245,14 @@ func (h *testHouse) kill() {
 	h.child = nil
 }
 
+// stacks ends the child and shows where each of its goroutines stood.
+func (h *testHouse) stacks() {
+	_ = h.child.Process.Signal(syscall.SIGQUIT)
+	<-h.stopped
+	h.child = nil
+	h.t.Log(h.log[max(0, strings.LastIndex(h.log, "SIGQUIT: quit")):])
+}
+
 // keepPort keeps the address over restarts, so that clients find the server again.
 func (h *testHouse) keepPort() {
 	for i, e := range h.env {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+	"github.com/jackc/pgx/v5"
 
 	"patchbay/channels"
 )
@@ -76,11 +77,28 @@ func (h *testHouse) ownDatabase() {
 	h.connect(at)
 }
 
+// killPostgres returns when the next one takes connections: the old one's processes answer until they see that it is gone, and
+// who is asked in between must not take that for the house's return.
 func (h *testHouse) killPostgres() {
 	h.t.Helper()
-	pid, _ := h.ownPostgres()
+	pid, at := h.ownPostgres()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(h.t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if conn, err := pgx.Connect(ctx, at); err == nil { // never by the old one: it listens no more
+			_ = conn.Close(ctx)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			h.t.Fatal("Postgres does not come back")
+		}
 	}
 }
 

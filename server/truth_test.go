@@ -30,6 +30,7 @@ type writer struct {
 	acked []string // client ids
 	next  int
 	name  string
+	why   error // of the end of the last round's talk
 }
 
 // talk writes until the connection dies or stop is closed; it reports each acknowledgement.
@@ -200,11 +201,12 @@ func (l *load) until(round, acks int, end func()) {
 	var all sync.WaitGroup
 	for _, w := range l.writers {
 		all.Go(func() {
-			for w.talk(l.h.url, func(n int) string { return fmt.Sprintf("How long may I send back boots, question %d?", n) }, stop, acked) == nil {
+			for w.why = nil; w.why == nil; { // nil: told to slow down
 				select {
 				case <-stop:
 					return
-				default: // told to slow down
+				default:
+					w.why = w.talk(l.h.url, func(n int) string { return fmt.Sprintf("How long may I send back boots, question %d?", n) }, stop, acked)
 				}
 			}
 		})
@@ -228,7 +230,11 @@ func (l *load) until(round, acks int, end func()) {
 		select {
 		case <-acked:
 		case <-time.After(patience):
-			l.h.t.Fatalf("round %d: nothing is acknowledged any more", round)
+			for _, w := range l.writers {
+				l.h.t.Logf("%s wrote %d and ended with: %v", w.name, w.next, w.why)
+			}
+			l.h.stacks()
+			l.h.t.Fatalf("round %d: nothing is acknowledged any more, %d are missing", round, acks)
 		}
 	}
 	end()

@@ -92,6 +92,11 @@ func (c *call) onTold(m told) {
 	c.sending = false
 	in := c.queue[0].in
 	if in.Type == channels.CallStarted {
+		if c.ringsOn(m.err) {
+			c.log.Warn("call: not received, it rings on", "err", m.err)
+			c.retryAt = time.Now().Add(c.v.times.Retry)
+			return
+		}
 		c.queue = c.queue[1:]
 		c.id, c.conversation, c.sound = m.receipt.CallID, m.receipt.ConversationID, m.sound
 		c.inLine = m.receipt.State == channels.Waiting || m.receipt.State == channels.Offered
@@ -137,6 +142,16 @@ func (c *call) onTold(m told) {
 	c.pause = 0
 	c.queue = c.queue[1:]
 	c.pump()
+}
+
+// ringsOn: the house is away, but may be back in a moment (Postgres that died serves again within a second): the caller hears
+// it ring meanwhile, which is better than to be refused.
+func (c *call) ringsOn(err error) bool {
+	if err == nil || c.ended || time.Since(c.startedAt) > c.v.times.Receive {
+		return false
+	}
+	code := channels.CodeOf(err)
+	return code == "" || code == channels.Unavailable
 }
 
 // hopeless: trying again cannot help. A wish is given up only when it is granted already.

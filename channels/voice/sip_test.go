@@ -83,6 +83,24 @@ func TestHouseAway(t *testing.T) {
 	}
 }
 
+// TestHouseAwayForAMoment: it rings until the house is back.
+func TestHouseAwayForAMoment(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	ctx := testCtx(t)
+	var tries atomic.Int64
+	h.script(func(_ context.Context, in channels.Inbound) (channels.Receipt, error) {
+		if in.Type == channels.CallStarted && tries.Add(1) <= 2 {
+			return channels.Receipt{}, errors.New("database away")
+		}
+		return h.agree(in)
+	})
+	waitChan(t, ctx, h.dial(ctx, voicetest.Invite{}).RTP.HeardSome(), "greeting")
+	if n := tries.Load(); n != 3 {
+		t.Errorf("the house was told %d times of the call", n)
+	}
+}
+
 // TestWishIsNeverLost: the house is away when 0 is pressed; music plays, and the wish comes as soon as it is back, once.
 func TestWishIsNeverLost(t *testing.T) {
 	t.Parallel()

@@ -301,6 +301,9 @@ func TestCallLife(t *testing.T) {
 	if r.State != channels.Bot || r.CallID == 0 {
 		t.Fatalf("started %+v", r)
 	}
+	if told := start("sip-1"); told.CallID != r.CallID || told.QueueID != r.QueueID || told.State != r.State {
+		t.Errorf("told again, as the answer was lost after the commit: %+v, want %+v", told, r)
+	}
 	f.receive(channels.Inbound{Type: channels.Wish, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, Source: "key"})
 	f.state(r.ConversationID, channels.Waiting)
 	f.receive(channels.Inbound{Type: channels.CallEndedIn, Channel: channels.Voice, ConversationID: r.ConversationID, CallID: r.CallID, Result: "abandoned", Reason: "caller hung up",

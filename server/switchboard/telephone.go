@@ -218,7 +218,15 @@ func (s *Switchboard) passFailed(ctx context.Context, ch *change, in channels.In
 
 func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
 	if !ch.fresh {
-		var err error
+		// told before, and our answer was lost after the commit
+		known, err := channels.CallOf(ctx, ch.tx, s.NodeID, in.SIPCallID)
+		if err != nil {
+			return fmt.Errorf("find call: %w", err)
+		}
+		if known != nil && known.ConversationID == ch.c.ID {
+			r.CallID, r.QueueID = known.ID, ch.c.QueueID
+			return s.greets(ctx, ch, in, r)
+		}
 		if r.Kept, err = s.placeKept(ctx, ch, in.QueueID); err != nil {
 			return err
 		}
@@ -244,14 +252,20 @@ func (s *Switchboard) callStarted(ctx context.Context, ch *change, in channels.I
 		// nothing to send: voice speaks its own greeting, and the line is stored together with the one before
 		ch.lines = append(ch.lines, &channels.Message{ConversationID: ch.c.ID, Channel: channels.Voice, Author: channels.BySystem, Kind: channels.Happened,
 			Body: wordsHelloCall, Data: channels.MessageData{Code: channels.CodeHello, CallID: call.ID}})
-		gone, err := s.peopleFirst(ctx, ch)
-		if err != nil || gone || !in.Talks {
+		if gone, err := s.peopleFirst(ctx, ch); err != nil || gone {
 			return err
 		}
-		ok, err := s.admit(ctx, ch, call.ID)
-		r.Busy = !ok
-		return err
 	}
+	return s.greets(ctx, ch, in, r)
+}
+
+// greets finds a caller who talks with the responder a place there.
+func (s *Switchboard) greets(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt) error {
+	if ch.c.State != channels.Bot || !in.Talks {
+		return nil
+	}
+	ok, err := s.admit(ctx, ch, r.CallID)
+	r.Busy = !ok
 	return err
 }
 
