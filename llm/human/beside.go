@@ -23,6 +23,21 @@ func conditional(row []symbol, at int) bool {
 	return false
 }
 
+// pastNear says whether the person is told of as past: "yesterday I talked to an agent". Words of the past that stand far
+// off belong to another sentence of a long story.
+func pastNear(row []symbol, at int) bool {
+	for _, step := range []int{-1, 1} {
+		var cost float32
+		for j := at; j >= 0 && j < len(row) && cost <= bridge; j += step {
+			if row[j].is(past) {
+				return true
+			}
+			cost += row[j].cost
+		}
+	}
+	return false
+}
+
 // demanded says whether a clause ends with the bare person and a word of hurry: "this is a joke real person now".
 func demanded(row []symbol, at int) bool {
 	hurry := false

@@ -177,6 +177,7 @@ func TestFamiliesFresh(t *testing.T) {
 		{"testdata/tune-strangers.txt", true, 0.97, 0.03},
 		{"testdata/tune-callers.txt", true, 0.95, 0.03},
 		{"testdata/tune-wide.txt", true, 0.96, 0.02},
+		{"testdata/tune-world.txt", true, 0.96, 0.02},
 		{"testdata/tune-seen.txt", true, 0.93, 0.025},
 		{"testdata/heldout-last.txt", false, 0.86, goalAlarms},
 	} {

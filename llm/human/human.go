@@ -260,7 +260,7 @@ func (lib *library) clause(speak []*grammar, c clause) verdict {
 				if s.class == 0 {
 					strange++
 				} else {
-					known++
+					known += 1 + strings.Count(s.text, " ")
 				}
 			}
 			v := g.read(part, row)

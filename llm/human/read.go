@@ -14,6 +14,12 @@ func (g *grammar) read(c clause, row []symbol) verdict {
 	if len(row) > 1 && row[0].is(reply) && row[1].is(want|get|over|call|self|ask|refuse) {
 		row = row[1:] // "no, give me a person" answers what was said before
 	}
+	for i := len(row) - 1; i > 0 && row[i].is(tag|fill|hello); i-- {
+		if row[i].is(tag) {
+			row[i].class = fill // "có ai không", "ada orang tak": at the end it only asks
+			break
+		}
+	}
 	if len(row) == 0 {
 		return verdict{}
 	}
@@ -117,7 +123,7 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 	for j := at + step; j >= 0 && j < len(row); j += step {
 		s := row[j]
 		switch {
-		case s.is(not|refuse) && !s.is(want):
+		case s.is(not|refuse) && !s.is(want|exist):
 			if absorbed(row, j, at) {
 				return w
 			}
@@ -241,7 +247,7 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 		return verdict{veto: s.is(person | weak)}
 	}
 	m := g.mention(row, at, l, r)
-	if m.cues&want == 0 && anyOf(row, past|hours) { // "yesterday I talked to an agent"
+	if m.cues&want == 0 && (anyOf(row, hours) || pastNear(row, at)) { // "yesterday I talked to an agent"
 		return verdict{}
 	}
 	if m.strong && !l.blocked && (demanded(row, at) || ordered(row, at)) {

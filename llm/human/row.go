@@ -169,7 +169,11 @@ func titled(row []symbol) []symbol {
 			continue
 		}
 		if i+1 < len(row) && row[i+1].class&^name == 0 && row[i+1].cost > 0 {
-			for j := i + 1; j < len(row) && j <= i+3 && row[j].class&^name == 0; j++ {
+			long := 3
+			if row[i+1].cost < 0.5 { // characters
+				long = 8
+			}
+			for j := i + 1; j < len(row) && j <= i+long && row[j].class&^name == 0; j++ {
 				row[j].class, row[j].cost, row[j].titled = name, 0, true
 			}
 		}

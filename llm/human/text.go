@@ -23,8 +23,8 @@ type clause []word
 
 // sentenceEnds and partEnds cut in all scripts.
 const (
-	sentenceEnds = ".!?;:\n\r…。！？；：।॥؟۔؛։።፧·()[]{}|\u2028\u2029"
-	partEnds     = ",–—、，،՝፣/"
+	sentenceEnds = ".!?;:\n\r…。！？；：।॥؟۔؛։።፧·။។៕()[]{}|\u2028\u2029"
+	partEnds     = ",–—、，،՝፣၊/"
 )
 
 // clauses cuts text into sentences; each comes with its parts between commas when there are several. The first of them
@@ -37,7 +37,7 @@ func clauses(text string) (out []clause, partial []bool) {
 			continue
 		}
 		whole[len(whole)-1].lead = end == ':'
-		if strings.ContainsAny(sentence, partEnds) {
+		if sentence = spaced(sentence); strings.ContainsAny(sentence, partEnds) {
 			for part := range strings.FieldsFuncSeq(sentence, func(r rune) bool { return strings.ContainsRune(partEnds, r) }) {
 				if w := words(part, !shouted); len(w) > 0 && len(w) < len(whole) {
 					out, partial = append(out, w), append(partial, true)
@@ -47,6 +47,24 @@ func clauses(text string) (out []clause, partial []bool) {
 		out, partial = append(out, whole), append(partial, false)
 	}
 	return out, partial
+}
+
+// spaced puts commas for the spaces between Chinese, Japanese or Thai characters: there they part sentences.
+func spaced(sentence string) string {
+	if !strings.Contains(sentence, " ") {
+		return sentence
+	}
+	out := []rune(sentence)
+	for i := 1; i+1 < len(out); i++ {
+		if out[i] == ' ' && parted(out[i-1]) && parted(out[i+1]) {
+			out[i] = ','
+		}
+	}
+	return string(out)
+}
+
+func parted(r rune) bool {
+	return r >= 0x0e00 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai)
 }
 
 // sentences yields what stands between the ends of sentences, each with the end that closes it.
@@ -182,11 +200,27 @@ func (s *splitter) flush() {
 
 func (s *splitter) flushWord() {
 	if len(s.word) > 0 {
+		s.word = oneAlphabet(s.word)
 		s.out = append(s.out, word{text: string(s.word), name: s.names && s.capital && s.begun && s.digits == 0 && s.letters > 2})
 		s.begun = true
 	}
 	s.word, s.last, s.run, s.letters, s.digits, s.capital = s.word[:0], 0, 0, 0, 0, false
 }
+
+// oneAlphabet reads Latin letters among Cyrillic ones as what they look like: "oператор".
+func oneAlphabet(word []byte) []byte {
+	latin, cyrillic := false, false
+	for _, c := range word {
+		latin = latin || c >= 'a' && c <= 'z'
+		cyrillic = cyrillic || c == 0xd0 || c == 0xd1
+	}
+	if !latin || !cyrillic {
+		return word
+	}
+	return []byte(lookalikes.Replace(string(word)))
+}
+
+var lookalikes = strings.NewReplacer("a", "а", "b", "в", "c", "с", "e", "е", "h", "н", "i", "і", "k", "к", "m", "м", "o", "о", "p", "р", "t", "т", "x", "х", "y", "у")
 
 // flushHangul composes syllables again: each is one word, because Korean is written with spaces or without.
 func (s *splitter) flushHangul() {
@@ -300,7 +334,9 @@ func unquoted(text string) string {
 		inner := rest[from+size : from+size+to]
 		_, closeSize := utf8.DecodeRuneInString(rest[from+size+to:])
 		out.WriteString(rest[:from])
-		if w := words(inner, false); len(w) <= 1 || len(w) <= 3 && w[0].char {
+		if w := words(inner, false); len(w) > 0 && len(w) <= 3 && w[0].char {
+			out.WriteString(inner)
+		} else if len(w) <= 1 {
 			out.WriteString(" " + inner + " ")
 		} else {
 			out.WriteString(" , ")

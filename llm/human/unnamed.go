@@ -129,7 +129,7 @@ func (g *grammar) theyAt(row []symbol, at int) verdict {
 		}
 		near = min(near, r.talk)
 	}
-	if cues&want == 0 || cues&(talk|get) == 0 || near > 1 || l.forbids() || r.negated || l.blocked || l.told {
+	if cues&want == 0 && cues&(talk|get) != talk|get || cues&(talk|get) == 0 || near > 1 || l.forbids() || r.negated || l.blocked || l.told {
 		return verdict{}
 	}
 	return yesBecause("name", text(row, min(at, l.end), max(at, r.end)))
@@ -141,6 +141,9 @@ func (g *grammar) callAt(row []symbol, at int) verdict {
 	for j := at - 1; j >= 0 && !row[at].is(self); j-- {
 		if row[j].is(never) && asked {
 			break
+		}
+		if row[j].is(not) && g.right&not != 0 && strings.Contains(row[at].text, " ") {
+			break // where the verb stands last its negation does too: "mother cannot type, to her a call give"
 		}
 		if row[j].is(not | never | enough | refuse) {
 			return verdict{veto: row[j].is(not | refuse)}
