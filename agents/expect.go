@@ -28,39 +28,42 @@ const (
 // Expect says where a waiting conversation stands in its queue's line (1: next) and when a person will take it: in
 // half of all cases between low and high from now. ok is false when nothing honest can be said: nobody who could is at the desk,
 // the queue is closed, there is no history, the conversation does not wait (then the place is 0), or the database does not answer.
-func Expect(ctx context.Context, q channels.Querier, conversationID int64) (place int, low, high time.Duration, ok bool) {
+func (l *Line) Expect(ctx context.Context, conversationID int64) (place int, low, high time.Duration, ok bool) {
 	at, err := one[struct {
 		lineRow
-		Place       int
+		State       channels.State
 		Pace        *pace
 		Hours       Hours
 		ClosedUntil *time.Time
 		Now         time.Time
-	}](ctx, q, "place in line", `select `+lineColumns+`, q.hours, q.closed_until, clock_timestamp() as now, 1 + case when c.state = 'offered' then 0 else (select count(*) from conversations o
-			where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id and `+inTurn(`o`)+`
-			and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as place,
+	}](ctx, l.q, "place in line", `select `+lineColumns+`, c.state, q.hours, q.closed_until, clock_timestamp() as now,
 			(select p.pace from paces p where p.queue_id = c.queue_id and p.at > clock_timestamp() - interval '5 seconds') as pace
 		from`+lineTables+` where c.id = $1 and c.state in ('waiting', 'offered')`, conversationID)
 	if err != nil || at == nil {
 		return 0, 0, 0, false
+	}
+	if place = 1; at.State == channels.Waiting {
+		if place, err = l.place(ctx, at.QueueID, at.turn()); err != nil {
+			return 0, 0, 0, false
+		}
 	}
 	r := rule{Hours: at.Hours}
 	if at.ClosedUntil != nil {
 		r.Hours.ClosedUntil = *at.ClosedUntil
 	}
 	if w := at.waiting(); r.held(&w, at.Now) { // until the opening: the promise says when
-		return at.Place, 0, 0, false
+		return place, 0, 0, false
 	}
 	if at.Pace == nil { // the books keep it fresh while somebody waits
-		paces, err := readPaces(ctx, q, []int64{at.QueueID})
+		paces, err := readPaces(ctx, l.q, []int64{at.QueueID})
 		if err != nil {
-			return at.Place, 0, 0, false
+			return place, 0, 0, false
 		}
 		p := paces[at.QueueID]
 		at.Pace = &p
 	}
-	low, high, ok = at.Pace.wait(at.Place)
-	return at.Place, low, high, ok
+	low, high, ok = at.Pace.wait(place)
+	return place, low, high, ok
 }
 
 // forecast is what is known of a queue's pace.

@@ -1,7 +1,6 @@
 package agents
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -97,31 +96,54 @@ type whom struct {
 	Free   bool    // only who can be asked
 }
 
-// atTheDesk reads who is present, with what each has in hand. Queues and skills come last: of a thousand agents few are free.
-func atTheDesk(ctx context.Context, q channels.Querier, of whom) ([]candidate, error) {
-	rows, err := all[deskRow](ctx, q, "who is at the desk", `with online as materialized (
-			select distinct s.agent_id as id from agent_sockets s join nodes n on n.id = s.node_id where `+living+`),
-		work as (
-			select c.agent_id, sum(case c.channel when 'chat' then q.chat_load when 'email' then q.email_load else 1 end)::int as load,
-				bool_or(c.state = 'wrapup' and c.channel = 'voice') as wraps_up
-			from conversations c join queues q on q.id = c.queue_id
-			where c.agent_id is not null and c.state in ('agent', 'wrapup') and ($1::bigint[] is null or c.agent_id = any($1)) group by c.agent_id),
-		talking as (
-			select c.agent_id as id from calls l join conversations c on c.id = l.conversation_id where l.state <> 'ended' and c.state in ('agent', 'wrapup')
-			union select p.agent_id from call_parties p join calls l on l.id = p.call_id where l.state <> 'ended'),
-		ringing as (select agent_id as id from offers where outcome is null),
-		there as (
+const (
+	// inHand are conversations in an agent's hands; a condition on c.agent_id follows.
+	inHand = `select c.agent_id, case c.channel when 'chat' then q.chat_load when 'email' then q.email_load else 1 end as load,
+			c.state = 'wrapup' and c.channel = 'voice' as wraps_up
+		from conversations c join queues q on q.id = c.queue_id where c.state in ('agent', 'wrapup')`
+	callsInHand = ` from calls l join conversations c on c.id = l.conversation_id where `
+	callsBeside = ` from call_parties p join calls l on l.id = p.call_id where `
+)
+
+// deskOfAll and deskOfSome read agents with what each has in hand: of all of them at once, of some for each by itself. They are written so
+// that no plan reads for one what all have, though the planner may believe that nobody works: offset 0 is one by one, and the
+// conversations in hand are brought to their agents by a sum over both, not by a join of many with what it takes for none.
+var (
+	deskOfAll = deskSQL(`a.id in (select s.agent_id from agent_sockets s join nodes n on n.id = s.node_id where `+living+`)`,
+		`a.id in (select c.agent_id`+callsInHand+`l.state <> 'ended' and (c.state in ('agent', 'wrapup')) is true and c.agent_id is not null
+			union all select p.agent_id`+callsBeside+`l.state <> 'ended')`,
+		`a.id in (select agent_id from offers where outcome is null)`,
+		`join (select agent_id, sum(load)::int as load, bool_or(wraps_up) as wraps_up
+			from (`+inHand+` and c.agent_id is not null union all select id, 0, false from agents) h group by agent_id) w on w.agent_id = a.id`)
+	deskOfSome = deskSQL(atDesk,
+		`(exists (select`+callsInHand+`c.agent_id = a.id and c.state in ('agent', 'wrapup') and (l.state <> 'ended') is true offset 0)
+			or exists (select`+callsBeside+`p.agent_id = a.id and (l.state <> 'ended') is true offset 0))`,
+		`exists (select from offers where agent_id = a.id and outcome is null offset 0)`,
+		`cross join lateral (select coalesce(sum(load), 0)::int as load, coalesce(bool_or(wraps_up), false) as wraps_up from (`+inHand+` and c.agent_id = a.id) h) w where a.id = any($3)`)
+)
+
+// deskSQL: queues and skills come last, as of a thousand agents few are free.
+func deskSQL(online, onCall, rings, hands string) string {
+	return `with there as (
 			select a.id, a.name, a.presence, a.presence_reason, a.capacity, a.idle_since, a.next_presence is not null as leaving,
-				a.id in (select id from online) as online, coalesce(w.load, 0) as load, coalesce(w.wraps_up, false) as wraps_up,
-				a.id in (select id from ringing) as rings, a.id in (select id from talking) as on_call
-			from agents a left join work w on w.agent_id = a.id where ($1::bigint[] is null or a.id = any($1)))
+				` + online + ` as online, ` + onCall + ` as on_call, ` + rings + ` as rings, w.load, w.wraps_up
+			from agents a ` + hands + `)
 		select t.*, m.queues, m.positions, m.weights, m.offered_at, k.skills, k.levels from there t
 		cross join lateral (select array_agg(queue_id) as queues, array_agg(position) as positions, array_agg(weight) as weights,
 			array_agg(coalesce(offered_at, 'epoch')) as offered_at from agent_queues where agent_id = t.id) m
 		cross join lateral (select array_agg(skill_id) as skills, array_agg(level) as levels from agent_skills where agent_id = t.id) k
-		where ($2 or t.presence = 'available' and t.online)
-			and (not $3 or not t.rings and not t.on_call and not t.wraps_up and not t.leaving and t.load < t.capacity)
-		order by t.id`, of.Only, of.Absent, of.Free)
+		where ($1 or t.presence = 'available' and t.online)
+			and (not $2 or not t.rings and not t.on_call and not t.wraps_up and not t.leaving and t.load < t.capacity)
+		order by t.id`
+}
+
+// atTheDesk reads who is present.
+func atTheDesk(ctx context.Context, q channels.Querier, of whom) ([]candidate, error) {
+	sql, args := deskOfAll, []any{of.Absent, of.Free}
+	if of.Only != nil {
+		sql, args = deskOfSome, append(args, of.Only)
+	}
+	rows, err := all[deskRow](ctx, q, "who is at the desk", sql, args...)
 	desk := make([]candidate, len(rows))
 	for i, row := range rows {
 		desk[i] = candidate{ID: row.ID, Name: row.Name, Capacity: row.Capacity, Load: row.Load, IdleSince: row.IdleSince}
@@ -279,7 +301,7 @@ func head(ctx context.Context, q channels.Querier, queues []int64, limits []int,
 		return nil, nil, err
 	}
 	// what a transfer has for somebody may be among the first, too
-	slices.SortFunc(rows, lineRow.order)
+	slices.SortFunc(rows, func(a, b lineRow) int { return a.turn().compare(b.turn()) })
 	rows = slices.CompactFunc(rows, func(a, b lineRow) bool { return a.ID == b.ID })
 	type part struct {
 		queue   int64
@@ -302,9 +324,8 @@ func head(ctx context.Context, q channels.Querier, queues []int64, limits []int,
 	return line, ends, err
 }
 
-// order is the order of one queue's line: that of the index. Over all queues it is pick's.
-func (r lineRow) order(o lineRow) int {
-	return cmp.Or(first(r.Front, o.Front), first(r.ReturnCall, o.ReturnCall), r.Since.Compare(o.Since), cmp.Compare(r.ID, o.ID))
+func (r lineRow) turn() turn {
+	return turn{ID: r.ID, Front: r.Front, ReturnCall: r.ReturnCall, Since: r.Since}
 }
 
 func withRefusals(ctx context.Context, q channels.Querier, rows []lineRow) ([]waiting, error) {

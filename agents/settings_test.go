@@ -158,7 +158,7 @@ func TestADeletedQueueLosesNobody(t *testing.T) {
 	if err != nil || !cmp.Equal(moved, []int64{id}) {
 		t.Fatalf("%v, %v", moved, err)
 	}
-	if place, _, _, _ := Expect(h.ctx, h.pool, id); place != 1 {
+	if place, _, _, _ := NewLine(h.pool).Expect(h.ctx, id); place != 1 {
 		t.Errorf("place %d, before one who came an hour later (%d)", place, later)
 	}
 	row := ask[string](h, `select format('%s %s %s %s', (select count(*) from promises where closed_at is null), (select body from messages where conversation_id = $1 order by seq desc limit 1),

@@ -38,9 +38,7 @@ func (h *house) voiceConfig(receive channels.Receive) (cfg voice.Config, err err
 		GiveBack: func(ctx context.Context, call, agent int64) error {
 			return agents.GiveBack(ctx, h.db.Pool, h.bus, call, agent)
 		},
-		Expect: func(ctx context.Context, conversation int64) (int, time.Duration, time.Duration, bool) {
-			return agents.Expect(ctx, h.db.Pool, conversation)
-		},
+		Expect: h.line.Expect,
 		CallTimes: func(ctx context.Context, conversation int64) (channels.CallTimes, error) {
 			return agents.CallTimes(ctx, h.db.Pool, conversation)
 		},

@@ -62,6 +62,7 @@ type house struct {
 	voice     *voice.Voice
 	mail      *email.Channel
 	chat      *chat.Chat
+	line      *agents.Line
 	router    *agents.Router
 	alarms    *alarms.Hook
 	api       *api.Server
@@ -139,6 +140,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 			return fmt.Errorf("speech: %w", err)
 		}
 	}
+	h.line = agents.NewLine(h.db.Pool)
 	ways := map[channels.Kind]switchboard.Channel{}
 	if h.cfg.SIP.Listen != "" {
 		h.testPhone = h.cfg.testPhoneAddress()
@@ -160,9 +162,7 @@ func (h *house) rooms(ctx context.Context) (err error) {
 	if h.chat, err = chat.New(chat.Config{Pool: h.db.Pool, Bus: h.bus, Receive: receive, Log: h.log, Company: h.cfg.Company.Name,
 		Phone: h.phone(), Mail: h.cfg.Mail.Address, PublicURL: h.publicURL(), Origins: h.cfg.HTTP.AllowedOrigins,
 		Messages: h.mail != nil, Calls: h.voice != nil && h.cfg.Chat.Calls, NodeID: h.node, ICE: h.ice,
-		Expect: func(ctx context.Context, id int64) (int, time.Duration, time.Duration, bool) {
-			return agents.Expect(ctx, h.db.Pool, id)
-		}, DialsOut: h.dialsOut, CallTimes: func(ctx context.Context, id int64) (channels.CallTimes, error) {
+		Expect: h.line.Expect, DialsOut: h.dialsOut, CallTimes: func(ctx context.Context, id int64) (channels.CallTimes, error) {
 			return agents.CallTimes(ctx, h.db.Pool, id)
 		}, Limits: chat.Limits{
 			VisitorRate: float64(h.cfg.Chat.VisitorPerSecond), VisitorBurst: 5 * h.cfg.Chat.VisitorPerSecond,

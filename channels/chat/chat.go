@@ -32,7 +32,7 @@ import (
 	"patchbay/server/bus"
 )
 
-// Config is what main knows. Pool, Bus and Receive are needed.
+// Config is what main knows. Pool, Bus, Receive and Expect are needed.
 type Config struct {
 	Pool    *pgxpool.Pool
 	Bus     *bus.Bus
@@ -52,8 +52,8 @@ type Config struct {
 
 	Messages bool // visitors may leave a message that is answered by mail: there is a mailbox
 
-	// Expect says where a waiting conversation stands (1: next) and when a person will take it: in half of all cases
-	// between low and high from now; ok is false when nothing honest can be said. nil: no time is ever told.
+	// Expect says where a waiting conversation stands (1: next; 0: it does not wait, or nobody can tell) and when a person will
+	// take it: in half of all cases between low and high from now; ok is false when nothing honest can be said of the time.
 	Expect func(ctx context.Context, conversationID int64) (place int, low, high time.Duration, ok bool)
 
 	DialsOut  func() bool                                                                 // whether customers can be called back; nil: no
@@ -101,8 +101,8 @@ type about struct {
 
 // New checks the configuration and starts nothing.
 func New(cfg Config) (*Chat, error) {
-	if cfg.Pool == nil || cfg.Bus == nil || cfg.Receive == nil {
-		return nil, errors.New("chat: Pool, Bus and Receive are needed")
+	if cfg.Pool == nil || cfg.Bus == nil || cfg.Receive == nil || cfg.Expect == nil {
+		return nil, errors.New("chat: Pool, Bus, Receive and Expect are needed")
 	}
 	c := &Chat{
 		pool: cfg.Pool, bus: cfg.Bus, receive: cfg.Receive, log: cfg.Log,

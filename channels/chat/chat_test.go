@@ -60,7 +60,7 @@ func open(t *testing.T, change ...func(*Config)) *house {
 	h.row(&h.queue, `insert into queues (name) values ('front') returning id`)
 	h.row(&h.agent, `insert into agents (login, name) values ('ana', 'Ana Berg') returning id`)
 	cfg := Config{
-		Pool: h.pool, Bus: h.bus, Receive: h.receive, Company: "Nordlicht", Phone: "+49 30 23125 410",
+		Pool: h.pool, Bus: h.bus, Receive: h.receive, Expect: h.expect, Company: "Nordlicht", Phone: "+49 30 23125 410",
 		PublicURL: "http://chat.example", Origins: []string{"https://shop.example"},
 	}
 	for _, f := range change {
@@ -110,6 +110,13 @@ func (h *house) count(table string) (n int) {
 	h.t.Helper()
 	h.row(&n, `select count(*) from `+table)
 	return n
+}
+
+// expect counts who is before it, as agents.Line does.
+func (h *house) expect(ctx context.Context, conversation int64) (place int, low, high time.Duration, ok bool) {
+	_ = h.pool.QueryRow(ctx, `select 1 + count(o.id) from conversations c left join conversations o on o.state = 'waiting' and o.queue_id = c.queue_id
+		and (not o.front, o.waiting_since, o.id) < (not c.front, c.waiting_since, c.id) where c.id = $1 and c.state = 'waiting' group by c.id`, conversation).Scan(&place) // no row: it does not wait
+	return place, 0, 0, false
 }
 
 // receive stores in one transaction and publishes after the commit.

@@ -107,25 +107,40 @@ type standing struct {
 	AgentName string         `db:"agent_name"`
 	Since     *time.Time     `db:"waiting_since"`
 	DueAt     *time.Time     `db:"due_at"`
-	Ahead     int            `db:"ahead"`
 	CallBack  string         `db:"call_back"`
 	CallAt    *time.Time     `db:"call_at"`
 	MayCall   bool           `db:"may_call"`
+	Ahead     int            `db:"-"`
 	Low       int            `db:"-"` // minutes, see place
 	High      int            `db:"-"`
 	AnswerTo  string         `db:"answer_to"` // of a message that was left
 	callStanding
 }
 
-// stand reads where a conversation stands; nil when there is none any more. Ahead counts the line in the order in
-// which the router takes from it.
+// stand reads where a conversation stands; nil when there is none any more.
 func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error) {
+	s, err := c.readStanding(ctx, conversation)
+	if err != nil || s == nil || s.State != channels.Waiting {
+		return s, err
+	}
+	place, low, high, ok := c.expect(ctx, conversation)
+	if place == 0 { // it has left the line between the two readings, or nothing is known
+		if s, err = c.readStanding(ctx, conversation); err == nil && s != nil && s.State == channels.Waiting {
+			err = fmt.Errorf("the place in line of conversation %d cannot be told", conversation)
+		}
+		return s, err
+	}
+	s.Ahead = place - 1
+	if ok { // in whole minutes, outwards: it is no railway
+		s.Low, s.High = int(low/time.Minute), int((high+time.Minute-1)/time.Minute)
+	}
+	return s, nil
+}
+
+func (c *Chat) readStanding(ctx context.Context, conversation int64) (*standing, error) {
 	rows, err := c.pool.Query(ctx, `select c.state, c.channel, c.last_seq, coalesce(a.name, '') as agent_name,
 			c.waiting_since, p.due_at, case when c.left_message = 'email' then c.reply_to else '' end as answer_to,
 			coalesce(p.number, '') as call_back, case when isfinite(c.not_before) then c.not_before end as call_at, q.call_back as may_call,
-			case when c.state <> 'waiting' then 0 else (select count(*) from conversations o
-				where o.queue_id = c.queue_id and o.state = 'waiting' and o.id <> c.id and coalesce(o.not_before <= clock_timestamp(), true)
-				and (not o.front, not o.return_call, o.waiting_since, o.id) < (not c.front, not c.return_call, c.waiting_since, c.id)) end as ahead,
 			coalesce(k.id, 0) as call_id, coalesce(k.state, '') as call_state, k.bridged_at as call_since, coalesce(k.reason, '') as call_reason
 		from conversations c join queues q on q.id = c.queue_id
 		left join agents a on a.id = c.agent_id and c.state in ('agent', 'wrapup')
@@ -145,11 +160,6 @@ func (c *Chat) stand(ctx context.Context, conversation int64) (*standing, error)
 	}
 	s.MayCall = s.MayCall && c.dialsOut != nil && c.dialsOut()
 	s.AgentName, _, _ = strings.Cut(s.AgentName, " ") // the visitor sees the first name
-	if s.State == channels.Waiting && c.expect != nil {
-		if _, low, high, ok := c.expect(ctx, conversation); ok { // in whole minutes, outwards: it is no railway
-			s.Low, s.High = int(low/time.Minute), int((high+time.Minute-1)/time.Minute)
-		}
-	}
 	return s, nil
 }
 

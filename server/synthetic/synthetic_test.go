@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
+	"patchbay/agents"
 	"patchbay/channels"
 	"patchbay/channels/chat"
 	"patchbay/server/bus"
@@ -41,7 +42,7 @@ func TestVisit(t *testing.T) {
 	}
 	defer b.Close()
 	said := make(chan channels.Inbound, 8)
-	door, err := chat.New(chat.Config{Pool: pool, Bus: b, Log: slog.New(slog.DiscardHandler), NodeID: "n", Receive: func(ctx context.Context, in channels.Inbound) (r channels.Receipt, err error) {
+	door, err := chat.New(chat.Config{Pool: pool, Bus: b, Log: slog.New(slog.DiscardHandler), NodeID: "n", Expect: agents.NewLine(pool).Expect, Receive: func(ctx context.Context, in channels.Inbound) (r channels.Receipt, err error) {
 		said <- in
 		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			if in.ConversationID == 0 {
