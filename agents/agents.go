@@ -9,13 +9,14 @@
 //	                                                     router.go    Run: what ran out, then who gets what
 //	                                                     offer.go     accept, decline, withdraw
 //	                                                     why.go       why a conversation still waits
-//	                                                     expect.go    place in line and expected wait
+//	                                                     expect.go    the expected wait
+//	                                                     place.go     the place in line, for everybody who waits
 //	                                                     books.go     what was expected, what it became, why it waited
 //	                                                     promise.go   opened by a wish, kept by a person's first word
 //
 // The router decides by events: news on channels.RouteSubject and deadlines wake it, a sweep each second covers what was
-// lost. Everything that it knows it reads for each decision, and every decision is claimed again under the rows' locks,
-// so any number of routers may run on one database.
+// lost. Whom it remembers as free, or has heard of, it reads again for each decision, and every decision is claimed under the
+// rows' locks, so any number of routers may run on one database.
 //
 // Locks are always taken in the order conversation, offer, agent, so that no two transactions wait for each other.
 package agents

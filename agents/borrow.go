@@ -112,7 +112,7 @@ func GiveBack(ctx context.Context, pool *pgxpool.Pool, b *bus.Bus, callID, agent
 	if err != nil {
 		return err
 	}
-	return b.Publish(channels.RouteSubject, nil)
+	return b.Publish(channels.RouteSubject, channels.RouteNews{Agents: []int64{agentID}})
 }
 
 // FreeToTalk refuses, in words, an agent who has a call already; who is away may still call out.

@@ -272,7 +272,7 @@ func TestManyAreFreeAtOnce(t *testing.T) {
 	r := NewRouter(RouterConfig{Pool: h.pool, Bus: h.bus, NodeID: "n1", Log: slog.New(slog.DiscardHandler)})
 	passes := 0
 	for next := time.Duration(0); next == 0; passes++ {
-		next, err = r.offerAll(h.ctx)
+		next, err = r.offerTo(h.ctx, whom{Free: true})
 		h.ok(err)
 	}
 	offered := func(queue int64) int {

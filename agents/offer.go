@@ -150,7 +150,7 @@ func ended(b *bus.Bus, news channels.OfferNews) func() {
 	return func() {
 		_ = b.Publish(channels.AgentSubject(news.AgentID), frame{Type: "offer_ended", OfferID: news.OfferID, Outcome: news.Outcome})
 		_ = b.Publish(channels.OfferSubject, news)
-		_ = b.Publish(channels.RouteSubject, nil)
+		_ = b.Publish(channels.RouteSubject, channels.RouteNews{Agents: []int64{news.AgentID}})
 	}
 }
 

@@ -55,7 +55,7 @@ func SetPresence(ctx context.Context, pool *pgxpool.Pool, b *bus.Bus, agentID in
 	if err := b.Publish(channels.AgentSubject(agentID), frame{Type: "presence"}); err != nil {
 		return err
 	}
-	return b.Publish(channels.RouteSubject, nil)
+	return b.Publish(channels.RouteSubject, channels.RouteNews{Agents: []int64{agentID}})
 }
 
 // SetNextPresence stores what the agent will be when its work in hand is done; until then nothing new is offered. Without work it
@@ -124,7 +124,7 @@ func OpenSocket(ctx context.Context, pool *pgxpool.Pool, b *bus.Bus, tab string,
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
 	}
-	return b.Publish(channels.RouteSubject, nil)
+	return b.Publish(channels.RouteSubject, channels.RouteNews{Agents: []int64{agentID}})
 }
 
 // CloseSocket forgets the tab. The agent's presence stays: who reloads the page goes on as before, and without a tab

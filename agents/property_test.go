@@ -105,7 +105,7 @@ func (w *lineWorld) begin(rt *rapid.T) {
 
 func (w *lineWorld) step() {
 	rt := w.rt
-	switch rapid.SampledFrom([]string{"come", "come", "answers", "answers", "answers", "declines", "misses", "ends", "ends", "passes on", "tab dies", "tab is back", "away", "node dies", "time goes"}).Draw(rt, "event") {
+	switch rapid.SampledFrom([]string{"come", "come", "answers", "answers", "answers", "declines", "misses", "ends", "ends", "passes on", "tab dies", "tab is back", "away", "node dies", "news", "time goes"}).Draw(rt, "event") {
 	case "come":
 		for range rapid.IntRange(1, 4).Draw(rt, "at once") {
 			id := w.waits(rapid.SampledFrom([]channels.Kind{channels.Chat, channels.Email}).Draw(rt, "channel"))
@@ -140,6 +140,9 @@ func (w *lineWorld) step() {
 		ctx, cancel := context.WithTimeout(w.ctx, time.Duration(rapid.IntRange(100, 6000).Draw(rt, "microseconds"))*time.Microsecond)
 		_, _ = w.nodes[0].pass(ctx)
 		cancel()
+	case "news": // of some agents only, true or not
+		_, err := w.nodes[rapid.IntRange(0, 1).Draw(rt, "node")].passOf(w.ctx, rapid.SliceOfNDistinct(rapid.SampledFrom(w.people), 0, 3, rapid.ID).Draw(rt, "of"))
+		w.tolerate(err)
 	case "time goes":
 		w.exec(`update conversations set waiting_since = waiting_since - interval '40 s' where state = 'waiting'`)
 		w.exec(`update offers set ended_at = ended_at - interval '40 s' where outcome is not null`)

@@ -2,8 +2,10 @@ package agents
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +26,7 @@ const (
 	freeAtMost  = 20  // of which it counts no more than these: however many are free, they are served a few at a time
 	deeper      = 100 // and so much deeper when that leaves somebody free
 	atOnce      = 100 // offers in one transaction
+	oneByOne    = 100 // agents: of more than these all are read
 )
 
 // RouterConfig is what a router needs.
@@ -41,6 +44,7 @@ type RouterConfig struct {
 type Router struct {
 	cfg       RouterConfig
 	decisions prometheus.Histogram
+	free      map[int64]bool // who was free when they were last looked at; belongs to Run's goroutine
 }
 
 // NewRouter builds a router; Run does its work.
@@ -55,11 +59,14 @@ func NewRouter(cfg RouterConfig) *Router {
 	return r
 }
 
-// Run routes until ctx ends. It wakes by news on channels.RouteSubject, when the nearest offer runs out, and each
-// second, as a wake-up may be lost and time alone relaxes what a queue asks for. Beside it the books are kept (books.go).
+// Run routes until ctx ends. It wakes by news on channels.RouteSubject and then looks at the agents whom these name, and at all of
+// them when they name nobody, when the nearest offer runs out, and each second, as news may be lost and time alone relaxes what a
+// queue asks for. Beside it the books are kept (books.go).
 func (r *Router) Run(ctx context.Context) error {
+	var news heard
 	wake := make(chan struct{}, 1)
-	cancel, err := r.cfg.Bus.Subscribe(channels.RouteSubject, func(string, []byte) {
+	cancel, err := r.cfg.Bus.Subscribe(channels.RouteSubject, func(_ string, data []byte) {
+		news.add(data)
 		select {
 		case wake <- struct{}{}:
 		default:
@@ -72,8 +79,15 @@ func (r *Router) Run(ctx context.Context) error {
 	var books sync.WaitGroup
 	books.Go(func() { r.keepBooks(ctx) })
 	defer books.Wait()
-	for {
-		next, err := r.pass(ctx)
+	for due := time.Now(); ; { // then all agents are looked at
+		of, all := news.take()
+		all = all || !time.Now().Before(due)
+		next, err := time.Duration(0), error(nil)
+		if all {
+			next, err = r.pass(ctx)
+		} else {
+			next, err = r.passOf(ctx, of)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -81,7 +95,10 @@ func (r *Router) Run(ctx context.Context) error {
 			r.cfg.Log.Error("routing pass", "err", err)
 			next = sweepEvery
 		}
-		timer := time.NewTimer(min(next, sweepEvery))
+		if at := time.Now().Add(min(next, sweepEvery)); all || at.Before(due) {
+			due = at
+		}
+		timer := time.NewTimer(time.Until(due))
 		select {
 		case <-ctx.Done():
 		case <-wake:
@@ -91,6 +108,36 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 }
 
+// heard is what the router has been told since it last listened.
+type heard struct {
+	mu     sync.Mutex
+	all    bool
+	agents map[int64]bool
+}
+
+func (h *heard) add(data []byte) {
+	var news channels.RouteNews
+	unread := json.Unmarshal(data, &news) != nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all = h.all || unread || !news.Line && len(news.Agents) == 0
+	if h.agents == nil {
+		h.agents = map[int64]bool{}
+	}
+	for _, id := range news.Agents {
+		h.agents[id] = true
+	}
+}
+
+// take says whose work has changed; all: anything may have.
+func (h *heard) take() (of []int64, all bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	of, all = slices.Collect(maps.Keys(h.agents)), h.all
+	h.agents, h.all = nil, false
+	return of, all
+}
+
 // pass ends what ran out, offers what waits, and says when to come again.
 func (r *Router) pass(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, passLimit)
@@ -98,15 +145,35 @@ func (r *Router) pass(ctx context.Context) (time.Duration, error) {
 	if err := r.endMissed(ctx); err != nil {
 		return 0, err
 	}
-	if err := r.takeNextPresence(ctx); err != nil {
+	if err := r.takeNextPresence(ctx, nil); err != nil {
 		return 0, err
 	}
-	if next, err := r.offerAll(ctx); err != nil || next < sweepEvery {
+	if next, err := r.offerTo(ctx, whom{Free: true}); err != nil || next < sweepEvery {
 		return next, err
 	}
 	seconds, err := scalar[float64](ctx, r.cfg.Pool, "nearest deadline", `select coalesce(
 		extract(epoch from min(expires_at) - clock_timestamp()), 3600)::float8 from offers where outcome is null`)
 	return max(time.Duration(seconds*float64(time.Second)), time.Millisecond), err
+}
+
+// passOf is a pass for these agents, whose work has changed, and those who were free already: nobody else can be asked. Whoever
+// was missed is found by the next pass of all.
+func (r *Router) passOf(ctx context.Context, changed []int64) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, passLimit)
+	defer cancel()
+	if len(changed) > 0 {
+		if err := r.takeNextPresence(ctx, changed); err != nil {
+			return 0, err
+		}
+	}
+	of := whom{Only: slices.AppendSeq(changed, maps.Keys(r.free)), Free: true}
+	if len(of.Only) == 0 {
+		return sweepEvery, nil
+	}
+	if len(of.Only) > oneByOne {
+		of.Only = nil
+	}
+	return r.offerTo(ctx, of)
 }
 
 type openOffer struct {
@@ -195,25 +262,29 @@ func (r *Router) endMissedOne(ctx context.Context, o openOffer) error {
 	return nil
 }
 
-// takeNextPresence lets those go who chose to when their work in hand is done.
-func (r *Router) takeNextPresence(ctx context.Context) error {
+// takeNextPresence lets those of these agents (nil: all) go who chose to when their work in hand is done.
+func (r *Router) takeNextPresence(ctx context.Context, of []int64) error {
 	gone, err := all[struct{ ID int64 }](ctx, r.cfg.Pool, "next presence", `update agents a set presence = next_presence, presence_reason = next_reason,
 			presence_at = clock_timestamp(), next_presence = null, next_reason = '',
 			idle_since = case when next_presence = 'available' and presence <> 'available' then clock_timestamp() else idle_since end
-		where next_presence is not null and `+idleHanded+` returning id`)
+		where next_presence is not null and ($1::bigint[] is null or a.id = any($1)) and `+idleHanded+` returning id`, of)
 	for _, a := range gone {
 		r.tell(r.cfg.Bus.Publish(channels.AgentSubject(a.ID), frame{Type: "presence"}))
 	}
 	return err
 }
 
-// offerAll offers what waits to who is free, and says when to come again: soon when something was in other hands for a moment,
-// at once when more could be offered than one pass looks at.
-func (r *Router) offerAll(ctx context.Context) (next time.Duration, err error) {
+// offerTo offers what waits to those of these agents who are free, and says when to come again: soon when something was in other hands
+// for a moment, at once when more could be offered than one pass looks at.
+func (r *Router) offerTo(ctx context.Context, of whom) (next time.Duration, err error) {
 	began := time.Now()
 	s := standing{}
-	if s.Desk, err = atTheDesk(ctx, r.cfg.Pool, whom{Free: true}); err != nil {
+	if s.Desk, err = atTheDesk(ctx, r.cfg.Pool, of); err != nil {
 		return 0, err
+	}
+	r.free = make(map[int64]bool, len(s.Desk))
+	for _, c := range s.Desk {
+		r.free[c.ID] = true
 	}
 	skipped, more := false, false
 	for _, depth := range []int{lineAtLeast, deeper} { // who declined the first may take one from behind
@@ -332,6 +403,7 @@ func (r *Router) offer(ctx context.Context, picked []assignment, rules map[int64
 	}
 	for i := range made {
 		o := &made[i]
+		delete(r.free, agentOf[o.ID])
 		r.cfg.Log.Info("offered", "offer", o.ID, "conversation", o.ConversationID, "agent", agentOf[o.ID], "why", o.Why)
 		r.tell(r.cfg.Bus.Publish(channels.AgentSubject(agentOf[o.ID]), frame{Type: "offer", Offer: o}))
 		r.tell(r.cfg.Bus.Publish(channels.OfferSubject, channels.OfferNews{OfferID: o.ID, ConversationID: o.ConversationID, AgentID: agentOf[o.ID]}))

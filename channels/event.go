@@ -53,7 +53,7 @@ const (
 const (
 	// DeskSubject carries a DeskNews for every change of a conversation, offer or call that a list may show.
 	DeskSubject = "desk"
-	// RouteSubject wakes every router: somebody waits, or an agent became free. No payload.
+	// RouteSubject wakes every router: somebody waits, or an agent became free. It carries RouteNews.
 	RouteSubject = "route"
 	// AlarmSubject says that an alarm was raised, or that promises are better kept again. No payload: readers read again.
 	AlarmSubject = "alarm"
@@ -75,6 +75,13 @@ const (
 // DeskNews says which conversation's row to read again.
 type DeskNews struct {
 	ConversationID int64 `json:"conversation_id"`
+}
+
+// RouteNews says what has changed for the routers, so that of a thousand agents only these are looked at. The zero value, and no
+// payload: anything may have.
+type RouteNews struct {
+	Line   bool    `json:"line,omitempty"`   // somebody waits; nobody has become free by it
+	Agents []int64 `json:"agents,omitempty"` // what these have in hand has changed
 }
 
 // OfferNews says that an offer has begun, or ("" before) how it has ended.

@@ -22,7 +22,7 @@ import (
 // The waiting line: 1,000 agents at their desks, a line of so many conversations, 500 arrivals a second and as many agents
 // who become free. Agents and customers are rows, as sockets of 1,000 browsers would measure the browsers; the server is the
 // real one and routes what it finds. It is started again on a NATS of ours, where we hear what would ring in a tab, and
-// wake it as the flow does after its commits.
+// wake it by the news that the flow sends after its commits, for some at once.
 const (
 	lineAgents  = 1000
 	lineRate    = 500 // arrivals a second, and agents who become free
@@ -171,6 +171,7 @@ func (l *lineRun) measure(ctx context.Context, length int, span time.Duration) e
 	if err != nil {
 		return err
 	}
+	profiled := l.b.profiled(ctx, fmt.Sprintf("line%d", length), span)
 	before := l.b.spent()
 	busy := append([]int64{}, l.agents...)
 	rand.Shuffle(len(busy), func(i, j int) { busy[i], busy[j] = busy[j], busy[i] })
@@ -201,6 +202,7 @@ func (l *lineRun) measure(ctx context.Context, length int, span time.Duration) e
 	rate := float64(came) / time.Since(began).Seconds()
 	used := l.b.spent()
 	cpu := l.b.since(before)
+	<-profiled
 	after, err := l.b.decisions(ctx)
 	if err != nil {
 		return err
@@ -274,7 +276,19 @@ func (l *lineRun) arrive(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	return l.bus.Publish("route", nil)
+	return l.wake(nil)
+}
+
+// wake tells the routers that somebody waits, and whose work has changed.
+func (l *lineRun) wake(agents []int64) error {
+	news, err := json.Marshal(struct {
+		Line   bool    `json:"line"`
+		Agents []int64 `json:"agents,omitempty"`
+	}{true, agents})
+	if err != nil {
+		return err
+	}
+	return l.bus.Publish("route", news)
 }
 
 // free ends what these agents have in hand; their time runs from the commit.
@@ -293,7 +307,7 @@ func (l *lineRun) free(ctx context.Context, agents []int64) error {
 	if err != nil {
 		return err
 	}
-	return l.bus.Publish("route", nil)
+	return l.wake(agents)
 }
 
 // accept takes what rings at these agents. Each statement is planned for what there is now (QueryExecModeExec) and finds its rows by their ids: a
@@ -302,7 +316,7 @@ func (l *lineRun) accept(ctx context.Context, agents []int64) error {
 	if len(agents) == 0 {
 		return nil
 	}
-	return pgx.BeginFunc(ctx, l.b.rows, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, l.b.rows, func(tx pgx.Tx) error {
 		var conversations, people []int64
 		err := tx.QueryRow(ctx, `with o as (update offers set outcome = 'accepted', ended_at = clock_timestamp() where agent_id = any($1::bigint[]) and outcome is null
 				returning conversation_id, agent_id)
@@ -319,6 +333,10 @@ func (l *lineRun) accept(ctx context.Context, agents []int64) error {
 			pgx.QueryExecModeExec, conversations)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return l.wake(agents)
 }
 
 // check: nobody belongs to two, and nobody has more than one.

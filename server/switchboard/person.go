@@ -164,7 +164,7 @@ func (s *Switchboard) Decline(ctx context.Context, agentID, offerID int64) error
 		if err := ch.exec(ctx, "front", `update conversations set front = true where id = $1`, id); err != nil {
 			return err
 		}
-		ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+		ch.wakeRouters(&agentID)
 		ch.line(channels.CodeDeclined, "Declined. Back to the front of the line.", channels.MessageData{})
 		return nil
 	})
@@ -292,7 +292,7 @@ func (s *Switchboard) close(ctx context.Context, ch *change, disposition string)
 			return err
 		}
 	}
-	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+	ch.wakeRouters(agentID)
 	ch.line(channels.CodeClosed, "Closed.", channels.MessageData{Reason: disposition})
 	return nil
 }

@@ -257,6 +257,15 @@ func (s *Switchboard) publish(subject string, v any) {
 	}
 }
 
+// wakeRouters tells them, after the commit, that the conversation waits or that the agent who had it (nil: nobody) has less in hand.
+func (ch *change) wakeRouters(had *int64) {
+	news := channels.RouteNews{Line: true}
+	if had != nil {
+		news.Agents = []int64{*had}
+	}
+	ch.after(func() { ch.s.publish(channels.RouteSubject, news) })
+}
+
 // live runs a command on the conversation's running call, if it has one.
 func (s *Switchboard) live(ctx context.Context, c *channels.Conversation, what string, do func(Channel) error) {
 	way, ok := s.Channels[channels.Voice]

@@ -127,6 +127,7 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 		_, _, err := agents.OpenPromise(ctx, ch.tx, ch.c.ID, source)
 		return err
 	}
+	had := ch.c.AgentID
 	if err := s.intoLine(ctx, ch); err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 	if err := s.acknowledge(ctx, ch, code, words, channels.MessageData{Source: source, DueAt: &due}); err != nil {
 		return err
 	}
-	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+	ch.wakeRouters(had)
 	return nil
 }
 
@@ -163,6 +164,7 @@ func (s *Switchboard) intoLine(ctx context.Context, ch *change) error {
 
 // backInLine takes the conversation from its agent and puts it before all others, with the promise open again.
 func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, words string) error {
+	had := ch.c.AgentID
 	if moved, err := ch.move(ctx, channels.Waiting); err != nil || !moved {
 		return err
 	}
@@ -174,7 +176,7 @@ func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, 
 	if err != nil {
 		return err
 	}
-	ch.after(func() { s.publish(channels.RouteSubject, struct{}{}) })
+	ch.wakeRouters(had)
 	return s.acknowledge(ctx, ch, code, words, channels.MessageData{Source: source, DueAt: &due})
 }
 
