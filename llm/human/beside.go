@@ -119,6 +119,9 @@ func lastIn(row []symbol, at int) bool {
 	return true
 }
 
+// relates says whether a relative clause follows the person: "somebody who knows about it".
+func relates(row []symbol, at int) bool { return at+1 < len(row) && row[at+1].is(relative) }
+
 // present says whether somebody named is asked after: "is Maria in today", beside the name only words of the house.
 func present(row []symbol, at int) bool {
 	found, others := len(row) <= 4 && anyOf(row, exist), 0

@@ -132,16 +132,7 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 			w.end = j
 			return w
 		case s.is(self) && (step < 0 && (w.cues|s.class)&(want|ask|get) != 0 || step > 0 && w.cues&talk != 0 && !row[j-1].is(want|ask)):
-			w.cues |= s.class & (want | ask | get) // here a sentence begins: what stands beyond is another one
-			w.own = true
-			if s.is(want) {
-				w.want, w.end = min(w.want, cost), j
-			}
-			if s.is(get) {
-				w.talk, w.end = min(w.talk, cost), j
-			}
-			w.negated = step < 0 && j > 0 && row[j-1].is(refuse) // "I don't think I want"
-			w.refused = w.negated
+			w.begin(row, j, step, cost)
 			return w
 		case s.is(said):
 			if step < 0 && (w.cues&want == 0 || w.want == cost) { // somebody's words or advice: "she told me to contact an agent"
@@ -166,23 +157,10 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 			w.open = true
 			return w
 		case s.is(want | talk | get | help | exist | ask):
-			if s.is(want) {
-				if cost > w.wish { // the wish of another sentence, spoken without a stop
-					return w
-				}
-				w.want = cost
-				w.must = w.must || s.is(not)
+			if s.is(want) && cost > w.wish { // the wish of another sentence, spoken without a stop
+				return w
 			}
-			if s.is(want | get) {
-				w.wish = min(w.wish, cost)
-			}
-			if s.is(talk | get) {
-				w.talk = min(w.talk, cost)
-			}
-			if s.is(exist | ask) {
-				w.exist = min(w.exist, cost)
-			}
-			w.cues |= s.class
+			w.cue(s, cost)
 			cued = cost
 		case s.is(fill | title | person | weak | name | here):
 		default:
@@ -196,6 +174,40 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 		w.end = j
 	}
 	return w
+}
+
+// begin ends the walk where a sentence begins: what stands beyond is another one.
+func (w *walk) begin(row []symbol, j, step int, cost float32) {
+	s := row[j]
+	w.cues |= s.class & (want | ask | get)
+	w.own = true
+	if s.is(want) {
+		w.want, w.end = min(w.want, cost), j
+	}
+	if s.is(get) {
+		w.talk, w.end = min(w.talk, cost), j
+	}
+	// "I don't think I want", "non voglio": a verb that holds its person has the negation right before it
+	w.negated = step < 0 && j > 0 && (row[j-1].is(refuse) || s.is(mine) && row[j-1].is(not) && !row[j-1].is(reply))
+	w.refused = w.negated
+}
+
+// cue notes how far away a cue stands.
+func (w *walk) cue(s symbol, cost float32) {
+	if s.is(want) {
+		w.want = cost
+		w.must = w.must || s.is(not)
+	}
+	if s.is(want | get) {
+		w.wish = min(w.wish, cost)
+	}
+	if s.is(talk | get) {
+		w.talk = min(w.talk, cost)
+	}
+	if s.is(exist | ask) {
+		w.exist = min(w.exist, cost)
+	}
+	w.cues |= s.class
 }
 
 // forbids says whether the negation before a person is about it. When an unknown word stands between it and the wanting it
@@ -254,7 +266,7 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 		return yesBecause("alone", text(row, 0, len(row)-1))
 	}
 	if s.is(name) && !s.is(person|weak) {
-		if m.named() {
+		if !l.blocked && m.named() {
 			return yesBecause("name", m.why())
 		}
 		return verdict{}
@@ -338,7 +350,8 @@ func (g *grammar) reached(m mention) verdict {
 		return verdict{}
 	case strong && cues&want != 0 && (m.want == 0 || m.want <= 1 && !m.r.open && described(row, at)):
 		return yesBecause("words", m.why())
-	case s.is(weak) && m.l.cues&want != 0 && m.l.want == 0 && m.l.own && !m.l.negated && lastIn(row, at): // "I just want somebody"
+	case s.is(weak) && m.l.cues&want != 0 && m.l.want == 0 && m.l.own && !m.l.negated && (lastIn(row, at) || relates(row, at)), // "I just want somebody", "I want somebody who can decide"
+		cues&exist != 0 && m.exist == 0 && hasTongue(row) && relates(row, at): // "is there anyone who speaks Polish"
 		return yesBecause("words", m.why())
 	case strong && cues&exist != 0 && m.exist == 0 && (!m.r.open || m.behind&help != 0),
 		strong && cues&help != 0 && cues&(want|ask|exist) != 0,

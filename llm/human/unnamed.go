@@ -154,8 +154,8 @@ func (g *grammar) callAt(row []symbol, at int) verdict {
 		}
 	}
 	if at+1 < len(row) {
-		ends := at+2 < len(row) && row[at+1].is(not) && row[at+2].class == 0 // "call me I don't see it" is two sentences
-		if next := row[at+1]; next.is(not|after|name|enough|refuse|never) && !next.is(fill) && !(ends && next.is(not)) {
+		ends := at+2 < len(row) && row[at+1].is(not) && row[at+2].class == 0                                                                    // "call me I don't see it" is two sentences
+		if next := row[at+1]; next.is(not|after|name|enough|refuse|never) && !next.is(fill) && !(ends && next.is(not)) && !g.begins(next, to) { // "a call with my adviser"
 			return verdict{veto: next.is(not | refuse)}
 		}
 	}
@@ -163,6 +163,12 @@ func (g *grammar) callAt(row []symbol, at int) verdict {
 		return verdict{}
 	}
 	return yesBecause("call", row[at].text)
+}
+
+// begins says whether a phrase begins with a word of class c.
+func (g *grammar) begins(s symbol, c class) bool {
+	first, _, _ := strings.Cut(s.text, " ")
+	return g.is(first, c)
 }
 
 // wanted says whether the noun "a call" is asked for: words of wanting before it, or nothing else beside it.
