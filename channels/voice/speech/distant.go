@@ -227,7 +227,7 @@ func (d *distant) frame(at int64, pcm []int16) {
 	if d.memory != nil {
 		d.memory.keep(at, pcm)
 		if !d.said && len(d.memory.ends) == 0 && (d.child != nil || d.alone) { // a child that hangs is found out late
-			d.memory.idle(d.local.hang + 2*time.Second)
+			d.memory.idle(max(d.local.hang, hungAfter) + 2*time.Second)
 		}
 	}
 	if d.child != nil && !d.child.send(d.sound(at, pcm)) {

@@ -61,7 +61,7 @@ func (m *memory) forget(until int64) {
 
 // idle forgets what is older than lead, while nobody has said anything.
 func (m *memory) idle(lead time.Duration) {
-	if n := m.samples(lead); len(m.pcm) > 2*n {
+	if n := m.samples(lead); len(m.pcm) > n+n/8 { // not at each frame
 		m.forget(m.end() - int64(n))
 	}
 	m.short = false

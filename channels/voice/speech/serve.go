@@ -36,7 +36,7 @@ func Serve(args []string) {
 	// The server tells a child to end by closing its input. A Ctrl-C that the whole group gets must not take speech from calls that
 	// are allowed to end in peace.
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
-	if err := serve(os.Stdin, os.NewFile(3, "to server"), os.NewFile(4, "black box")); err != nil {
+	if err := serve(os.Stdin, os.NewFile(3, "to server"), os.NewFile(4, "black box"), (*server).load); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -49,10 +49,6 @@ const childVariable = "PATCHBAY_SPEECH_CHILD"
 // servesVariable has the process id of the program that has called Serve. It is none of the settings (PATCHBAY_...).
 const servesVariable = "SPEECH_SERVED_BY"
 
-// patient is how long native code may think about one piece before it is taken for hung and the child ends itself. A starved
-// machine is slow too: nobody waits so long (patience), but a new child would help nobody there.
-const patient = 30 * time.Second
-
 // server is the child's side.
 type server struct {
 	to       *bufio.Writer
@@ -61,10 +57,11 @@ type server struct {
 	slots    chan struct{}
 	ears     map[string]recognise // by language
 	tongues  *whisper             // tells languages apart; nil: none does
-	vad      *silero
+	detector func(rate int) (detector, error) // nil: this child does not hear
 	voices   []loadedVoice
 	sessions map[uint32]session // of the reading goroutine
 	box      *blackBox
+	pace     *pace
 	alone    sync.RWMutex // a suspect works by itself, so that the black box names nobody else
 }
 
@@ -83,18 +80,18 @@ type session struct {
 	close context.CancelFunc
 }
 
-func serve(from io.Reader, to io.Writer, box *os.File) error {
+func serve(from io.Reader, to io.Writer, box *os.File, load func(*server, Job, shelf) (offer, error)) error {
 	in := messages{from: bufio.NewReaderSize(from, 1<<16)}
 	first, err := in.next()
 	var wish setup
 	if err != nil || first.kind != kindSetup || json.Unmarshal(first.body, &wish) != nil {
 		return fmt.Errorf("a speech child is started by the server, not by hand: %v", err)
 	}
-	s := &server{to: bufio.NewWriter(to), box: openBlackBox(box), slots: make(chan struct{}, max(1, wish.Threads)), sessions: map[uint32]session{},
+	s := &server{to: bufio.NewWriter(to), box: openBlackBox(box), pace: newPace(), slots: make(chan struct{}, max(1, wish.Threads)), sessions: map[uint32]session{},
 		engines: &Engines{log: slog.New(slog.DiscardHandler)}}
 	s.engines.ctx, s.engines.stop = context.WithCancel(context.Background())
 	defer s.engines.Close()
-	o, err := s.load(wish.Job, shelf(wish.Models))
+	o, err := load(s, wish.Job, shelf(wish.Models))
 	if err != nil {
 		o.Error = err.Error()
 	}
@@ -117,13 +114,16 @@ func serve(from io.Reader, to io.Writer, box *os.File) error {
 	}
 }
 
-// live gives the signs of life.
+// live gives the signs of life, and ends it when native code hangs.
 func (s *server) live() {
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case now := <-tick.C:
+			if hung := s.pace.look(now); hung != "" {
+				die(hung)
+			}
 			s.send(appendMessage(nil, kindAlive, 0))
 		case <-s.engines.ctx.Done():
 			return
@@ -152,9 +152,11 @@ func (s *server) loadEars(runtime *onnx, lib *sherpa, models shelf, o *offer) er
 	if err != nil {
 		return err
 	}
-	if s.vad, err = openSilero(runtime, models.path(fileSilero)); err != nil {
+	vad, err := openSilero(runtime, models.path(fileSilero))
+	if err != nil {
 		return err
 	}
+	s.detector = func(rate int) (detector, error) { return vad.detector(rate) }
 	s.ears = map[string]recognise{}
 	for _, m := range all {
 		if s.ears[m.language] != nil {
@@ -176,7 +178,7 @@ func (s *server) loadEars(runtime *onnx, lib *sherpa, models shelf, o *offer) er
 		if err != nil {
 			return err
 		}
-		r.text(make([]float32, Wide)) // the first run makes the buffers
+		s.pace.measure(time.Second, func() { r.text(make([]float32, Wide)) }) // the first run makes the buffers
 		s.ears[m.language] = func(pcm []float32) (transcript, error) { return transcript{text: r.text(pcm)}, nil }
 	}
 	if err := s.loadWhisper(runtime, models, o); err != nil {
@@ -225,7 +227,7 @@ func (s *server) loadVoices(lib *sherpa, models shelf, o *offer) error {
 		if err != nil {
 			return err
 		}
-		v.speak("Hello.")
+		s.pace.measure(spokenIn(hello), func() { v.speak(hello) })
 		s.voices = append(s.voices, loadedVoice{m.name, m.language, v.speak})
 	}
 	if err := s.loadPicos(models); err != nil {
@@ -309,7 +311,7 @@ func (s *server) take(m message) error {
 
 func (s *server) hear(m message) error {
 	var cfg wireHear
-	if err := json.Unmarshal(m.body, &cfg); err != nil || cfg.Rate != Narrow && cfg.Rate != Wide || s.vad == nil {
+	if err := json.Unmarshal(m.body, &cfg); err != nil || cfg.Rate != Narrow && cfg.Rate != Wide || s.detector == nil {
 		return fmt.Errorf("cannot hear %.200q: %v", m.body, err)
 	}
 	if _, used := s.sessions[m.session]; used {
@@ -319,7 +321,7 @@ func (s *server) hear(m message) error {
 	if r == nil && cfg.Language == "" {
 		r = s.ears[slices.Min(slices.Collect(maps.Keys(s.ears)))]
 	}
-	d, err := s.vad.detector(cfg.Rate)
+	d, err := s.detector(cfg.Rate)
 	if err == nil && r == nil {
 		d.close()
 		err = fmt.Errorf("no model hears %q", cfg.Language)
@@ -342,7 +344,7 @@ func (s *server) hear(m message) error {
 	ear := openEar(context.Background(), s.engines, cfg.Rate, func(ear *Ear) hearing {
 		ear.attend = func(do func()) { work.note(deedHears, do) }
 		w := newWhole(ear, transcribe, !cfg.DetectOnly)
-		w.detector, w.again, w.told = d, cfg.Again, cfg.Told
+		w.detector, w.again, w.told = watchedDetector{d, s.pace}, cfg.Again, cfg.Told
 		return w
 	})
 	s.sessions[m.session] = session{ear, ear.stop}
@@ -454,11 +456,10 @@ func (s *server) slot(ctx context.Context, wait bool) error {
 	}
 }
 
-// native runs native code, which can not be cancelled: when it hangs, the child ends.
-func (s *server) native(run func()) {
-	defer func() { <-s.slots }()
-	defer time.AfterFunc(patient, func() { die(fmt.Sprintf("native code thinks longer than %s", patient)) }).Stop()
-	run()
+// think runs native code about so much sound in a slot that was waited for, which is free then.
+func (w *work) think(sound time.Duration, run func()) {
+	defer func() { <-w.slots }()
+	w.note(deedThinks, func() { w.pace.measure(sound, run) })
 }
 
 func (s *server) transcriber(r recognise, cfg HearConfig, w *work) transcriber {
@@ -473,11 +474,9 @@ func (s *server) transcriber(r recognise, cfg HearConfig, w *work) transcriber {
 		}
 		done := make(chan result, 1)
 		s.engines.wg.Go(func() {
-			s.native(func() {
-				w.note(deedThinks, func() {
-					t, err := r(floats(wide))
-					done <- result{t, err}
-				})
+			w.think(time.Duration(len(wide))*time.Second/Wide, func() {
+				t, err := r(floats(wide))
+				done <- result{t, err}
 			})
 		})
 		select {
@@ -529,7 +528,7 @@ func (s *server) speak(ctx context.Context, id uint32, wish sayWish, w *work) er
 		}
 		var pcm []int16
 		var rate int
-		s.native(func() { w.note(deedThinks, func() { pcm, rate = voice.speak(part) }) })
+		w.think(spokenIn(part), func() { pcm, rate = voice.speak(part) })
 		if rate < Narrow {
 			return fmt.Errorf("the voice makes no sound of %.40q", part)
 		}
@@ -542,6 +541,13 @@ func (s *server) speak(ctx context.Context, id uint32, wish sayWish, w *work) er
 		s.send(appendMessage(nil, kindMade, id))
 	}
 	return nil
+}
+
+const hello = "Hello."
+
+// spokenIn is about how long a text's sound is.
+func spokenIn(text string) time.Duration {
+	return time.Duration(float64(weight(text)) / weightsPerSecond * float64(time.Second))
 }
 
 // breaths cuts a text where a speaker may breathe: whole sentences, but the first sound is waited for, so that a long first
