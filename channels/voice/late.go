@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -139,7 +137,7 @@ func (v *Voice) handUpLate(ctx context.Context, l late) (err error) {
 // wordsOf has the engines that hear callers write it down.
 func (v *Voice) wordsOf(ctx context.Context, l late) (string, error) {
 	language := cmp.Or(l.Language, v.cfg.Language, "en")
-	if err := v.engineFor(ctx, language); err != nil {
+	if err := v.hears(ctx, language); err != nil {
 		return "", err
 	}
 	sound, err := v.cfg.Archive.Sound(ctx, l.ID, 0, l.Bytes)
@@ -173,22 +171,9 @@ func (v *Voice) wordsOf(ctx context.Context, l late) (string, error) {
 	return understood(words), err
 }
 
-// engineFor waits until callers of this language can be heard. The engines load their models in a process of their own and tell
-// nobody when they are ready, so they are asked.
-func (v *Voice) engineFor(ctx context.Context, language string) error {
-	base, _, _ := strings.Cut(language, "-")
+// hears waits until callers of this language can be heard: the engines of a process that has just begun load their models.
+func (v *Voice) hears(ctx context.Context, language string) error {
 	ctx, cancel := context.WithTimeout(ctx, engineReady)
 	defer cancel()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if can := v.cfg.Speech.Languages(); slices.Contains(can, language) || slices.Contains(can, base) {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("nothing hears %q: %w", language, ctx.Err())
-		}
-	}
+	return v.cfg.Speech.Await(ctx, language)
 }

@@ -32,6 +32,7 @@ type Speech interface {
 	Hear(ctx context.Context, cfg speech.HearConfig) (*speech.Ear, error)
 	Say(ctx context.Context, text string, cfg speech.SayConfig) (*speech.Utterance, error)
 	Languages() []string
+	Await(ctx context.Context, language string) error
 }
 
 // Config is one call's. The funcs are called on the call's goroutine, from within a verb of the Dialogue.

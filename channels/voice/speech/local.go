@@ -109,6 +109,13 @@ func (l *local) become(c *child, why error, missing bool) (news bool) {
 	return news
 }
 
+// changes is closed when there is another child, or none.
+func (l *local) changes() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.change
+}
+
 // join makes m hear of the next children, and returns the present one.
 func (l *local) join(m *distant) *child {
 	l.mu.Lock()

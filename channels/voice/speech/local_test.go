@@ -57,9 +57,7 @@ func standing(t testing.TB, e *Engines, job Job, want Standing) Description {
 	t.Helper()
 	l, limit := e.local[job], time.After(deadline)
 	for {
-		l.mu.Lock()
-		change := l.change
-		l.mu.Unlock()
+		change := l.changes()
 		d := l.describe()
 		if d.Standing == want {
 			return d

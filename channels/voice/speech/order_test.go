@@ -1,6 +1,7 @@
 package speech
 
 import (
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -219,4 +220,38 @@ func TestAnyLanguage(t *testing.T) {
 	if got := e.Languages(); !slices.Equal(got, []string{"de", "en"}) {
 		t.Errorf("who hears any and speaks two: %v", got)
 	}
+}
+
+// Who waits for an engine is told when our own child has come, and at once where there is a server to be asked, or nothing ever comes.
+func TestAwait(t *testing.T) {
+	e, _ := withServer(t)
+	for language, want := range map[string]bool{"en": true, "de-AT": true, "fr": false} {
+		if err := e.Await(t.Context(), language); (err == nil) != want || err != nil && !errors.Is(err, ErrNoEngine) {
+			t.Errorf("a server of English and German: %s: %v", language, err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := newLocal(Hearing, Config{Models: t.TempDir()})
+		e := &Engines{names: []string{Local}, local: map[Job]*local{Hearing: l}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		told := make(chan error, 2)
+		for _, language := range []string{"en-GB", "fr"} {
+			go func() { told <- e.Await(ctx, language) }()
+		}
+		synctest.Wait()
+		l.become(nil, errors.New("broken"), false)
+		synctest.Wait()
+		if len(told) > 0 {
+			t.Fatalf("told %v before there is a child", <-told)
+		}
+		began := time.Now()
+		l.become(&child{offer: offer{Languages: []string{"en"}}, dead: make(chan struct{})}, nil, false)
+		if err := <-told; err != nil || time.Since(began) > 0 {
+			t.Errorf("English: %v after %v", err, time.Since(began))
+		}
+		if err := <-told; !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrNoEngine) {
+			t.Errorf("French: %v", err)
+		}
+	})
 }

@@ -8,7 +8,7 @@
 // this same binary ("server speech"), so that a crash in native code costs one sentence at most, of the one whose it was: a
 // new child is there within a second or two, and the Ears move over to it by themselves, with the sound that was not
 // understood yet (memory.go). Who was being heard or spoken for when a child died is in its black box (blackbox.go): sound that kills
-// two of them is not given to a third. Remote ones are servers that speak OpenAI's audio API, which is what self-hosters run.
+// two of them is not given to a third. Native code that hangs is found out by what it is at (hang.go). Remote ones are servers that speak OpenAI's audio API, which is what self-hosters run.
 //
 // Nothing here blocks a media path: Write copies into a ring, Read takes what has been made.
 package speech
@@ -178,6 +178,38 @@ func (e *Engines) Languages() []string {
 		return !can[Hearing][l] && !any[Hearing] || !can[Speaking][l] && !any[Speaking]
 	})
 	return slices.Sorted(maps.Keys(all))
+}
+
+// Await returns when callers of a language, "en" or "en-GB", can be heard: our own child has loaded its models, or there is a server to be
+// asked. An error tells why nothing hears it by the end of ctx; where nothing ever will, it comes at once.
+func (e *Engines) Await(ctx context.Context, language string) error {
+	l := e.local[Hearing]
+	if l == nil {
+		if !e.hears(language) {
+			return e.none(Hearing, language)
+		}
+		return nil
+	}
+	for {
+		change := l.changes() // before it is asked
+		if e.hears(language) {
+			return nil
+		}
+		select {
+		case <-change:
+		case <-ctx.Done():
+			return errors.Join(e.none(Hearing, language), ctx.Err())
+		}
+	}
+}
+
+// hears says whether an engine is ready to. A server that has failed is: nobody knows before it is asked again.
+func (e *Engines) hears(language string) bool {
+	base, _, _ := strings.Cut(language, "-")
+	return slices.ContainsFunc(e.Describe(), func(d Description) bool {
+		return d.Job == Hearing && (d.Standing == Ready || d.Engine != Local) &&
+			(len(d.Languages) == 0 || slices.Contains(d.Languages, language) || slices.Contains(d.Languages, base))
+	})
 }
 
 // Hear opens an Ear for one caller. It lives until ctx ends or it is closed.
