@@ -62,7 +62,7 @@ func (m *Machine) due() []deadline {
 	case paused:
 		add(later(m.pausing, m.keyAt), m.patience(), m.finish)
 	case ending:
-		add(m.since, m.t.Final, m.unanswered)
+		add(m.since, m.lastWords(), m.unanswered)
 	case silent:
 		if !m.keyAt.IsZero() {
 			add(m.keyAt, m.t.Keys, m.take)
@@ -109,8 +109,23 @@ func (m *Machine) finish(at time.Time) {
 		return
 	}
 	m.probing = m.overlap()
+	m.ask(at)
+}
+
+// ask the ear for the last words.
+func (m *Machine) ask(at time.Time) {
 	m.to(ending, at)
+	m.awaits, m.behind, m.more = m.awaits+1, false, false
 	m.act(Finish, "", "")
+}
+
+// lastWords is how long the ear may take for them. What it tells later would be a turn of its own, so it has its time, unless the caller
+// may have said nothing and we have.
+func (m *Machine) lastWords() time.Duration {
+	if m.interim || m.probing && m.overlap() || m.ready && m.words() == "" {
+		return m.t.Final
+	}
+	return m.t.Late
 }
 
 // noise: a voice goes on that stopped us, and there is not a word of the caller in it.
@@ -127,8 +142,7 @@ func (m *Machine) noise(at time.Time) {
 // there, so it is not asked sooner.
 func (m *Machine) anyWords(at time.Time) {
 	m.interim = true
-	m.to(ending, at)
-	m.act(Finish, "", "")
+	m.ask(at)
 }
 
 // overNoise: we have something to say, and what is heard is nobody who speaks.

@@ -17,10 +17,12 @@ func (m *Machine) ended(at time.Time) {
 	m.probing = false
 	aside := m.aside(m.words())
 	meant := m.meant() && !aside
-	m.known = !m.voice
+	m.known = !m.voice && !m.more
 	switch {
 	case m.voice && !m.capping: // the caller has gone on meanwhile
 		m.to(sounding, at)
+	case m.more && !m.capping: // and has paused again: the ear has not told these words
+		m.to(paused, at)
 	case m.words() != "" && !aside && (probing && meant || !probing && !m.capping && at.Before(later(m.pausing, m.keyAt).Add(m.patience()))):
 		m.to(paused, at) // they have stopped us, or there is more to come by what was said: their turn goes on
 	case meant, m.words() != "" && !aside && !probing && m.owed.IsZero() && !m.echo(m.words()), m.typed != "":
@@ -41,6 +43,9 @@ func (m *Machine) ended(at time.Time) {
 
 // unanswered: the ear was asked for words and says nothing. What it tells later of a turn that was put aside is put aside too.
 func (m *Machine) unanswered(at time.Time) {
+	if m.behind { // one of its answers was lost on the way
+		m.awaits = 0
+	}
 	m.late = m.aside(m.words())
 	m.ended(at)
 }
@@ -104,6 +109,10 @@ func (m *Machine) take(at time.Time) {
 		m.level.learn()
 	}
 	w = strings.TrimSpace(w + " " + m.typed)
+	slow := !m.voice && at.Sub(later(m.pausing, m.keyAt)) > m.t.Longer+m.t.Final
+	if m.awaits > 0 {
+		m.gave = m.part
+	}
 	m.forget(at)
 	if w == "" {
 		m.release(at)
@@ -113,6 +122,9 @@ func (m *Machine) take(at time.Time) {
 	m.ready, m.misses, m.asked = false, 0, false
 	m.owed, m.filled, m.quiet = at, false, at
 	m.acts = append(m.acts, Act{Do: Take, Words: w, Number: m.number})
+	if slow && !m.over { // they have waited for long already
+		m.fill(at)
+	}
 }
 
 // miss: words were said and not understood.

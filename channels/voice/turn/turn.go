@@ -29,7 +29,8 @@ type Times struct {
 	Doubt   time.Duration // after a sound while we speak, before its words are asked for: 100 ms
 	Noise   time.Duration // sound without a word that we stop holding for: 1.5 s
 	Babble  time.Duration // sound without a word while nobody speaks that counts as not understood: 10 s
-	Final   time.Duration // for the ear's last words: 1.5 s
+	Final   time.Duration // for the ear's last words, when we go on without them: 1.5 s
+	Late    time.Duration // and when the turn hangs on them: 8 s
 	Fill    time.Duration // nothing to say yet: 1.5 s
 	Person  time.Duration // and still nothing: 10 s
 	Silence time.Duration // of the caller: 8 s
@@ -52,7 +53,7 @@ func (t Times) withDefaults() Times {
 	}{
 		{&t.Short, 350 * time.Millisecond}, {&t.Normal, 700 * time.Millisecond}, {&t.Long, 1500 * time.Millisecond},
 		{&t.Longer, 2 * time.Second}, {&t.Longest, 40 * time.Second}, {&t.Sure, 40 * time.Millisecond},
-		{&t.Doubt, 100 * time.Millisecond}, {&t.Noise, 1500 * time.Millisecond}, {&t.Babble, 10 * time.Second}, {&t.Final, 1500 * time.Millisecond},
+		{&t.Doubt, 100 * time.Millisecond}, {&t.Noise, 1500 * time.Millisecond}, {&t.Babble, 10 * time.Second}, {&t.Final, 1500 * time.Millisecond}, {&t.Late, 8 * time.Second},
 		{&t.Fill, 1500 * time.Millisecond}, {&t.Person, 10 * time.Second}, {&t.Silence, 8 * time.Second}, {&t.Keys, 2500 * time.Millisecond},
 	} {
 		if *f.d == 0 {
@@ -137,7 +138,11 @@ type Machine struct {
 	probing bool      // the last words were asked for while we spoke
 	capping bool      // and here in mid-speech
 	level   levels
-	late    bool // the ear still owes the words of a turn that was put aside
+	awaits  int    // Finishes that the ear has not answered yet; it answers them in their order
+	behind  bool   // since the last of them it has answered one before
+	more    bool   // and the caller has begun to speak again
+	gave    string // words that were handed up before the ear was sure of them: it tells them once more
+	late    bool   // the ear still owes the words of a turn that was put aside
 	interim bool // and here only to know whether there are any: the turn goes on with them
 
 	ours   bool      // we speak
@@ -172,7 +177,11 @@ func New(cfg Config, at time.Time) *Machine {
 // Language goes over to another one, of the words that come.
 func (m *Machine) Language(language string) {
 	m.cfg.Language, m.lang = language, lexiconOf(language)
+	m.unasked()
 }
+
+// unasked: the ear is another one, or nobody has listened to it for a while.
+func (m *Machine) unasked() { m.awaits, m.gave = 0, "" }
 
 func (m *Machine) act(do Do, words, why string) {
 	m.acts = append(m.acts, Act{Do: do, Words: words, Why: why})
@@ -200,7 +209,7 @@ func (m *Machine) Began(at time.Time, level float64) []Act {
 	if m.began.IsZero() {
 		m.began = at
 	}
-	if m.caller != ending {
+	if m.more = m.caller == ending; !m.more {
 		m.to(sounding, at)
 	}
 	return m.done()
@@ -218,7 +227,10 @@ func (m *Machine) Paused(at time.Time) []Act {
 // Heard: the ear has understood text. Not final: it may change, and is all since the last final. confidence is 0 to 1; 0
 // is unknown.
 func (m *Machine) Heard(at time.Time, text string, final bool, confidence float64) []Act {
-	text = strings.TrimSpace(text)
+	text = m.rest(strings.TrimSpace(text))
+	if final {
+		m.answered()
+	}
 	if final && text != "" && confidence > 0 && confidence < m.cfg.Confidence {
 		m.unsure, text = true, ""
 	}
@@ -244,16 +256,36 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 		(final || strings.Contains(w, " ") && !(m.echoes && m.said.holds(w, 2))) { // one word may become another
 		m.cut(at)
 	}
-	if final && m.caller == ending {
+	if final && m.caller == ending && m.awaits == 0 {
 		m.ended(at)
 	}
 	return m.done()
 }
 
+// answered: the ear has told of what was said up to a Finish, or that it has lost it.
+func (m *Machine) answered() {
+	m.awaits, m.gave, m.behind = max(0, m.awaits-1), "", m.awaits > 1
+}
+
+// rest is what of the ear's words was not handed up yet.
+func (m *Machine) rest(text string) string {
+	given, words, same := strings.Fields(m.gave), strings.Fields(text), 0
+	for i := range min(len(given), len(words)) {
+		if whole(given[i]) == whole(words[i]) {
+			same++
+		}
+	}
+	if 2*same < len(given) { // they are others
+		return text
+	}
+	return strings.Join(words[min(len(given), len(words)):], " ")
+}
+
 // Lost: the ear has lost what was said since its last final.
 func (m *Machine) Lost(at time.Time) []Act {
+	m.answered()
 	m.unsure, m.part, m.late = true, "", false
-	if m.caller == ending {
+	if m.caller == ending && m.awaits == 0 {
 		m.ended(at)
 	}
 	return m.done()
@@ -363,6 +395,7 @@ func (m *Machine) Owes() bool { return !m.owed.IsZero() }
 // Wake: nothing could be heard until now; the caller's silence begins anew.
 func (m *Machine) Wake(at time.Time) {
 	m.voice, m.quiet = false, at
+	m.unasked()
 	m.forget(at)
 	if !m.owed.IsZero() {
 		m.owed = at

@@ -14,15 +14,19 @@ import (
 //	began [DB], level DB, paused, part WORDS, final WORDS, faint WORDS (a final of little confidence), key K,
 //	ready, notice, filler, saying SENTENCE, quiet, settled, end
 //
-// The ear answers Finish after 30 ms with what "part" has told last, unless the script says "deafear".
+// The ear answers Finish after 30 ms, or "slowear MS", with what "part" has told last until then, unless the script says "deafear".
 func play(t *testing.T, cfg Config, script string) string {
 	t.Helper()
 	start := time.Unix(0, 0)
 	m := New(cfg, start)
 	var did []string
 	var part string
-	var lastWords time.Time
-	deaf := false
+	type answer struct {
+		at    time.Time
+		words string
+	}
+	var answers []answer
+	deaf, slow := false, 30*time.Millisecond
 	note := func(at time.Time, acts []Act) {
 		for _, a := range acts {
 			text := fmt.Sprintf("%d %s", at.Sub(start).Milliseconds(), a.Do)
@@ -37,25 +41,27 @@ func play(t *testing.T, cfg Config, script string) string {
 			}
 			did = append(did, text)
 			if a.Do == Finish && !deaf {
-				lastWords = at.Add(30 * time.Millisecond)
+				answers = append(answers, answer{at.Add(slow), part})
+				part = ""
 			}
 		}
 	}
+	now := start
 	until := func(to time.Time) {
 		for {
 			next := m.Deadline()
-			if !lastWords.IsZero() && (next.IsZero() || !next.Before(lastWords)) && !lastWords.After(to) {
-				at := lastWords
-				lastWords = time.Time{}
-				words := part
-				part = ""
-				note(at, m.Heard(at, words, true, 0))
+			if len(answers) > 0 && (next.IsZero() || !next.Before(answers[0].at)) && !answers[0].at.After(to) {
+				a := answers[0]
+				now, answers = a.at, answers[1:]
+				note(now, m.Heard(now, a.words, true, 0))
 				continue
 			}
 			if next.IsZero() || next.After(to) {
+				now = to
 				return
 			}
-			note(next, m.Tick(next))
+			now = later(now, next)
+			note(now, m.Tick(now))
 		}
 	}
 	for line := range strings.Lines(script) {
@@ -89,6 +95,8 @@ func play(t *testing.T, cfg Config, script string) string {
 			note(at, m.Heard(at, words, true, 0.1))
 		case "deafear":
 			deaf = true
+		case "slowear":
+			slow = time.Duration(number(words)) * time.Millisecond
 		case "key":
 			note(at, m.Key(at, words[0]))
 		case "ready":
@@ -150,7 +158,23 @@ func TestTurns(t *testing.T) {
 		"goes on while the last words are asked for": {streaming,
 			"100 began\n900 part can you tell me\n1000 paused\n1360 began\n1900 part your address\n2000 paused\n3000 end",
 			"1350 finish; 2350 finish; 2380 take can you tell me your address"},
-		"an ear that is silent at the end": {streaming, "0 deafear\n100 began\n900 part what is it\n1000 paused\n4000 end", "1350 finish; 2850 take what is it"},
+		"an ear that is silent at the end": {streaming, "0 deafear\n100 began\n900 part what is it\n1000 paused\n4000 end", "1350 finish; 9350 take what is it; 9350 fill"},
+		"last words that come late": {streaming, "0 slowear 3000\n100 began\n900 part can you tell me\n1000 paused\n1100 hears can you tell me your address\n9000 end",
+			"1350 finish; 4350 take can you tell me your address"},
+		"last words that come very late": {streaming, "0 slowear 5000\n100 began\n900 part can you tell me\n1000 paused\n1100 hears can you tell me your address\n7000 end",
+			"1350 finish; 6350 take can you tell me your address; 6350 fill"},
+		"goes on, and the words before come late": {streaming, "0 slowear 3000\n100 began\n900 part can you tell me\n1000 paused\n2000 began\n3000 paused\n3000 hears your address\n7400 end",
+			"1350 finish; 4350 finish; 7350 take can you tell me your address; 7350 fill"},
+		"an ear that does not know partial words is late": {whole, "0 slowear 3000\n100 began\n900 hears what do you sell\n1000 paused\n1300 began\n2500 paused\n2500 hears in summer\n8500 end",
+			"1100 finish; 4100 finish; 7100 take what do you sell in summer; 7100 fill"},
+		"words that come when we have gone on without them are no second turn": {streaming, "0 slowear 9000\n100 began\n900 part what is it\n1000 paused\n11000 end",
+			"1350 finish; 9350 take what is it; 9350 fill"},
+		"but what is new in them is": {streaming, "0 slowear 9000\n100 began\n900 part what is it\n1000 paused\n1100 hears What is it that you sell?\n11200 end",
+			"1350 finish; 9350 take what is it; 9350 fill; 10700 finish"},
+		"late words of a sound that held us are not all of the next": {streaming, "0 slowear 3000\n" + speaking + "1000 began\n1300 hears no\n1350 paused\n3500 began\n3900 hears what does it cost\n4000 paused\n7200 end",
+			"0 speak; 1040 hold; 1450 finish; 2950 resume; 3540 hold; 4100 finish; 4450 cut; 7100 take no what does it cost"},
+		"a cough does not keep us, though the ear is late": {streaming, "0 slowear 3000\n100 final what is it\n3700 began\n3900 paused\n3950 ready\n6000 end",
+			"450 finish; 3450 take what is it; 4000 finish; 5500 speak"},
 		"words without a sound told":       {streaming, "500 final what do you sell\n1500 end", "850 finish; 880 take what do you sell"},
 
 		"noise is no turn":              {streaming, "100 began\n300 paused\n2000 end", "400 finish"},
