@@ -2,6 +2,7 @@ package voice
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ type engineHouse struct {
 	*talkHouse
 	pool         *pgxpool.Pool
 	hall, cellar *speechtest.Server
+	questions    []string
 }
 
 const (
@@ -77,6 +79,7 @@ func (h *engineHouse) calls(t *testing.T, ctx context.Context, number string) *v
 // turn is one question and its answer.
 func (h *engineHouse) turn(c *voicetest.Talker, question, answer string) {
 	h.t.Helper()
+	h.questions = append(h.questions, question)
 	c.Says(question)
 	if in := h.expect(c.Ctx, channels.Words); in.Body != question {
 		h.t.Errorf("words: %q, want %q", in.Body, question)
@@ -84,6 +87,16 @@ func (h *engineHouse) turn(c *voicetest.Talker, question, answer string) {
 	h.answers(answer)
 	c.Hears(answer)
 	h.expect(c.Ctx, channels.Said)
+}
+
+// heardBy is how many of the questions a server has heard whole: it looks at others before they are.
+func (h *engineHouse) heardBy(s *speechtest.Server) (n int) {
+	for _, q := range h.questions {
+		if slices.ContainsFunc(s.Heard(), func(r speechtest.Request) bool { return r.Text == q }) {
+			n++
+		}
+	}
+	return n
 }
 
 // ends hangs up and returns the call's story.
@@ -105,8 +118,8 @@ func TestEnginePerQueue(t *testing.T) {
 	ctx := testCtx(t)
 	one := h.calls(t, ctx, hallNumber)
 	h.turn(one, "what does a tent cost", "It costs nine Euro.")
-	if len(h.hall.Heard()) != 1 || len(h.cellar.Heard()) != 0 || len(h.cellar.Said()) != 0 || h.hall.Said()[0].Voice != "zoe" {
-		t.Errorf("the hall heard %d and said %d, as %q; the cellar %d and %d", len(h.hall.Heard()), len(h.hall.Said()), h.hall.Said()[0].Voice, len(h.cellar.Heard()), len(h.cellar.Said()))
+	if h.heardBy(h.hall) != 1 || h.heardBy(h.cellar) != 0 || len(h.cellar.Said()) != 0 || h.hall.Said()[0].Voice != "zoe" {
+		t.Errorf("the hall heard %d and said %d, as %q; the cellar %d and %d", h.heardBy(h.hall), len(h.hall.Said()), h.hall.Said()[0].Voice, h.heardBy(h.cellar), len(h.cellar.Said()))
 	}
 	if tr := h.ends(one); hasEvent(tr, doctor.Engine, "") {
 		t.Errorf("the story tells of engines: %+v", tr.Events)
@@ -114,8 +127,8 @@ func TestEnginePerQueue(t *testing.T) {
 	said := len(h.hall.Said())
 	two := h.calls(t, ctx, cellarNumber)
 	h.turn(two, "and a stove", "It costs ten Euro.")
-	if len(h.hall.Heard()) != 1 || len(h.hall.Said()) != said || len(h.cellar.Heard()) != 1 || h.cellar.Said()[0].Voice != "bo" {
-		t.Errorf("the hall heard %d and said %d; the cellar heard %d and spoke as %q", len(h.hall.Heard()), len(h.hall.Said())-said, len(h.cellar.Heard()), h.cellar.Said()[0].Voice)
+	if h.heardBy(h.hall) != 1 || len(h.hall.Said()) != said || h.heardBy(h.cellar) != 1 || h.cellar.Said()[0].Voice != "bo" {
+		t.Errorf("the hall heard %d and said %d; the cellar heard %d and spoke as %q", h.heardBy(h.hall), len(h.hall.Said())-said, h.heardBy(h.cellar), h.cellar.Said()[0].Voice)
 	}
 
 	if _, err := h.pool.Exec(ctx, `update queues set hear_engine = 'hall' where id = 2`); err != nil {
@@ -129,14 +142,14 @@ func TestEnginePerQueue(t *testing.T) {
 		return err == nil && s.hear == "hall"
 	})
 	h.turn(two, "and a lamp", "It costs four Euro.")
-	if len(h.cellar.Heard()) != 2 {
+	if h.heardBy(h.cellar) != 2 {
 		t.Error("the change holds in the call that goes on")
 	}
 	h.ends(two)
 	three := h.calls(t, ctx, cellarNumber)
 	h.turn(three, "and a rope", "It costs two Euro.")
-	if len(h.hall.Heard()) != 2 || len(h.cellar.Heard()) != 2 {
-		t.Errorf("the next call: the hall heard %d, the cellar %d", len(h.hall.Heard()), len(h.cellar.Heard()))
+	if h.heardBy(h.hall) != 2 || h.heardBy(h.cellar) != 2 {
+		t.Errorf("the next call: the hall heard %d, the cellar %d", h.heardBy(h.hall), h.heardBy(h.cellar))
 	}
 	h.ends(three)
 }
@@ -152,8 +165,8 @@ func TestEngineDies(t *testing.T) {
 	h.hall.CloseClientConnections()
 	h.hall.Close()
 	h.turn(c, "and a stove for it", "It costs ten Euro.")
-	if len(h.cellar.Heard()) != 1 || len(h.cellar.Said()) == 0 || h.cellar.Said()[0].Voice != "bo" {
-		t.Errorf("the cellar heard %d and said %+v", len(h.cellar.Heard()), h.cellar.Said())
+	if h.heardBy(h.cellar) != 1 || len(h.cellar.Said()) == 0 || h.cellar.Said()[0].Voice != "bo" {
+		t.Errorf("the cellar heard %d and said %+v", h.heardBy(h.cellar), h.cellar.Said())
 	}
 	tr := h.ends(c)
 	for _, want := range []string{"cellar hears in place of hall", "cellar speaks in place of hall"} {

@@ -233,7 +233,11 @@ func (d *Dialogue) OnHeard(h speech.Heard, ok bool) {
 		if d.foreign(h) { // these are no words, whatever they look like, and those before were none
 			h.Text = ""
 		}
-		d.do(d.turn.Heard(now, h.Text, false, h.Confidence))
+		if h.Live {
+			d.do(d.turn.Heard(now, h.Text, false, h.Confidence))
+		} else {
+			d.do(d.turn.Looked(now, h.Text, h.Confidence))
+		}
 	case h.Kind == speech.Final:
 		if h.Text != "" { // nothing was heard by an engine that is away, too
 			d.earFails = 0
@@ -348,6 +352,8 @@ func (d *Dialogue) do(acts []turn.Act) {
 		case turn.Finish:
 			d.clock.over = time.Now()
 			d.ear.Finish()
+		case turn.Look:
+			d.ear.Look()
 		case turn.Take:
 			if number, ok := spoken.Digits(d.cfg.Language, a.Words); ok && a.Number {
 				a.Words = number

@@ -122,7 +122,7 @@ func (d *distant) heard(c *child, w wireHeard) {
 	if c != d.child { // from one that is gone
 		return
 	}
-	h := Heard{Kind: w.Kind, Text: w.Text, Confidence: w.Confidence, From: w.From, To: w.To, Level: w.Level, Words: w.Words, Language: w.Language}
+	h := Heard{Kind: w.Kind, Text: w.Text, Confidence: w.Confidence, From: w.From, To: w.To, Level: w.Level, Words: w.Words, Language: w.Language, Live: w.Live}
 	switch w.Kind {
 	case Began:
 		d.said, d.speaking = true, true
@@ -246,6 +246,8 @@ func (d *distant) finish() {
 		d.child.order(appendMessage(nil, kindFinish, d.session))
 	}
 }
+
+func (d *distant) look() {} // a child tells by itself
 
 func (d *distant) close() {
 	close(d.gone) // before leave, which waits for who posts

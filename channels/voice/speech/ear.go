@@ -54,6 +54,7 @@ type Heard struct {
 	From, To   time.Duration
 	Level      float64 // of a Began and a Level: how loud it is, in dB of full scale, below 0: the loudest 60 ms of the last half second
 	Words      []Word  // of a Final, if the engine tells
+	Live       bool    // of a Partial: it was told by itself while somebody speaks; else it answers a Look, or a piece of a long speech is complete
 	Language   string  // of a Partial or Final with Text: what is spoken, of HearConfig.Among or foreign (HearConfig.Foreign); empty: the engine does not tell, or is not sure
 	Engine     string  // of a Final with Text: whose it is
 	Err        error
@@ -72,6 +73,7 @@ type Ear struct {
 	rate   int
 	events chan Heard
 	asked  atomic.Int32 // Finishes not yet taken
+	looks  atomic.Bool  // a Look is not yet
 	ctx    context.Context
 	stop   context.CancelFunc
 	done   chan struct{}
@@ -88,6 +90,7 @@ const maxPending = 256
 type hearing interface {
 	frame(at int64, pcm []int16) // at: samples since the start
 	finish()
+	look()
 	work() <-chan func() // results that came in, to be run on the Ear's goroutine; after close nobody reads it
 	close()
 }
@@ -115,6 +118,13 @@ func (e *Ear) Dropped() int64 { return e.ring.dropped.Load() }
 // Finish says that the caller's turn is over: one Final, or Failed, answers it at once. What was written before counts.
 func (e *Ear) Finish() {
 	e.asked.Add(1)
+	e.ring.knock()
+}
+
+// Look asks what was said up to now in a speech that goes on, of an engine that does not tell by itself. One Partial answers it, with an empty
+// text where there are no words, or nothing: nobody speaks, another look is under way, the engine is busy or has failed. No word is cut.
+func (e *Ear) Look() {
+	e.looks.Store(true)
 	e.ring.knock()
 }
 
@@ -148,11 +158,14 @@ func (e *Ear) run(h hearing) {
 		case do := <-h.work():
 			do()
 		case <-e.ring.wake:
-			asked := e.asked.Swap(0) // before the ring is emptied: what was written before Finish belongs to it
+			asked, look := e.asked.Swap(0), e.looks.Swap(false) // before the ring is emptied: what was written before Finish belongs to it
 			e.attend(func() {
 				e.ring.drain(h.frame)
 				for range asked {
 					h.finish()
+				}
+				if look {
+					h.look()
 				}
 			})
 		}

@@ -91,8 +91,8 @@ func (e *Engines) byPieces(ear *Ear, able []engine, cfg HearConfig, m *memory, t
 // transcriber has whole pieces heard by the first engine that can.
 func (e *Engines) transcriber(able []engine, cfg HearConfig) transcriber {
 	return func(ctx context.Context, pcm []int16, whole bool) (transcript, error) {
-		if !whole { // a look at an unfinished one would send the same sound again and again
-			return transcript{}, nil
+		if !whole {
+			return wellFirst(able, Hearing)[0].look(ctx, cfg, pcm)
 		}
 		var errs []error
 		queue := wellFirst(able, Hearing)
@@ -122,6 +122,17 @@ func (en engine) transcribe(ctx context.Context, cfg HearConfig, pcm []int16, la
 	}
 	t, err := en.remote.hear(ctx, cfg, pcm)
 	return t, en.remote.note(ctx, Hearing, err)
+}
+
+// mostUnderWay transcriptions are asked of a server at once, and it is not asked to look at unfinished speech.
+const mostUnderWay = 4
+
+// look is worth nothing to an engine that is busy, and says nothing about how well it is.
+func (en engine) look(ctx context.Context, cfg HearConfig, pcm []int16) (transcript, error) {
+	if en.remote == nil || en.remote.hearing.Load() >= mostUnderWay {
+		return transcript{}, errBusy
+	}
+	return en.remote.hear(ctx, cfg, pcm)
 }
 
 // goOn logs that the first of these has failed and the next is asked.

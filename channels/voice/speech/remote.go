@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,7 +48,8 @@ func (r Remote) check() error {
 
 type remote struct {
 	Remote
-	client *http.Client
+	client  *http.Client
+	hearing atomic.Int32 // transcriptions under way
 
 	mu   sync.Mutex
 	last map[Job]verdict // of the last request of each kind; none yet: not there
@@ -146,6 +148,8 @@ func (r *remote) post(ctx context.Context, path, kind string, body io.Reader) (*
 
 // hear turns a piece of speech into text.
 func (r *remote) hear(ctx context.Context, cfg HearConfig, pcm []int16) (transcript, error) {
+	r.hearing.Add(1)
+	defer r.hearing.Add(-1)
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	fields := [][2]string{{"model", r.HearModel}, {"response_format", "verbose_json"}, {"timestamp_granularities[]", "word"}}

@@ -174,6 +174,63 @@ func TestRemoteCutsLongSpeech(t *testing.T) {
 	}
 }
 
+// A look tells what was said so far, of a sound without words too, and cuts no word. One at a time is under way; who is done with speaking
+// does not wait for it, and a busy engine is not asked.
+func TestLook(t *testing.T) {
+	e, s := withServer(t)
+	ear := hear(t, e, HearConfig{Rate: Narrow})
+	const text = "I want to speak to a person about my invoice"
+	voice := speechtest.Voice(text, Narrow)
+	half := len(voice) / 2
+	ear.Look() // at nothing
+	s.Hears(speechtest.Slow, 200*time.Millisecond)
+	write(t, ear, slices.Concat(speechtest.Silence(0.3, Narrow), voice[:half]))
+	next(t, ear, Began)
+	ear.Look()
+	write(t, ear, voice[half:half+160])
+	ear.Look()
+	if p := next(t, ear, Partial); p.Live || !strings.HasPrefix(p.Text, "I want to") || len(p.Text) > len(text)*2/3 {
+		t.Errorf("looked at %q, live %v", p.Text, p.Live)
+	}
+	s.Hears(speechtest.Hangs, 0)
+	ear.Look()
+	write(t, ear, voice[half+160:])
+	for news := s.News(); len(s.Heard()) < 1; news = s.News() { // the first look; the second hangs, or will
+		<-news
+	}
+	s.Hears(speechtest.Right, 0)
+	began := time.Now()
+	write(t, ear, speechtest.Silence(0.5, Narrow))
+	ear.Finish()
+	if f := next(t, ear, Final); f.Text != text || time.Since(began) > patience/2 {
+		t.Errorf("final %q after %v", f.Text, time.Since(began))
+	}
+	write(t, ear, noise(1, 0, 8000))
+	ear.Look()
+	if p := next(t, ear, Partial); p.Text != "" {
+		t.Errorf("noise says %q", p.Text)
+	}
+	ear.Finish()
+	next(t, ear, Final)
+	answered := func() (n int) {
+		for _, r := range s.Heard() {
+			if !r.Gone {
+				n++
+			}
+		}
+		return n
+	}
+	asked := answered()
+	e.remote["kit"].hearing.Add(mostUnderWay)
+	write(t, ear, slices.Concat(voice, speechtest.Silence(0.1, Narrow)))
+	ear.Look()
+	write(t, ear, speechtest.Silence(0.5, Narrow))
+	ear.Finish()
+	if f := next(t, ear, Final); f.Text != text || answered() != asked+1 {
+		t.Errorf("final %q after %d requests", f.Text, answered()-asked)
+	}
+}
+
 func TestRemoteFailuresLoseOneTurn(t *testing.T) {
 	for mood, want := range map[speechtest.Mood]string{speechtest.Refuses: "503", speechtest.Garbage: "no transcription", speechtest.Breaks: "EOF"} {
 		t.Run(want, func(t *testing.T) {

@@ -55,8 +55,8 @@ type server struct {
 	toMu     sync.Mutex
 	engines  *Engines // owner of the ears
 	slots    chan struct{}
-	ears     map[string]recognise // by language
-	tongues  *whisper             // tells languages apart; nil: none does
+	ears     map[string]recognise             // by language
+	tongues  *whisper                         // tells languages apart; nil: none does
 	detector func(rate int) (detector, error) // nil: this child does not hear
 	voices   []loadedVoice
 	sessions map[uint32]session // of the reading goroutine
@@ -352,7 +352,7 @@ func (s *server) hear(m message) error {
 	s.engines.wg.Go(func() {
 		defer work.entry.leave()
 		for h := range ear.Events() {
-			w := wireHeard{Kind: h.Kind, Text: h.Text, Confidence: h.Confidence, From: h.From, To: h.To, Level: h.Level, Words: h.Words, Language: h.Language}
+			w := wireHeard{Kind: h.Kind, Text: h.Text, Confidence: h.Confidence, From: h.From, To: h.To, Level: h.Level, Words: h.Words, Language: h.Language, Live: h.Live}
 			if h.Err != nil {
 				w.Error = h.Err.Error()
 			}

@@ -51,9 +51,9 @@ type whole struct {
 	start    int64   // the sample at which audio begins
 	open     bool    // audio is a piece
 	looked   int64   // when a partial text was asked for
-	looking  bool
-	eager    bool   // transcribing costs nobody but us: it begins at a pause that may be the end of the piece
-	early    *piece // what was begun so, while nobody speaks on
+	looking  *glance // the one under way
+	eager    bool    // transcribing costs nobody but us: it begins at a pause that may be the end of the piece
+	early    *piece  // what was begun so, while nobody speaks on
 
 	pieces []*piece // of this turn, in order
 	ended  []ending // Finishes that wait
@@ -139,7 +139,7 @@ func (w *whole) take(pcm []int16) {
 	case w.open && w.now-w.start >= w.samples(w.longest):
 		w.cut(w.softest())
 	case w.open && w.speaking:
-		w.look()
+		w.glimpse()
 	case !w.open:
 		w.forget(w.now - w.samples(preroll))
 	}
@@ -211,7 +211,7 @@ func (w *whole) caughtUp() {
 
 // send has a piece transcribed.
 func (w *whole) send(p *piece, pcm []int16) {
-	w.run(pcm, true, func(t transcript, err error) {
+	w.run(w.ctx, pcm, true, func(t transcript, err error) {
 		p.text, p.err, p.ready = t, err, true
 		switch {
 		case p.dropped:
@@ -233,6 +233,10 @@ func (w *whole) forget(until int64) {
 
 // cut ends the open piece at a sample and sends it off.
 func (w *whole) cut(until int64) {
+	if w.looking != nil && !w.eager { // the whole piece counts
+		w.looking.forsake()
+		w.looking = nil
+	}
 	until = max(w.start, min(until, w.now))
 	if until == w.start { // its speech is told of so late that it is gone
 		w.open, w.early = w.speaking, nil
@@ -271,26 +275,55 @@ func energy(pcm []int16) float64 {
 	return sum
 }
 
-// look asks for the text of the open piece as it stands, the more seldom the longer it is.
-func (w *whole) look() {
-	if w.again > 0 || w.looking || w.now-w.looked < max(w.samples(lookEvery), (w.now-w.start)/8) {
+// glance is a look at the open piece as it stands.
+type glance struct{ forsake context.CancelFunc }
+
+// glimpse asks an eager engine for the text of the open piece as it stands, the more seldom the longer it is.
+func (w *whole) glimpse() {
+	if !w.eager || w.again > 0 || w.looking != nil || w.now-w.looked < max(w.samples(lookEvery), (w.now-w.start)/8) {
 		return
 	}
-	w.looking, w.looked = true, w.now
-	of := len(w.pieces)
-	w.run(append([]int16(nil), w.audio...), false, func(t transcript, err error) {
-		w.looking = false
-		if err == nil && of == len(w.pieces) && w.open {
-			w.partial(t)
+	w.peek(func(t transcript) {
+		if h, _ := w.soFar(t); h.Text != "" {
+			h.Live = true
+			w.ear.tell(h)
+		}
+	})
+}
+
+// look does so once, with an engine that others use too.
+func (w *whole) look() {
+	if w.eager || w.looking != nil || !w.open {
+		return
+	}
+	w.peek(func(t transcript) {
+		if h, all := w.soFar(t); all {
+			w.ear.tell(h)
+		}
+	})
+}
+
+// peek has the open piece transcribed as it stands; then is not called when it has ended meanwhile.
+func (w *whole) peek(then func(transcript)) {
+	ctx, forsake := context.WithCancel(w.ctx)
+	g, of := &glance{forsake}, len(w.pieces)
+	w.looking, w.looked = g, w.now
+	w.run(ctx, append([]int16(nil), w.audio...), false, func(t transcript, err error) {
+		forsake()
+		if w.looking != g {
+			return
+		}
+		if w.looking = nil; err == nil && of == len(w.pieces) && w.open {
+			then(t)
 		}
 	})
 }
 
 // run transcribes beside the Ear's goroutine and gives the result back to it.
-func (w *whole) run(pcm []int16, last bool, done func(transcript, error)) {
+func (w *whole) run(ctx context.Context, pcm []int16, last bool, done func(transcript, error)) {
 	w.running++
 	go func() {
-		ctx, cancel := context.WithTimeout(w.ctx, patience)
+		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		t, err := w.transcribe(ctx, pcm, last)
 		if err != nil && w.ctx.Err() == nil && ctx.Err() != nil {
@@ -336,13 +369,21 @@ func (w *whole) settle() {
 	w.partial(transcript{})
 }
 
-// partial tells the text so far: of the pieces before the first that is not ready, and of the open one.
+// partial tells the text so far, if there is one.
 func (w *whole) partial(open transcript) {
+	if h, _ := w.soFar(open); h.Text != "" {
+		w.ear.tell(h)
+	}
+}
+
+// soFar is the text of the pieces before the first that is not ready, and of the open one if all are.
+func (w *whole) soFar(open transcript) (h Heard, all bool) {
 	var texts []string
 	language := ""
+	all = true
 	for _, p := range w.pieces {
 		if !p.ready {
-			open = transcript{}
+			open, all = transcript{}, false
 			break
 		}
 		if p.text.text != "" {
@@ -352,9 +393,7 @@ func (w *whole) partial(open transcript) {
 	if open.text != "" {
 		texts = append(texts, open.text)
 	}
-	if len(texts) > 0 {
-		w.ear.tell(Heard{Kind: Partial, Text: strings.Join(texts, " "), Confidence: open.confidence, Language: cmp.Or(open.language, language), To: w.ear.after(w.now)})
-	}
+	return Heard{Kind: Partial, Text: strings.Join(texts, " "), Confidence: open.confidence, Language: cmp.Or(open.language, language), To: w.ear.after(w.now)}, all
 }
 
 // sum makes one Final of pieces; an error in one loses them all, half a turn may mean the contrary.

@@ -79,6 +79,7 @@ type wireHeard struct {
 	Level      float64
 	Words      []Word
 	Language   string
+	Live       bool
 	Error      string
 }
 

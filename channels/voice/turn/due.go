@@ -47,10 +47,15 @@ func (m *Machine) due() []deadline {
 		if m.overlap() && !m.held && !m.deaf && !m.level.far() {
 			add(m.since, m.t.Sure, m.hold)
 		}
-		if m.held && m.cfg.Partial {
-			add(m.since, m.t.Noise, m.noise)
-		} else if m.held {
-			add(m.since, murmur, m.cut) // it is not asked: that would cut a word in two
+		switch {
+		case m.cfg.Partial:
+			if m.held {
+				add(m.since, m.t.Noise, m.noise)
+			}
+		case m.looking:
+			add(m.looked, m.t.Final, m.blind)
+		case m.overlap() || m.ready && m.words() == "":
+			add(later(m.since.Add(murmur), m.looked.Add(lookAgain)), 0, m.look)
 		}
 		if m.words() == "" && !m.ours {
 			if m.ready && m.cfg.Partial {
@@ -122,7 +127,7 @@ func (m *Machine) ask(at time.Time) {
 // lastWords is how long the ear may take for them. What it tells later would be a turn of its own, so it has its time, unless the caller
 // may have said nothing and we have.
 func (m *Machine) lastWords() time.Duration {
-	if m.interim || m.probing && m.overlap() || m.ready && m.words() == "" {
+	if m.awaits == 0 || m.probing && m.overlap() || m.ready && m.words() == "" {
 		return m.t.Final
 	}
 	return m.t.Late
@@ -138,11 +143,23 @@ func (m *Machine) noise(at time.Time) {
 	m.act(Resume, "", "")
 }
 
-// anyWords asks an ear that tells no words while they are spoken what a sound is that has gone on for so long. A word may be cut in two
-// there, so it is not asked sooner.
-func (m *Machine) anyWords(at time.Time) {
-	m.interim = true
-	m.ask(at)
+// lookAgain is how often an ear is asked that tells no words while they are spoken. Each time an engine hears all of the sound once more.
+const lookAgain = 2 * time.Second
+
+// look asks such an ear what a sound is that has gone on for so long. To finish would cut a word in two.
+func (m *Machine) look(at time.Time) {
+	m.looked, m.looking = at, true
+	m.act(Look, "", "")
+}
+
+// blind: it does not tell. What stops us for so long has words in it then.
+func (m *Machine) blind(at time.Time) {
+	m.looking = false
+	if m.held {
+		m.cut(at)
+	} else if m.interim {
+		m.sounded(at)
+	}
 }
 
 // overNoise: we have something to say, and what is heard is nobody who speaks.
@@ -155,7 +172,9 @@ func (m *Machine) overNoise(time.Time) {
 func (m *Machine) tooLong(at time.Time) {
 	m.began = at
 	if m.words() == "" && !m.ours && !m.cfg.Partial {
-		m.anyWords(at)
+		if m.interim = true; !m.looking {
+			m.look(at)
+		}
 		return
 	}
 	switch m.capped++; {

@@ -9,10 +9,6 @@ import (
 
 // ended: the ear has told the last words.
 func (m *Machine) ended(at time.Time) {
-	if m.interim {
-		m.sounded(at)
-		return
-	}
 	probing := m.probing
 	m.probing = false
 	aside := m.aside(m.words())
@@ -50,17 +46,17 @@ func (m *Machine) unanswered(at time.Time) {
 	m.ended(at)
 }
 
-// sounded: the ear has told what words there are in a sound that goes on.
+// sounded: the ear has looked what words there are in a sound that goes on.
 func (m *Machine) sounded(at time.Time) {
+	interim := m.interim
 	m.interim = false
-	if m.to(paused, at); m.voice {
-		m.to(sounding, at)
-	}
 	switch {
+	case m.held:
+		m.noise(at)
 	case m.words() != "" || m.ours:
 	case m.ready:
 		m.overNoise(at)
-	default:
+	case interim:
 		m.forget(at)
 		m.miss(at)
 	}
@@ -74,7 +70,7 @@ const murmur = 900 * time.Millisecond
 
 // forget ends the caller's turn.
 func (m *Machine) forget(at time.Time) {
-	m.final, m.part, m.typed, m.unsure, m.probing, m.known, m.interim = "", "", "", false, false, false, false
+	m.final, m.part, m.typed, m.unsure, m.probing, m.known, m.looking, m.interim = "", "", "", false, false, false, false, false
 	m.keyAt, m.began = time.Time{}, time.Time{}
 	m.level.next(m.voice)
 	m.to(silent, at)

@@ -8,7 +8,7 @@ import (
 
 // TestAnHourOfNoise: we speak for an hour to somebody who says nothing, and sound without a word comes from where they are:
 // clicks, coughs, a street, music. Nothing of ours is dropped, nobody is asked or given up, and most of the time we are heard.
-// An ear that tells no partial words cannot know what a long sound is: it gets the short ones.
+// An ear that tells no partial words looks what a long sound is.
 func TestAnHourOfNoise(t *testing.T) {
 	const hour, answers = time.Hour, 12 * time.Second
 	for name, c := range map[string]struct {
@@ -22,6 +22,8 @@ func TestAnHourOfNoise(t *testing.T) {
 		"a street":                            {Config{Partial: true}, time.Second, 9 * time.Second, 3 * time.Second, 0.25},
 		"music that does not end":             {Config{Partial: true}, time.Minute, 2 * time.Minute, time.Second, 0.15},
 		"coughs, an ear without partial text": {Config{}, 150 * time.Millisecond, 600 * time.Millisecond, 4 * time.Second, 0.12},
+		"a street, the same ear":              {Config{}, time.Second, 9 * time.Second, 3 * time.Second, 0.25},
+		"music that does not end, the same":   {Config{}, time.Minute, 2 * time.Minute, time.Second, 0.15},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(7, 7))
@@ -31,12 +33,14 @@ func TestAnHourOfNoise(t *testing.T) {
 			var heldSince time.Time
 			var silent time.Duration
 			say := start
-			var finish []time.Time // the ear answers then
+			var finish, look []time.Time // the ear answers then
 			note := func(at time.Time, acts []Act) {
 				for _, a := range acts {
 					switch a.Do {
 					case Finish:
 						finish = append(finish, at.Add(120*time.Millisecond))
+					case Look:
+						look = append(look, at.Add(500*time.Millisecond))
 					case Hold:
 						heldSince = at
 					case Resume:
@@ -63,6 +67,10 @@ func TestAnHourOfNoise(t *testing.T) {
 				if len(finish) > 0 && !now.Before(finish[0]) {
 					finish = finish[1:]
 					note(now, m.Heard(now, "", true, 0))
+				}
+				if len(look) > 0 && !now.Before(look[0]) {
+					look = look[1:]
+					note(now, m.Looked(now, "", 0))
 				}
 				if !now.Before(edge) {
 					if on = !on; on {

@@ -1,7 +1,7 @@
 // Package turn decides, during a call with the responder, who speaks: when the caller has said what they want to say,
 // what of their sound interrupts us, when to fill a silence, ask again, and give up and get a person.
 //
-//	ear:    Began, Paused, Heard ──▶ ┌─────────┐ ──▶ Finish, Take         (the caller's turn)
+//	ear:    Began, Paused, Heard ──▶ ┌─────────┐ ──▶ Finish, Look, Take   (the caller's turn)
 //	mouth:  Ready, Quiet, Settled ─▶ │ Machine │ ──▶ Speak, Hold, Resume, Cut    (ours)
 //	keys:   Key ───────────────────▶ └─────────┘ ──▶ Fill, Again, Person   (when it does not go on)
 //
@@ -76,9 +76,10 @@ const (
 	Fill                 // say that it takes a moment
 	Again                // Why is silence: ask whether they are there; no_match: say that it was not understood
 	Person               // Why: silence, no_match, failure: the caller gets a person
+	Look                 // ask the ear what there is so far of a sound that goes on; it comes by Looked
 )
 
-var doNames = [...]string{"", "finish", "take", "speak", "hold", "resume", "cut", "fill", "again", "person"}
+var doNames = [...]string{"", "finish", "take", "speak", "hold", "resume", "cut", "fill", "again", "person", "look"}
 
 func (d Do) String() string { return doNames[d] }
 
@@ -143,7 +144,10 @@ type Machine struct {
 	more    bool   // and the caller has begun to speak again
 	gave    string // words that were handed up before the ear was sure of them: it tells them once more
 	late    bool   // the ear still owes the words of a turn that was put aside
-	interim bool // and here only to know whether there are any: the turn goes on with them
+
+	looked  time.Time // when the ear was asked to look at a sound that goes on
+	looking bool      // and has not told yet
+	interim bool      // whether there are any words in it is all that counts
 
 	ours   bool      // we speak
 	first  time.Time // our first word in this call
@@ -204,7 +208,7 @@ func (m *Machine) overlap() bool { return m.ours && m.kind != Notice }
 
 // Began: a voice is heard, so loud (see Level).
 func (m *Machine) Began(at time.Time, level float64) []Act {
-	m.voice, m.known = true, false
+	m.voice, m.known, m.looking, m.interim = true, false, false, false
 	m.level.hear(level)
 	if m.began.IsZero() {
 		m.began = at
@@ -224,9 +228,29 @@ func (m *Machine) Paused(at time.Time) []Act {
 	return m.done()
 }
 
-// Heard: the ear has understood text. Not final: it may change, and is all since the last final. confidence is 0 to 1; 0
-// is unknown.
+// Heard: the ear has understood text. Not final: it may change, is all since the last final, and is told while it is spoken.
+// confidence is 0 to 1; 0 is unknown.
 func (m *Machine) Heard(at time.Time, text string, final bool, confidence float64) []Act {
+	m.cfg.Partial = m.cfg.Partial || !final
+	m.hear(at, text, final, confidence)
+	return m.done()
+}
+
+// Looked: the ear has told what it understands so far, because it was asked to or because it has cut a long speech; else it would not have.
+// Text may be empty.
+func (m *Machine) Looked(at time.Time, text string, confidence float64) []Act {
+	if confidence > 0 && confidence < m.cfg.Confidence {
+		text = ""
+	}
+	m.hear(at, text, false, confidence)
+	if m.looking && m.caller == sounding {
+		m.sounded(at)
+	}
+	m.looking = false
+	return m.done()
+}
+
+func (m *Machine) hear(at time.Time, text string, final bool, confidence float64) {
 	text = m.rest(strings.TrimSpace(text))
 	if final {
 		m.answered()
@@ -242,7 +266,7 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 	if final {
 		m.final, m.part = tail(m.final+" "+text), ""
 	} else {
-		m.part, m.cfg.Partial, m.known = tail(text), true, false
+		m.part, m.known = tail(text), false
 	}
 	if text != "" && m.words() != was && !m.voice && (m.caller == silent || m.caller == paused) { // words whose sound was not told
 		if m.began.IsZero() {
@@ -259,7 +283,6 @@ func (m *Machine) Heard(at time.Time, text string, final bool, confidence float6
 	if final && m.caller == ending && m.awaits == 0 {
 		m.ended(at)
 	}
-	return m.done()
 }
 
 // answered: the ear has told of what was said up to a Finish, or that it has lost it.

@@ -14,7 +14,7 @@ import (
 //	began [DB], level DB, paused, part WORDS, final WORDS, faint WORDS (a final of little confidence), key K,
 //	ready, notice, filler, saying SENTENCE, quiet, settled, end
 //
-// The ear answers Finish after 30 ms, or "slowear MS", with what "part" has told last until then, unless the script says "deafear".
+// The ear answers Finish and Look after 30 ms, or "slowear MS", with what "part" has told last until then, unless the script says "deafear".
 func play(t *testing.T, cfg Config, script string) string {
 	t.Helper()
 	start := time.Unix(0, 0)
@@ -24,6 +24,7 @@ func play(t *testing.T, cfg Config, script string) string {
 	type answer struct {
 		at    time.Time
 		words string
+		final bool
 	}
 	var answers []answer
 	deaf, slow := false, 30*time.Millisecond
@@ -40,8 +41,10 @@ func play(t *testing.T, cfg Config, script string) string {
 				text += " " + a.Why
 			}
 			did = append(did, text)
+			if (a.Do == Finish || a.Do == Look) && !deaf {
+				answers = append(answers, answer{at.Add(slow), part, a.Do == Finish})
+			}
 			if a.Do == Finish && !deaf {
-				answers = append(answers, answer{at.Add(slow), part})
 				part = ""
 			}
 		}
@@ -53,7 +56,11 @@ func play(t *testing.T, cfg Config, script string) string {
 			if len(answers) > 0 && (next.IsZero() || !next.Before(answers[0].at)) && !answers[0].at.After(to) {
 				a := answers[0]
 				now, answers = a.at, answers[1:]
-				note(now, m.Heard(now, a.words, true, 0))
+				if a.final {
+					note(now, m.Heard(now, a.words, true, 0))
+				} else {
+					note(now, m.Looked(now, a.words, 0))
+				}
 				continue
 			}
 			if next.IsZero() || next.After(to) {
@@ -158,8 +165,8 @@ func TestTurns(t *testing.T) {
 		"goes on while the last words are asked for": {streaming,
 			"100 began\n900 part can you tell me\n1000 paused\n1360 began\n1900 part your address\n2000 paused\n3000 end",
 			"1350 finish; 2350 finish; 2380 take can you tell me your address"},
-		"an ear that is silent at the end": {streaming, "0 deafear\n100 began\n900 part what is it\n1000 paused\n4000 end", "1350 finish; 9350 take what is it; 9350 fill"},
-		"last words that come late": {streaming, "0 slowear 3000\n100 began\n900 part can you tell me\n1000 paused\n1100 hears can you tell me your address\n9000 end",
+		"an ear that is silent at the end": {streaming, "0 deafear\n100 began\n900 part what is it\n1000 paused\n9400 end", "1350 finish; 9350 take what is it; 9350 fill"},
+		"last words that come late": {streaming, "0 slowear 3000\n100 began\n900 part can you tell me\n1000 paused\n1100 hears can you tell me your address\n5000 end",
 			"1350 finish; 4350 take can you tell me your address"},
 		"last words that come very late": {streaming, "0 slowear 5000\n100 began\n900 part can you tell me\n1000 paused\n1100 hears can you tell me your address\n7000 end",
 			"1350 finish; 6350 take can you tell me your address; 6350 fill"},
@@ -175,7 +182,7 @@ func TestTurns(t *testing.T) {
 			"0 speak; 1040 hold; 1450 finish; 2950 resume; 3540 hold; 4100 finish; 4450 cut; 7100 take no what does it cost"},
 		"a cough does not keep us, though the ear is late": {streaming, "0 slowear 3000\n100 final what is it\n3700 began\n3900 paused\n3950 ready\n6000 end",
 			"450 finish; 3450 take what is it; 4000 finish; 5500 speak"},
-		"words without a sound told":       {streaming, "500 final what do you sell\n1500 end", "850 finish; 880 take what do you sell"},
+		"words without a sound told": {streaming, "500 final what do you sell\n1500 end", "850 finish; 880 take what do you sell"},
 
 		"noise is no turn":              {streaming, "100 began\n300 paused\n2000 end", "400 finish"},
 		"a murmur is not understood":    {streaming, "100 began\n1300 paused\n2000 end", "1400 finish; 1430 again no_match"},
@@ -231,11 +238,20 @@ func TestTurns(t *testing.T) {
 			"0 speak; 1040 hold; 1700 finish; 1730 resume"},
 		"yes into our question is an answer": {streaming, "0 ready\n0 saying Would you like that?\n1000 began\n1200 part yes\n1300 paused\n3000 end",
 			"0 speak; 1040 hold; 1400 finish; 1430 cut; 1650 take yes"},
-		"an engine without partial words: a long sound": {whole, speaking + "1000 began\n2500 paused\n2500 hears i have a question\n4000 end",
-			"0 speak; 1040 hold; 1900 cut; 2600 finish; 3200 take i have a question"},
-		"an engine without partial words: noise without end": {whole, "100 began\n25000 end", "10100 finish; 10130 again no_match; 20130 finish; 20160 person no_match"},
-		"an engine without partial words: a long story": {whole, "100 began\n9000 hears i have bought\n13000 paused\n13000 hears a tent\n15000 end",
-			"10100 finish; 13100 finish; 13700 take i have bought a tent"},
+		"an engine without partial words: a long sound": {whole, speaking + "1000 began\n1800 hears i have\n2500 paused\n2500 hears i have a question\n4000 end",
+			"0 speak; 1040 hold; 1900 look; 1930 cut; 2600 finish; 3200 take i have a question"},
+		"an engine without partial words: one long word":                   {whole, speaking + "1000 began\n1800 hears stop\n2000 end", "0 speak; 1040 hold; 1900 look; 1930 cut"},
+		"an engine without partial words: a long mm-hm":                    {whole, speaking + "1000 began\n1800 hears mm-hm\n2100 paused\n3000 end", "0 speak; 1040 hold; 1900 look; 1930 resume; 2200 finish"},
+		"an engine without partial words that does not look":               {whole, "0 deafear\n" + speaking + "1000 began\n4000 end", "0 speak; 1040 hold; 1900 look; 3400 cut"},
+		"an engine without partial words that looks for too long":          {whole, "0 slowear 2000\n" + speaking + "1000 began\n1800 hears stop it\n5000 end", "0 speak; 1040 hold; 1900 look; 3400 cut"},
+		"an engine without partial words: music behind the caller":         {whole, speaking + "1000 began\n5500 paused\n6000 end", "0 speak; 1040 hold; 1900 look; 1930 resume; 3900 look; 5600 finish"},
+		"an engine without partial words: words behind music":              {whole, speaking + "1000 began\n3000 hears please stop\n4500 end", "0 speak; 1040 hold; 1900 look; 1930 resume; 3900 look; 3930 cut"},
+		"an engine without partial words: an answer over music":            {whole, "100 final what is it\n700 began\n1000 ready\n3000 end", "200 finish; 450 take what is it; 1600 look; 1630 speak"},
+		"an engine without partial words: an answer that waits for words":  {whole, "100 final what is it\n700 began\n1000 ready\n1500 hears in your\n4000 end", "200 finish; 450 take what is it; 1600 look"},
+		"an engine without partial words: its own turn is not looked into": {whole, "100 began\n9000 paused\n9000 hears i have bought a tent\n10000 end", "9100 finish; 9700 take i have bought a tent"},
+		"an engine without partial words: noise without end":               {whole, "100 began\n25000 end", "10100 look; 10130 again no_match; 20130 look; 20160 person no_match"},
+		"an engine without partial words: a long story": {whole, "100 began\n9000 hears i have bought\n13000 paused\n13000 hears i have bought a tent\n15000 end",
+			"10100 look; 13100 finish; 13700 take i have bought a tent"},
 		"an engine without partial words: a short one": {whole, speaking + "1000 began\n1300 hears right\n1300 paused\n4000 end",
 			"0 speak; 1040 hold; 1400 finish; 1430 resume"},
 		"a notice is not stopped, its listener is heard": {streaming,
@@ -307,13 +323,15 @@ func FuzzMachine(f *testing.F) {
 		for _, e := range events {
 			at = at.Add(time.Duration(e) * 3 * time.Millisecond)
 			see(m.Tick(at))
-			switch e % 12 {
+			switch e % 13 {
 			case 0:
 				see(m.Began(at, -float64(e)/4))
 			case 10:
 				m.Level(-float64(e) / 3)
 			case 11:
 				m.Stranger()
+			case 12:
+				see(m.Looked(at, "", 0))
 			case 1:
 				see(m.Paused(at))
 			case 2:
