@@ -151,7 +151,7 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 		case s.is(machine | call):
 			w.open = step < 0 || s.is(call)
 			// "does your bot hand over to people": a machine with an article is who does it
-			w.told = step < 0 && s.is(machine) && row[j+1].is(talk|get) && w.cues&want == 0 && j > 0 && row[j-1].is(fill|never) && !row[j-1].is(to)
+			w.told = step < 0 && s.is(machine) && row[j+1].is(talk|get) && w.cues&want == 0 && !anyOf(row[:j], not|enough|refuse) && j > 0 && row[j-1].is(fill|never) && !row[j-1].is(to)
 			return w
 		case s.is(talk) && !s.is(want|get|help) && j > 0 && row[j-1].is(before) && !row[j-1].is(fill): // "my calls"
 			w.open = true
@@ -217,9 +217,14 @@ func (w walk) forbids() bool { return w.negated && (w.cues&(want|get|ask) == 0 |
 // absorbed says whether a negation is about a machine that stands nearer to it than the person: "not a bot, a human".
 func absorbed(row []symbol, at, from int) bool {
 	for _, step := range []int{1, -1} {
+		strange := false // one unknown word may stand between: "machine answers I don't want, give me a human"
 		for j := at + step; j >= 0 && j < len(row) && j != from; j += step {
 			if row[j].is(machine) {
 				return true
+			}
+			if row[j].class == 0 && !strange && step < 0 {
+				strange = true
+				continue
 			}
 			if !row[j].is(fill|want|talk|get|to) || row[j].is(person|not) {
 				break
