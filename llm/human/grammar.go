@@ -121,7 +121,10 @@ func (l langs) or(m langs) langs {
 }
 
 // Load reads the word books, some 200 ms, so that the first customer does not wait for it.
-func Load() { books() }
+func Load() {
+	books()
+	english()
+}
 
 // books are compiled in: a constant, read once.
 var books = sync.OnceValue(readBooks)

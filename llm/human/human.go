@@ -22,7 +22,7 @@ type Wish struct {
 	Yes    bool
 	Unsure bool
 	Only   bool   // and never wants the machine again: "I never want to talk to a robot"
-	Rule   string // key, offered, sticky, words, name, alone, presence, call, machine, safety, maybe, near
+	Rule   string // key, offered, sticky, words, name, alone, presence, call, machine, safety, maybe, near, sound
 	Why    string // the words that decided, for the log and the desk
 }
 
@@ -62,7 +62,13 @@ func Read(text string, ctx Context) Wish {
 		return Wish{}
 	case ctx.Wished:
 		return Wish{Yes: true, Rule: "sticky", Why: "asked before, and has not taken it back"}
-	case w.Unsure:
+	}
+	if ctx.spoken() && lib.asEnglish(all) {
+		if heard := soundsLike(text); heard.Yes || heard.Unsure && !w.Unsure {
+			return heard
+		}
+	}
+	if w.Unsure {
 		return w
 	}
 	if why := anyPhrase(speak, all, maybe); why != "" {
