@@ -38,10 +38,14 @@ func pastNear(row []symbol, at int) bool {
 	return false
 }
 
-// demanded says whether a clause ends with the bare person and a word of hurry: "this is a joke real person now".
+// demanded says whether a clause ends with the bare person and a word of hurry, or the person once more: "this is a joke
+// real person now", "operator operator".
 func demanded(row []symbol, at int) bool {
-	hurry := false
-	for _, s := range row[at+1:] {
+	hurry, rest := false, row[at+1:]
+	for len(rest) > 0 && rest[0].text == row[at].text {
+		hurry, rest = true, rest[1:]
+	}
+	for _, s := range rest {
 		if !s.is(fill) || s.is(to|want|ask) && !s.is(urge) {
 			return false
 		}

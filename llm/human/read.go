@@ -345,8 +345,11 @@ func (g *grammar) reached(m mention) verdict {
 	row, at, cues := m.row, m.at, m.cues
 	s, strong := row[at], m.strong
 	limit := float32(1.2)
-	if strong {
+	switch {
+	case strong:
 		limit = 2
+	case m.l.to: // "discuss my diagnosis with a nurse"
+		limit = 1.5
 	}
 	switch {
 	case cues&(talk|get) != 0 && m.talk <= limit && !m.tongued:

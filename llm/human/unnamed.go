@@ -154,8 +154,10 @@ func (g *grammar) callAt(row []symbol, at int) verdict {
 		}
 	}
 	if at+1 < len(row) {
-		ends := at+2 < len(row) && row[at+1].is(not) && row[at+2].class == 0                                                                    // "call me I don't see it" is two sentences
-		if next := row[at+1]; next.is(not|after|name|enough|refuse|never) && !next.is(fill) && !(ends && next.is(not)) && !g.begins(next, to) { // "a call with my adviser"
+		next := row[at+1]
+		ends := at+2 < len(row) && next.is(not) && row[at+2].class == 0 // "call me I don't see it" is two sentences
+		apart := next.is(not|after|name|enough|refuse) || next.is(never) && !asked
+		if apart && !next.is(fill) && !(ends && next.is(not)) && !g.begins(next, to) { // "a call with my adviser"
 			return verdict{veto: next.is(not | refuse)}
 		}
 	}
