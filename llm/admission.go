@@ -391,7 +391,7 @@ func (g *gate) state() channels.ModelState {
 		hs := channels.ModelHost{URL: h.URL, Model: h.Model, Running: len(h.visits), FirstMS: h.first.mean.Milliseconds(),
 			VoicePlaces: max(1, int(h.limit[calling])), TextPlaces: max(1, int(h.limit[writing]))}
 		if open, why := h.breaker.state(); open {
-			hs.Down = why
+			hs.Down = why.Reason
 		}
 		s.Hosts = append(s.Hosts, hs)
 	}

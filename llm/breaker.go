@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// breaker stops customers from waiting for a model that has failed three times in a row. While it is open Run probes
-// the model without customers.
+// breaker stops customers from waiting for a model that has failed three times in a row, or that cannot be loaded at all.
+// While it is open Run probes the model without customers.
 type breaker struct {
 	mu     sync.Mutex
 	failed int
 	open   bool
-	why    string
+	why    *Failure      // that has opened it
 	kick   chan struct{} // wakes the host's tending; buffered
 }
 
@@ -30,10 +30,10 @@ func (b *breaker) note(err error) (opened bool) {
 		return false
 	}
 	b.failed++
-	if b.open || b.failed < failuresToOpen {
+	if b.open || b.failed < failuresToOpen && f.Reason != broken {
 		return false
 	}
-	b.open, b.why = true, f.Reason
+	b.open, b.why = true, f
 	select {
 	case b.kick <- struct{}{}:
 	default:
@@ -41,7 +41,7 @@ func (b *breaker) note(err error) (opened bool) {
 	return true
 }
 
-func (b *breaker) state() (open bool, why string) {
+func (b *breaker) state() (open bool, why *Failure) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.open, b.why
@@ -49,6 +49,6 @@ func (b *breaker) state() (open bool, why string) {
 
 func (b *breaker) close() {
 	b.mu.Lock()
-	b.open, b.failed, b.why = false, 0, ""
+	b.open, b.failed, b.why = false, 0, nil
 	b.mu.Unlock()
 }

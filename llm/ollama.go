@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -130,6 +131,8 @@ func ollamaFailure(err error, came bool) error {
 	switch {
 	case errors.As(err, &status) && status.StatusCode == http.StatusNotFound:
 		reason = "missing"
+	case errors.As(err, &status) && unloadable(status.ErrorMessage):
+		return &Failure{Reason: broken, Err: fmt.Errorf("its file is cut short or damaged, fetch it again (Ollama says: %s)", short(cleaned(status.ErrorMessage), 200))}
 	case errors.As(err, &status), errors.As(err, &auth):
 	case errors.As(err, &syntax), errors.As(err, &kind):
 		reason = "garbage"
@@ -143,6 +146,15 @@ func ollamaFailure(err error, came bool) error {
 		reason = "cut" // {"error": "..."} in the stream: the runner died
 	}
 	return &Failure{Reason: reason, Err: errors.New(short(cleaned(err.Error()), 200))}
+}
+
+// broken is the reason of a model whose file Ollama cannot load.
+const broken = "broken"
+
+// unloadable: Ollama's words for a file that is cut in half (by its table of tensors, or in it), empty, or no model.
+func unloadable(words string) bool {
+	return slices.ContainsFunc([]string{"exceeds file size", "EOF", "does not support chat", "invalid file magic", "unable to load model", "error loading model"},
+		func(sign string) bool { return strings.Contains(words, sign) })
 }
 
 // version asks for a sign of life.

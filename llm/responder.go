@@ -96,7 +96,7 @@ type Answer struct {
 
 // Failure says why there is no answer. All of them mean hand-over.
 type Failure struct {
-	Reason string // dead, missing, slow, busy, cut, garbage, empty, looping, ungrounded, too_long, knowledge
+	Reason string // dead, missing, broken (its file), slow, busy, cut, garbage, empty, looping, ungrounded, too_long, knowledge
 	Err    error
 }
 
@@ -112,7 +112,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 // fault says whether the model or its server is ill, as opposed to one answer that was no good, or too many customers.
 func (f *Failure) fault() bool {
 	switch f.Reason {
-	case "dead", "missing", "slow", "cut", "garbage", "empty":
+	case "dead", "missing", broken, "slow", "cut", "garbage", "empty":
 		return true
 	}
 	return false
@@ -179,12 +179,15 @@ func New(cfg Config) (*Responder, error) {
 // Describe says in one line which mode the responder is in and why.
 func (r *Responder) Describe() string {
 	var up, down []string
-	for _, h := range r.State().Hosts {
-		if h.Down != "" {
-			down = append(down, fmt.Sprintf("model %s at %s answers again (%s)", h.Model, h.URL, h.Down))
-			continue
+	for _, h := range r.gate.hosts {
+		switch open, why := h.breaker.state(); {
+		case !open:
+			up = append(up, h.String())
+		case why.Reason == broken:
+			down = append(down, fmt.Sprintf("%s can be loaded: %v", h, why.Err))
+		default:
+			down = append(down, fmt.Sprintf("%s answers again (%s)", h, why.Reason))
 		}
-		up = append(up, fmt.Sprintf("model %s at %s", h.Model, h.URL))
 	}
 	switch {
 	case len(up)+len(down) == 0:

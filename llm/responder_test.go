@@ -144,7 +144,7 @@ func TestEveryMood(t *testing.T) {
 	pool := demoPool(t)
 	failures := map[llmtest.Mood][]string{
 		llmtest.Liar: {"ungrounded"}, llmtest.Stubborn: {"ungrounded"}, llmtest.Obedient: {"ungrounded", "garbage", "too_long", "looping"},
-		llmtest.Refuse: {"dead"}, llmtest.Reset: {"dead"}, llmtest.Error500: {"dead"}, llmtest.Missing: {"missing"}, llmtest.Hang: {"slow"},
+		llmtest.Refuse: {"dead"}, llmtest.Reset: {"dead"}, llmtest.Error500: {"dead"}, llmtest.HalfFile: {"broken"}, llmtest.Missing: {"missing"}, llmtest.Hang: {"slow"},
 		llmtest.HangBetween: {"slow"}, llmtest.DieInStream: {"cut"}, llmtest.ErrorStream: {"cut"}, llmtest.Cut: {"cut"},
 		llmtest.BrokenJSON: {"garbage"}, llmtest.WrongTypes: {"garbage"}, llmtest.Megabyte: {"garbage"}, llmtest.NUL: {"garbage"},
 		llmtest.HalfUTF8: {"ungrounded", "garbage"}, llmtest.Empty: {"empty"}, llmtest.UnknownTool: {"garbage"}, llmtest.HTML: {"garbage"},
@@ -288,6 +288,48 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 		t.Errorf("after the probe: %+v %v", got.Answer, got.err)
 	}
 	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestModelFileCutInHalf: no customer waits for a model that cannot be loaded: it is known before the first one comes, the responder says which
+// one and why, and it answers as soon as the file is whole.
+func TestModelFileCutInHalf(t *testing.T) {
+	h := newHouse(t, demoPool(t), llmtest.HalfFile)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	running, stop := context.WithCancel(ctx)
+	go func() { ended <- h.Run(running) }()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	state := func(want bool) {
+		t.Helper()
+		for open := !want; open != want && ctx.Err() == nil; open, _ = h.gate.hosts[0].breaker.state() {
+			<-tick.C
+		}
+	}
+	state(true)
+	want := "quote mode until model " + h.srv.Model + " at " + h.srv.URL + " can be loaded: its file is cut short or damaged, fetch it again"
+	if d := h.Describe(); !strings.HasPrefix(d, want) || !strings.Contains(d, "exceeds file size") {
+		t.Errorf("%s, want %s", d, want)
+	}
+	if s := h.State().Hosts[0]; s.Down != "broken" {
+		t.Errorf("%+v", s)
+	}
+	if got := h.ask(ctx, weakQuestion); got.err == nil || got.took > time.Second {
+		t.Errorf("%+v %v after %v", got.Answer, got.err, got.took)
+	}
+	if got := h.ask(ctx, weightQuestion); got.err != nil || got.Mode != ModeQuote || got.took > time.Second {
+		t.Errorf("%+v %v after %v", got.Answer, got.err, got.took)
+	}
+	h.srv.SetMood(llmtest.Oracle)
+	state(false)
+	if got := h.ask(ctx, weightQuestion); got.err != nil || got.Mode != ModeModel {
+		t.Errorf("whole again: %+v %v", got.Answer, got.err)
+	}
+	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}

@@ -2,6 +2,7 @@ package llm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -36,7 +37,7 @@ func (r *Responder) tend(ctx context.Context, h *host) {
 	r.gate.mu.Unlock()
 	if !known {
 		r.warm(ctx, h)
-		if r.cfg.Places <= 0 && ctx.Err() == nil {
+		if open, _ := h.breaker.state(); !open && r.cfg.Places <= 0 && ctx.Err() == nil {
 			r.measure(ctx, h)
 		}
 	}
@@ -92,13 +93,18 @@ func (r *Responder) probe(ctx context.Context, h *host) bool {
 	return true
 }
 
-// warm loads the model and puts the instructions into its cache before the next customer comes. Its failure is only
-// logged: the customers' turns decide about the breaker.
+// warm loads the model and puts the instructions into its cache before the next customer comes. A model that cannot be
+// loaded is left alone from then on; any other failure is only logged: the customers' turns decide about the breaker.
 func (r *Responder) warm(ctx context.Context, h *host) {
 	warming, cancel := context.WithTimeout(ctx, warmLimit)
 	defer cancel()
 	err := h.ollama.chat(warming, r.prompt.greeting(), 1, func(chunk) error { return nil })
-	if err != nil && ctx.Err() == nil {
+	var f *Failure
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.As(err, &f) && f.Reason == broken:
+		r.note(h, err)
+	default:
 		r.log.Warn("model is not warm", "model", h.Model, "host", h.URL, "error", err)
 	}
 	r.gate.mu.Lock()

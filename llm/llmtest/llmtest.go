@@ -37,6 +37,7 @@ const (
 	Refuse      Mood = "refuse"        // closes the connection without an answer
 	Reset       Mood = "reset"         // TCP reset
 	Error500    Mood = "error-500"     // {"error": ...}
+	HalfFile    Mood = "half-file"     // 500, in the words of Ollama 0.17 for a model whose file is cut in half
 	Missing     Mood = "missing-model" // 404, and not in the list of models
 	Hang        Mood = "hang"          // accepts and says nothing
 	HangBetween Mood = "hang-between"  // some tokens, then nothing
@@ -61,7 +62,7 @@ const (
 
 // Moods are all of them, for tests that must hold in each.
 var Moods = []Mood{
-	Oracle, Liar, Stubborn, Obedient, HandOver, Slow, Thinker, Refuse, Reset, Error500, Missing, Hang, HangBetween, DieInStream, ErrorStream,
+	Oracle, Liar, Stubborn, Obedient, HandOver, Slow, Thinker, Refuse, Reset, Error500, HalfFile, Missing, Hang, HangBetween, DieInStream, ErrorStream,
 	Cut, BrokenJSON, WrongTypes, Megabyte, NUL, HalfUTF8, Empty, UnknownTool, HTML, LoopSentence, LoopWords, LoopThinking, LoopTools,
 }
 

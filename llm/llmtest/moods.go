@@ -35,8 +35,13 @@ func (s *Server) chat(x *exchange) {
 	s.mu.Lock()
 	pulled := s.pulled
 	s.mu.Unlock()
-	if x.mood == Missing && !pulled {
+	switch {
+	case x.mood == Missing && !pulled:
 		x.missing()
+		return
+	case x.mood == HalfFile:
+		x.w.WriteHeader(http.StatusInternalServerError)
+		_, _ = io.WriteString(x.w, `{"error":"tensor \"blk.1.ffn_down.weight\" offset+size (2191488) exceeds file size (2000000)"}`)
 		return
 	}
 	x.w.Header().Set("Content-Type", "application/x-ndjson")

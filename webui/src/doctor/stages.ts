@@ -52,7 +52,7 @@ export const hourTop = (c: ChannelStages): number => Math.max(goals[c.channel].w
 
 const failures: Record<string, string> = {
   model: 'answered', quote: 'quoted word for word', unknown: 'did not know', hand_over: 'handed over', superseded: 'the customer went on', cancelled: 'cancelled', busy: 'no place free',
-  dead: 'no answer from the model', slow: 'too slow', missing: 'model missing', cut: 'broke off', garbage: 'made no sense', empty: 'empty', looping: 'went in circles', ungrounded: 'not in the sources',
+  dead: 'no answer from the model', slow: 'too slow', missing: 'model missing', broken: 'model file damaged', cut: 'broke off', garbage: 'made no sense', empty: 'empty', looping: 'went in circles', ungrounded: 'not in the sources',
   too_long: 'too long', knowledge: 'knowledge base down',
 }
 export const outcomeWords = (o: string): string => failures[o] ?? o
