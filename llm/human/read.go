@@ -162,7 +162,7 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 			}
 			w.cue(s, cost)
 			cued = cost
-		case s.is(fill | title | person | weak | name | here):
+		case s.is(fill | title | person | weak | name | here | hello):
 		default:
 			w.open = true
 			if cost += max(s.cost, 0.4); cost > bridge {
