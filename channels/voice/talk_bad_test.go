@@ -232,6 +232,23 @@ func TestTalkDeafEar(t *testing.T) {
 	h.expect(ctx, channels.Wish)
 }
 
+// TestTalkForeign: on a number of one language, words of which the engine tells that they are in another one are not answered as if they were
+// understood: the caller is asked once to say it again, and then gets a person.
+func TestTalkForeign(t *testing.T) {
+	t.Parallel()
+	h := newTalkHouse(t, nil)
+	ctx := testCtx(t)
+	c := h.call(t, ctx)
+	c.Hears(dialogue.Phrase("en", "help"))
+	h.server.Tongue("de")
+	c.Says("when are you open on saturday")
+	c.Hears(words.Text("en", dialogue.Phrase("en", turn.NoMatch)))
+	c.Says("i have asked when you are open")
+	if in := h.expect(ctx, channels.Wish); in.Source != turn.NoMatch {
+		t.Errorf("a person by %q", in.Source)
+	}
+}
+
 // TestTalkInLine: who waits may go on talking with the responder; music goes on behind the answer.
 func TestTalkInLine(t *testing.T) {
 	t.Parallel()

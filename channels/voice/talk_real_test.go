@@ -9,6 +9,7 @@ import (
 
 	"patchbay/channels"
 	"patchbay/channels/voice/speech/speechtest"
+	"patchbay/channels/voice/turn"
 	"patchbay/channels/voice/voicetest"
 	"patchbay/server/db/dbtest"
 )
@@ -99,4 +100,41 @@ func TestTalkForRealInTheCallersLanguage(t *testing.T) {
 		t.Errorf("understood %q", words)
 	}
 	h.hangsUp(c)
+}
+
+// TestTalkForRealInAForeignLanguage: who speaks a language that is none of the number's is not answered as if they were understood: they are
+// asked once to say it again, and then get a person. Who speaks the number's is understood.
+func TestTalkForRealInAForeignLanguage(t *testing.T) {
+	e := voicetest.Engines(t, nil)
+	if !slices.Contains(e.Languages(), "de") {
+		t.Skip("SKIPPED: no engine here can tell languages apart: bash deploy/models.sh languages")
+	}
+	for language, said := range map[string][]string{
+		"de": {"Guten Tag, ich möchte wissen, wann Sie am Samstag geöffnet haben.", "Ich habe gefragt, wann Ihr Geschäft am Samstag geöffnet ist."},
+		"fr": {"Bonjour, je voudrais savoir quand vous êtes ouverts le samedi.", "Je vous ai demandé si le magasin est ouvert samedi matin."},
+		"es": {"Buenos días, quisiera saber a qué hora abren ustedes los sábados.", "He preguntado si la tienda está abierta el sábado por la mañana."},
+	} {
+		t.Run(language, func(t *testing.T) {
+			h := newTalkHouse(t, func(cfg *Config) { cfg.Speech = e })
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+			defer cancel()
+			voice := voicetest.VoiceIn(t, e, language)
+			c := &realCall{Talker: &voicetest.Talker{T: t, Ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}, h: h, conversation: 1001}
+			c.other = c
+			c.listened()
+			for _, sentence := range said {
+				c.Forget()
+				c.Plays(slices.Concat(voice(sentence, voicetest.Rate), make([]int16, voicetest.Rate)))
+				c.listened() // what is said again, or where they are put
+			}
+			if wish := c.expect(channels.Wish); wish.Source != turn.NoMatch {
+				t.Errorf("a person by %q", wish.Source)
+			}
+			for in := (channels.Inbound{}); len(h.inbound) > 0; {
+				if in = <-h.inbound; in.Type == channels.Words {
+					t.Errorf("answered as if understood: %q", in.Body)
+				}
+			}
+		})
+	}
 }

@@ -173,13 +173,18 @@ func (r *remote) hear(ctx context.Context, cfg HearConfig, pcm []int16) (transcr
 		return transcript{}, err
 	}
 	defer res.Body.Close()
-	return r.readTranscript(res.Body)
+	t, err := r.readTranscript(res.Body)
+	if !cfg.Foreign || strings.HasPrefix(cfg.Language, t.language) { // most repeat what they were told
+		t.language = ""
+	}
+	return t, err
 }
 
 func (r *remote) readTranscript(body io.Reader) (transcript, error) {
 	var answer struct {
-		Text  *string
-		Words []struct {
+		Text     *string
+		Language string
+		Words    []struct {
 			Word       string
 			Start, End float64
 		}
@@ -196,6 +201,9 @@ func (r *remote) readTranscript(body io.Reader) (transcript, error) {
 		return transcript{}, fmt.Errorf("%w: %s answered no transcription, but %.80q", ErrEngine, r.Name, b)
 	}
 	t := transcript{text: strings.Join(strings.Fields(*answer.Text), " ")}
+	if len(answer.Language) == 2 { // OpenAI's own writes "english", and never another than it was told
+		t.language = answer.Language
+	}
 	for _, w := range answer.Words {
 		t.words = append(t.words, Word{Text: strings.TrimSpace(w.Word), From: seconds(w.Start), To: seconds(w.End)})
 	}

@@ -4,6 +4,7 @@
 package speechtest
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -34,6 +35,7 @@ type Server struct {
 	hears  behaviour
 	says   behaviour
 	script []string
+	tongue string // that is told of what is heard; empty: what was asked for
 	heard  []Request
 	said   []Request
 	news   chan struct{}
@@ -93,6 +95,13 @@ func (s *Server) Script(texts ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.script = append(s.script, texts...)
+}
+
+// Tongue has the server tell that what it hears from now on is in that language, whatever it was asked for.
+func (s *Server) Tongue(language string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tongue = language
 }
 
 // Heard are the transcriptions so far.
@@ -173,7 +182,7 @@ func (s *Server) transcribe(w http.ResponseWriter, r *http.Request) {
 	}
 	length := time.Duration(len(pcm)) * time.Second / time.Duration(rate)
 	s.mu.Lock()
-	mood, text := s.hears, ""
+	mood, text, tongue := s.hears, "", s.tongue
 	if scripted := len(s.script) > 0; scripted {
 		text, s.script = s.script[0], s.script[1:]
 	} else {
@@ -194,7 +203,7 @@ func (s *Server) transcribe(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.moody(w, r, mood) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{"text": text, "language": req.Language, "duration": length.Seconds()})
+		json.NewEncoder(w).Encode(map[string]any{"text": text, "language": cmp.Or(tongue, req.Language), "duration": length.Seconds()})
 	}
 }
 
