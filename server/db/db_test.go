@@ -97,7 +97,7 @@ func TestColdAndWarmStart(t *testing.T) {
 	if _, err := d.Pool.Exec(t.Context(), "insert into contacts (name) values ('Ana')"); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"synchronous_commit": "on", "fsync": "on", "listen_addresses": "", "TimeZone": "UTC"} {
+	for name, want := range map[string]string{"synchronous_commit": "on", "fsync": "on", "listen_addresses": "", "TimeZone": "UTC", "autovacuum_naptime": "5s"} {
 		var got string
 		if err := d.Pool.QueryRow(t.Context(), "select current_setting($1)", name).Scan(&got); err != nil || got != want {
 			t.Errorf("%s is %q (%v), want %q", name, got, err, want)

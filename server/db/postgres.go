@@ -187,6 +187,10 @@ func (p *Postgres) spawn() (*child, error) {
 	}
 	if p.throwaway {
 		settings = append(settings, "fsync=off", "full_page_writes=off", "max_wal_size=256MB")
+	} else {
+		// A rush fills small tables within seconds, and plans made for the small ones stay until statistics are new: the first of a line
+		// were found by reading all promises for each of them. A minute, as by default, is too long; many databases of tests need it less.
+		settings = append(settings, "autovacuum_naptime=5s")
 	}
 	args := []string{"-D", p.dir}
 	for _, s := range settings {
