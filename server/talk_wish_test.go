@@ -35,7 +35,7 @@ var (
 		"Yes, that would be fine.", "Can I pay by bank transfer?", "Which tent is the lightest?", "I want to change my delivery address.",
 	}
 	// The second lists were written before what sounds like a wish was taken for one, and heard once before anything was fitted to them;
-	// the third ones after that, and nothing was fitted to them.
+	// the third ones after that: deploy/decisions.md has what they gave at the first shot, which "ring me back" has since been added for.
 	secondWishes = []string{
 		"Hello, could you get me a sales person on the phone?", "I would like to be put through to a manager.", "Is it possible to talk with a real person?", "Give me somebody from your team.",
 		"Stop this and connect me with a human being.", "How do I reach an operator?", "I'd like a representative to call me back.", "Please, I just want to speak with somebody.",
