@@ -161,7 +161,7 @@ func (g *grammar) callAt(row []symbol, at int) verdict {
 			return verdict{veto: next.is(not | refuse)}
 		}
 	}
-	if row[at].is(soft) && !wanted(row, at) {
+	if row[at].is(soft) && !wanted(row, at) || row[at].is(past) && !asked { // "somebody called me", not "that somebody calls me"
 		return verdict{}
 	}
 	return yesBecause("call", row[at].text)
