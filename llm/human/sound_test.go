@@ -90,6 +90,8 @@ func TestSoundsLike(t *testing.T) {
 		"It does not work. Blade me, talked her a human,":    {Yes: true}, // another sentence forbids nothing
 		"Percent, Please.":                                   {Unsure: true},
 		"Ten percent, please.":                               {},
+		"Upper heater.":                                      {Yes: true},
+		"The stove is broken. Upper heater.":                 {}, // beside other words it may be what is broken
 		"Parcel, please.":                                    {},
 		"I want a tent.":                                     {},
 		"My son wrote: gat me your manager.":                 {},
