@@ -160,7 +160,7 @@ func TestASocketWithoutHelloEnds(t *testing.T) {
 }
 
 func TestASilentSocketEnds(t *testing.T) {
-	h := open(t, func(c *Config) { c.SilentIn = 50 * time.Millisecond })
+	h := open(t, func(c *Config) { c.SilentIn = 2 * time.Second })
 	p, _ := h.visit("", 0)
 	p.wantClose(websocket.CloseNormalClosure)
 }

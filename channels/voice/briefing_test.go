@@ -63,7 +63,7 @@ func TestWhisperedCard(t *testing.T) {
 	hears(t, ctx, c, b)
 }
 
-// TestWhisperIsSkipped: any key ends it. It is long, so a bridge within a second is the key's.
+// TestWhisperIsSkipped: any key ends it. It is long, so an early bridge is the key's.
 func TestWhisperIsSkipped(t *testing.T) {
 	t.Parallel()
 	ctx := testCtx(t)
@@ -78,7 +78,7 @@ func TestWhisperIsSkipped(t *testing.T) {
 	begun := time.Now()
 	h.must(ctx, channels.CallSignal{Type: "dtmf", CallID: 1, AgentID: 7, Digit: "#"})
 	h.moved(ctx, channels.CallBridged)
-	if took := time.Since(begun); took > time.Second {
+	if took := time.Since(begun); took > briefWhole/4 {
 		t.Errorf("bridged %s after the key", took)
 	}
 	hears(t, ctx, c, b)
@@ -99,7 +99,7 @@ func TestWhisperDies(t *testing.T) {
 		b := h.connect(ctx, 1, 7)
 		begun := time.Now()
 		h.moved(ctx, channels.CallBridged)
-		if took := time.Since(begun); took > 2*briefStall+time.Second {
+		if took := time.Since(begun); took > briefWhole/2 {
 			t.Errorf("mood %d: bridged after %s", mood, took)
 		}
 		hears(t, ctx, c, b)

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"patchbay/channels"
 	"patchbay/server/report"
@@ -19,8 +20,9 @@ func TestProofByHTTP(t *testing.T) {
 	h := newHouse(t, func(c *Config) { c.Reports = Reports{Key: key, Company: "Fjord"} })
 	sue, eve := h.signIn(h.ada), h.signIn(h.mira)
 	id := h.conversation(channels.Waiting, nil)
+	opened := time.Now().UTC().Add(-5 * time.Minute)
 	h.exec(`insert into promises (conversation_id, source, contact_id, queue_id, queue_name, channel, opened_at, due_at, broken_at)
-		select id, 'words', contact_id, queue_id, 'Service', 'chat', now() - interval '5 min', now() - interval '2 min', now() from conversations`)
+		select id, 'words', contact_id, queue_id, 'Service', 'chat', $1, now() - interval '2 min', now() from conversations`, opened)
 	p := as[report.Proof](h, h.do("GET", "/api/proof?days=7", sue, nil))
 	if len(p.Rows) != 1 || p.Rows[0].Wishes != 1 || p.Rows[0].Broken != 1 || len(p.Budgets) != 1 {
 		t.Errorf("%+v", p)
@@ -28,7 +30,7 @@ func TestProofByHTTP(t *testing.T) {
 	if late := as[[]report.LatePromise](h, h.do("GET", "/api/proof/late", sue, nil)); len(late) != 1 || late[0].ConversationID != id {
 		t.Errorf("%+v", late)
 	}
-	month := p.To.Format("2006-01")
+	month := opened.Format("2006-01") // in the first minutes of a month it is the last one
 	csv := h.do("GET", "/api/proof/"+month+"/csv", sue, nil)
 	if !strings.Contains(csv.body, "real,Service,chat,") || !strings.Contains(csv.header.Get("Content-Disposition"), "proof-"+month+".csv") {
 		t.Errorf("%d %s %s", csv.status, csv.header, csv.body)

@@ -452,7 +452,7 @@ func TestBusyResponder(t *testing.T) {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(5 * time.Second)
+	limit := time.After(30 * time.Second)
 	for n := 0; n == 0; {
 		select {
 		case <-tick.C:

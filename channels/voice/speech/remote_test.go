@@ -317,20 +317,24 @@ func TestRemoteRefusesToSpeak(t *testing.T) {
 func TestCancelIsAtOnce(t *testing.T) {
 	e, s := withServer(t)
 	s.Says(speechtest.Hangs, 0)
-	ctx, cancel := context.WithCancel(t.Context())
-	u, err := e.Say(ctx, "a sentence of some length", SayConfig{Rate: Narrow})
-	if err != nil {
-		t.Fatal(err)
+	took := time.Hour
+	for n := 0; n < 5 && took > 100*time.Millisecond; n++ { // a machine with other work is late now and then; a fault is late each time
+		ctx, cancel := context.WithCancel(t.Context())
+		u, err := e.Say(ctx, "a sentence of some length", SayConfig{Rate: Narrow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-u.First()
+		began := time.Now()
+		cancel()
+		<-u.Done()
+		took = min(took, time.Since(began))
+		if n, err := u.Read(make([]int16, 160)); n != 0 || !errors.Is(err, context.Canceled) {
+			t.Errorf("read %d, %v", n, err)
+		}
 	}
-	<-u.First()
-	began := time.Now()
-	cancel()
-	<-u.Done()
-	if took := time.Since(began); took > 100*time.Millisecond {
+	if took > 100*time.Millisecond {
 		t.Errorf("took %v", took)
-	}
-	if n, err := u.Read(make([]int16, 160)); n != 0 || !errors.Is(err, context.Canceled) {
-		t.Errorf("read %d, %v", n, err)
 	}
 }
 
