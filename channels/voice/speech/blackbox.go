@@ -73,6 +73,7 @@ type entry struct {
 	mu    sync.Mutex
 	deeds [boxEntry]byte
 	left  bool
+	back  bool // somebody else may have it
 }
 
 func (b *blackBox) enter(session uint32) *entry {
@@ -102,23 +103,26 @@ func (e *entry) leave() {
 
 // done gives the entry back when it is not needed any more. The lock is held.
 func (e *entry) done() {
-	if !e.left || e.deeds[deedHears] > 0 || e.deeds[deedThinks] > 0 {
+	if !e.left || e.back || e.deeds[deedHears] > 0 || e.deeds[deedThinks] > 0 {
 		return
 	}
-	e.deeds = [boxEntry]byte{}
+	e.deeds, e.back = [boxEntry]byte{}, true
 	e.write()
 	e.box.mu.Lock()
 	defer e.box.mu.Unlock()
 	e.box.free = append(e.box.free, e.no)
 }
 
-// note that one more does it, or one less.
+// note that one more does it, or one less. Work that waited behind a suspect may begin when the session is over.
 func (e *entry) note(deed int, by int) {
 	if e == nil {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.back {
+		return
+	}
 	e.deeds[deed] += byte(by)
 	e.write()
 	e.done()

@@ -89,6 +89,16 @@ func TestBlackBox(t *testing.T) {
 	if got := named(); got != nil || len(child.free) != boxEntries {
 		t.Errorf("after all: %v, %d entries are free", got, len(child.free))
 	}
+	three := child.enter(73)          // has one's entry now
+	for _, by := range []int{1, -1} { // one's work had waited, and begins when one is gone
+		one.note(deedThinks, by)
+		if got := named(); got != nil {
+			t.Errorf("who is gone thinks: %v", got)
+		}
+	}
+	if three.leave(); len(child.free) != boxEntries {
+		t.Errorf("%d entries are free of %d", len(child.free), boxEntries)
+	}
 	for i := range boxEntries {
 		child.enter(uint32(i))
 	}
