@@ -128,8 +128,8 @@ func (e *Ear) Look() {
 	e.ring.knock()
 }
 
-// Events is what was heard, in order; it is closed when the Ear ends. A Partial or Level that nobody has read yet is
-// replaced by the next one.
+// Events is what was heard, in order; it is closed when the Ear ends. A Partial that nobody has read yet is replaced
+// by the next one, a Level by a louder one: how loud a caller was is not lost on who reads late.
 func (e *Ear) Events() <-chan Heard { return e.events }
 
 // Close ends the Ear and returns when its goroutine has gone. What was said since the last Final is lost.
@@ -181,7 +181,7 @@ func (e *Ear) run(h hearing) {
 
 // tell queues an event; on the Ear's goroutine.
 func (e *Ear) tell(h Heard) {
-	if n := len(e.pending); n > 0 && (h.Kind == Partial || h.Kind == Level) && e.pending[n-1].Kind == h.Kind {
+	if n := len(e.pending); n > 0 && e.pending[n-1].Kind == h.Kind && (h.Kind == Partial || h.Kind == Level && h.Level >= e.pending[n-1].Level) {
 		e.pending[n-1] = h
 		return
 	}

@@ -82,3 +82,18 @@ func TestLevels(t *testing.T) {
 		t.Errorf("%.1f dB, and a sixth of it is %.1f", first, second)
 	}
 }
+
+// TestLevelsOfALateReader: of levels that nobody has read the loudest stays, and the last.
+func TestLevelsOfALateReader(t *testing.T) {
+	var ear Ear
+	for _, level := range []float64{-30, -28, -22, -25, -35, -31} {
+		ear.tell(Heard{Kind: Level, Level: level})
+	}
+	var got []float64
+	for _, h := range ear.pending {
+		got = append(got, h.Level)
+	}
+	if want := []float64{-22, -25, -31}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
