@@ -128,6 +128,21 @@ it('a refused restart of a line that still carries changes nothing', async () =>
   expect(asked.filter((f) => f.type === 'restart')).toHaveLength(2)
 })
 
+it('a server that comes back while the restart is taken back is asked again', async () => {
+  await connected()
+  reply = () => Promise.reject(new ApiError('unavailable', 'You are offline.'))
+  let takenBack: () => void = () => {}
+  line().unanswered.mockImplementationOnce(() => new Promise((done) => (takenBack = done)))
+  keeper.heal()
+  await settle()
+  reply = () => Promise.resolve({ type: 'call_answer', sdp: 'x' })
+  keeper.reachable()
+  takenBack()
+  await settle()
+  expect(line().answered.at(-1)).toBe('x')
+  expect(asked.filter((f) => f.type === 'restart')).toHaveLength(2)
+})
+
 it('tries again while the server is away, and stops when the call is over', async () => {
   reply = () => Promise.reject(new ApiError('unavailable', 'You are offline.'))
   keeper.keep({ id: 7, frame: { type: 'connect', call_id: 7 } })

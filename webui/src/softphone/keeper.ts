@@ -37,6 +37,7 @@ export class Keeper {
   private building = false
   private restarting = false
   private owed = false // a restart that could not be asked for
+  private reached = false // the server came back while one was under way, which may have gone down with the old socket
   private quiet = false
   private retry?: ReturnType<typeof setTimeout>
   private fallback?: ReturnType<typeof setTimeout>
@@ -81,13 +82,14 @@ export class Keeper {
     const { line, wanted } = this
     if (!line || !wanted || this.building || this.restarting) return
     this.restarting = true
-    this.owed = false
+    this.owed = this.reached = false
     this.fallback = setTimeout(() => this.judge(line), restartWithin)
     void this.restart(line, wanted)
   }
 
   // reachable: the server can be asked again. A network that changed took the socket with it, most likely.
   reachable(): void {
+    this.reached = true
     if (this.owed) this.heal()
   }
 
@@ -103,6 +105,7 @@ export class Keeper {
       this.restarting = false
       this.owed = line.carries
       if (!line.carries) this.rebuild()
+      else if (this.reached) this.heal()
     }
   }
 
