@@ -7,6 +7,8 @@ const flags = [
   '--allow-loopback-in-peer-connection', '--disable-features=WebRtcHideLocalIpsWithMdns',
 ]
 
+export const patience = 30_000 // bounds every wait; nothing is timed by it
+
 // openBrowser starts chromium; wav (absolute path, 48 kHz) becomes the microphone's sound.
 export function openBrowser({ wav, args = [] } = {}) {
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
@@ -56,7 +58,7 @@ export const offerCard = (page) => page.getByRole('alertdialog')
 export const phoneBar = (page) => page.getByRole('region', { name: 'Softphone' })
 export const timeline = (page) => page.getByRole('log', { name: 'Timeline' })
 
-export async function waitForOffer(page, name, timeout = 15_000) {
+export async function waitForOffer(page, name, timeout = patience) {
   const card = offerCard(page)
   await (name ? card.filter({ hasText: name }) : card).waitFor({ timeout })
   return card
@@ -103,7 +105,7 @@ export async function saveNote(page, text) {
 }
 
 // waitForMessage waits for words in the timeline; author: contact, ai or agent.
-export async function waitForMessage(page, text, { author, timeout = 15_000 } = {}) {
+export async function waitForMessage(page, text, { author, timeout = patience } = {}) {
   const article = author ? timeline(page).locator(`[data-author="${author}"]`) : timeline(page).getByRole('article')
   await article.filter({ hasText: text }).last().waitFor({ timeout })
 }
@@ -149,7 +151,7 @@ export async function closeConversation(page, disposition = 'Solved', note = '')
 }
 
 // waitForPhone waits for the bar's state: ready, elsewhere, ringing, connecting, call, held, reconnecting.
-export async function waitForPhone(page, state, timeout = 15_000) {
+export async function waitForPhone(page, state, timeout = patience) {
   await page.locator(`section[aria-label="Softphone"][data-state="${state}"]`).waitFor({ timeout })
 }
 
@@ -202,9 +204,9 @@ export const consult = (page, to, note = '') => choose(page, to, note, 'Talk fir
 
 // third presses Swap, All three, Complete or "Back to ..." in the line about the third party.
 export const third = (page, button) => phoneBar(page).getByRole('group', { name: /^Third party/ }).getByRole('button', { name: button }).click()
-export const waitForThird = (page, words, timeout = 15_000) => phoneBar(page).getByRole('group', { name: /^Third party/ }).getByText(words).waitFor({ timeout })
+export const waitForThird = (page, words, timeout = patience) => phoneBar(page).getByRole('group', { name: /^Third party/ }).getByText(words).waitFor({ timeout })
 
-export const waitForAsk = (page, words, timeout = 15_000) => page.getByRole('alertdialog').filter({ hasText: words }).waitFor({ timeout })
+export const waitForAsk = (page, words, timeout = patience) => page.getByRole('alertdialog').filter({ hasText: words }).waitFor({ timeout })
 
 export async function answerColleague(page, name) {
   await waitForAsk(page, `${name}`)

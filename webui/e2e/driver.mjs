@@ -8,7 +8,7 @@ import { AxeBuilder } from '@axe-core/playwright'
 import * as desk from './desk.mjs'
 import * as visitor from './visitor.mjs'
 
-const patience = 30_000
+const { patience } = desk
 const flags = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
   '--disable-sync', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', '--autoplay-policy=no-user-gesture-required',
