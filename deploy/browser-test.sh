@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -f webui/dist/index.html ] || (cd webui && npm ci --silent --no-audit --no-fund && npm run --silent build)
-how=(-p 1 -count=1 -timeout 15m -run "${RUN:-Browser}" "$@") packages="./channels/voice/webleg ./server"
+how=(-p 1 -count=1 -timeout 25m -run "${RUN:-Browser}" "$@") packages="./channels/voice/webleg ./server"
 export PATCHBAY_TEST_BROWSER=1
 if [ -n "${GOTESTSUM:-}" ]; then # deploy/test.sh: what fails runs again, and that is said
   exec "$GOTESTSUM" --format testname --rerun-fails=2 --rerun-fails-max-failures=6 --rerun-fails-run-root-test --packages="$packages" -- "${how[@]}"
