@@ -151,9 +151,10 @@ func ollamaFailure(err error, came bool) error {
 // broken is the reason of a model whose file Ollama cannot load.
 const broken = "broken"
 
-// unloadable: Ollama's words for a file that is cut in half (by its table of tensors, or in it), empty, or no model.
+// unloadable: Ollama's words for a file that is cut in half (by its table of tensors, or in it), empty, or no model. An EOF of the address
+// where its runner answered is that runner's death.
 func unloadable(words string) bool {
-	return slices.ContainsFunc([]string{"exceeds file size", "EOF", "does not support chat", "invalid file magic", "unable to load model", "error loading model"},
+	return !strings.Contains(words, "http://") && slices.ContainsFunc([]string{"exceeds file size", "EOF", "does not support chat", "invalid file magic", "unable to load model", "error loading model"},
 		func(sign string) bool { return strings.Contains(words, sign) })
 }
 
