@@ -217,19 +217,24 @@ func (a *asked) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQue
 
 func (a *asked) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
+// asking is a router whose questions to the database are written down.
+func (h *house) asking() (*Router, *asked) {
+	h.Helper()
+	pc, sql := h.pool.Config(), &asked{}
+	pc.MaxConns = 1
+	pc.ConnConfig.Tracer = sql
+	pool, err := pgxpool.NewWithConfig(h.ctx, pc)
+	h.ok(err)
+	h.Cleanup(pool.Close)
+	return NewRouter(RouterConfig{Pool: pool, Bus: h.bus, NodeID: "n1", Log: slog.New(slog.DiscardHandler)}), sql
+}
+
 // TestWhoCannotBeServedCostsNothing: of a queue in which nobody is free no line is read, and no rules where no line is.
 func TestWhoCannotBeServedCostsNothing(t *testing.T) {
 	h := newHouse(t)
 	other, err := EnsureQueue(h.ctx, h.pool, "Other")
 	h.ok(err)
-	pc := h.pool.Config()
-	pc.MaxConns = 1
-	var sql asked
-	pc.ConnConfig.Tracer = &sql
-	pool, err := pgxpool.NewWithConfig(h.ctx, pc)
-	h.ok(err)
-	defer pool.Close()
-	r := NewRouter(RouterConfig{Pool: pool, Bus: h.bus, NodeID: "n1", Log: slog.New(slog.DiscardHandler)})
+	r, sql := h.asking()
 	pass := func() (list []string) {
 		h.Helper()
 		sql.list = nil

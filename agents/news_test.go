@@ -2,14 +2,12 @@ package agents
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
 )
@@ -52,15 +50,8 @@ func TestOnlyWhoHasChangedIsLookedAt(t *testing.T) {
 	for _, id := range []int64{mira, ana} {
 		h.exec(`update conversations set state = 'agent', agent_id = $2 where id = $1`, h.waits(channels.Chat), id)
 	}
-	pc := h.pool.Config()
-	pc.MaxConns = 1
-	var sql asked
-	pc.ConnConfig.Tracer = &sql
-	pool, err := pgxpool.NewWithConfig(h.ctx, pc)
-	h.ok(err)
-	defer pool.Close()
-	r := NewRouter(RouterConfig{Pool: pool, Bus: h.bus, NodeID: "n1", Log: slog.New(slog.DiscardHandler)})
-	_, err = r.pass(h.ctx)
+	r, sql := h.asking()
+	_, err := r.pass(h.ctx)
 	h.ok(err)
 	passOf := func(changed ...int64) []string {
 		h.Helper()
