@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 
 // TestBrowserCallBack: a visitor in line asks to be called, with a number that cannot be called first; goes back to waiting,
 // and asks again. The agent's desk offers the call back and dials by itself when it is accepted; they hear each other.
-// Then an appointment of somebody else: the desk says why it waits, and a supervisor has it called now or cancels it.
+// Then an appointment of somebody else: the desk says why it waits, and a supervisor has it called now or cancels it. A customer who
+// refuses the last try's call stands above everything until somebody calls; a voicemail that the disk refused stands among the alarms.
 func TestBrowserCallBack(t *testing.T) {
 	customer := voicetest.StartBaresip(t, voicetest.BaresipConfig{User: "4940222", Says: voiceOf(callerSeed)})
 	_, env := ollama(t, llmtest.Oracle)
@@ -21,6 +23,7 @@ func TestBrowserCallBack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
 	defer cancel()
 	h.admin().trunk("Fjordtel", customer.Addr(), "+4940")
+	h.losesMessage(ctx)
 	page.page("mira", h.url+"/", nil)
 	page.do("helper", frame{"page": "mira", "from": "visitor", "fn": "openChat"})
 	page.click("mira", "button", "^Talk to a person")
@@ -101,4 +104,73 @@ func TestBrowserCallBack(t *testing.T) {
 	desk.click("ana", "button", "^Nobody calls: the promise breaks$")
 	h.eventually("cancelled, and shown as broken", `select exists (select from conversations c join promises p on p.conversation_id = c.id
 		where p.number = '+49405551234' and c.state = 'closed' and p.closed_by = 'broken')`)
+
+	// the last try fails
+	if _, err := h.pool.Exec(ctx, `update queues set call_back_tries = 1`); err != nil {
+		t.Fatal(err)
+	}
+	v = h.visitor("", 0)
+	v.says("Can a person call me later?")
+	if err := v.send(frame{"type": "person", "client_id": clientID()}); err != nil {
+		t.Fatal(err)
+	}
+	v.state(channels.Waiting)
+	if err := v.send(frame{"type": "call_me", "client_id": clientID(), "number": "+49 40 222", "name": "Siri Holm", "at": times[6]}); err != nil {
+		t.Fatal(err)
+	}
+	v.await("the promise", func(f frame) bool {
+		return f.str("type") == "state" && f.str("call_back") == "+4940222" && f.str("call_at") != ""
+	})
+	desk.click("ana", "tab", "^Waiting")
+	desk.click("ana", "link", "Siri Holm")
+	desk.see("ana", "To be called at")
+	desk.click("ana", "button", "^Call now$")
+	desk.see("ana", "Call back +4940222")
+	desk.click("ana", "button", "^Accept and call$")
+	customer.Wait(ctx, "CALL_INCOMING")
+	customer.Hangup(ctx)
+	desk.see("ana", "was not reached in 1 try")
+	desk.desk("ana", "waitForPhone", "ready")
+	desk.look("ana", "desk-callback-failed")
+	desk.click("ana", "button", "^Take and call$")
+	customer.Wait(ctx, "CALL_INCOMING")
+	customer.Command(ctx, "accept", "")
+	desk.desk("ana", "waitForPhone", "call")
+	desk.do("until", frame{"page": "ana", "js": "!document.querySelector('.callalarms')"})
+	customer.Hangup(ctx)
+	desk.desk("ana", "waitForPhone", "ready")
+
+	desk.page("reach", h.url+"/desk/reach", frame{"person": "ana", "raw": true})
+	desk.see("reach", "A voicemail could not be kept: the disk has failed.")
+	desk.see("reach", "was not reached in 1 try")
+	desk.do("evaluate", frame{"page": "reach", "js": "document.querySelector('#alarms').scrollIntoView()"})
+	desk.look("reach", "reach-alarms")
+}
+
+// losesMessage has a caller leave a message that the disk refuses, while nobody is at the desk.
+func (h *testHouse) losesMessage(ctx context.Context) {
+	h.t.Helper()
+	dir := h.house.cfg.Recordings.Dir
+	if err := os.RemoveAll(dir); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	call := h.caller(ctx, "+4930777998")
+	<-call.RTP.HeardSome()
+	call.RTP.Press(ctx, '0')
+	h.eventually("the caller is in line", `select exists (select from conversations where state = 'waiting')`)
+	call.RTP.Press(ctx, '3')
+	h.eventually("the alarm", `select exists (select from alarms where kind = 'voicemail_failed')`)
+	if err := call.Bye(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+	h.eventually("the call is over", `select not exists (select from conversations where state <> 'closed')`)
+	if err := os.Remove(dir); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		h.t.Fatal(err)
+	}
 }
