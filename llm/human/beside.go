@@ -1,6 +1,9 @@
 package human
 
-import "unicode"
+import (
+	"slices"
+	"unicode"
+)
 
 // What stands beside a person in a clause and makes the mention a wish, or something else.
 
@@ -51,7 +54,7 @@ func demanded(row []symbol, at int) bool {
 		}
 		hurry = hurry || s.is(urge)
 	}
-	if !hurry || anyOf(row, said|past|hours|before|not) {
+	if !hurry || anyOf(row, said|past|hours|not) || slices.ContainsFunc(row, symbol.qualifies) {
 		return false
 	}
 	j := at - 1
@@ -170,7 +173,7 @@ func hasTongue(row []symbol) bool {
 
 // isPerson looks at the neighbours: a "2 person tent", an "agent fee" and "my insurance agent" are no person of ours.
 func isPerson(row []symbol, at int) bool {
-	if at > 0 && (row[at-1].is(before) && !row[at-1].is(fill) || counts(row[at-1].text)) {
+	if at > 0 && (row[at-1].qualifies() || counts(row[at-1].text)) {
 		return false
 	}
 	next := at + 1

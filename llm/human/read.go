@@ -153,7 +153,7 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 			// "does your bot hand over to people": a machine with an article is who does it
 			w.told = step < 0 && s.is(machine) && row[j+1].is(talk|get) && w.cues&want == 0 && !anyOf(row[:j], not|enough|refuse) && j > 0 && row[j-1].is(fill|never) && !row[j-1].is(to)
 			return w
-		case s.is(talk) && !s.is(want|get|help) && j > 0 && row[j-1].is(before) && !row[j-1].is(fill): // "my calls"
+		case s.is(talk) && !s.is(want|get|help) && j > 0 && row[j-1].qualifies(): // "my calls"
 			w.open = true
 			return w
 		case s.is(want | talk | get | help | exist | ask):
@@ -336,6 +336,9 @@ func (m mention) named() bool {
 		return true
 	case m.cues&want != 0 && m.want < bridge && (helps(row, at) || m.behind&talk != 0) && !m.l.negated:
 		return true
+	}
+	if at > 0 && row[at-1].is(before) && m.cues&talk == 0 { // "give me a Mastercard": with an article it is a thing
+		return false
 	}
 	return m.cues&(talk|get) != 0 && m.talk == 0 && !m.tongued && (m.l.to || m.r.to || m.cues&get != 0)
 }

@@ -16,6 +16,9 @@ type symbol struct {
 
 func (s symbol) is(c class) bool { return s.class&c != 0 }
 
+// qualifies says whether s makes another thing of the person behind it. An article does so with a name only.
+func (s symbol) qualifies() bool { return s.is(before) && !s.is(fill) }
+
 // rowWords bounds how much of one clause is read.
 const rowWords = 400
 

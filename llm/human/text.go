@@ -126,6 +126,7 @@ type splitter struct {
 	letters int
 	digits  int
 	capital bool
+	uppers  int
 	names   bool
 	begun   bool // a word stands before this one
 	hangul  []rune
@@ -166,6 +167,9 @@ func (s *splitter) add(r rune) {
 	if s.letters == 0 {
 		s.capital = upper
 	}
+	if upper {
+		s.uppers++
+	}
 	if unicode.IsDigit(r) {
 		s.digits++
 	}
@@ -201,10 +205,15 @@ func (s *splitter) flush() {
 func (s *splitter) flushWord() {
 	if len(s.word) > 0 {
 		s.word = oneAlphabet(s.word)
-		s.out = append(s.out, word{text: string(s.word), name: s.names && s.capital && s.begun && s.digits == 0 && s.letters > 2})
+		s.out = append(s.out, word{text: string(s.word), name: s.named()})
 		s.begun = true
 	}
-	s.word, s.last, s.run, s.letters, s.digits, s.capital = s.word[:0], 0, 0, 0, 0, false
+	s.word, s.last, s.run, s.letters, s.digits, s.uppers, s.capital = s.word[:0], 0, 0, 0, 0, 0, false
+}
+
+// named says whether the word is written as a name inside a sentence is: "Steve", "McCarthy", not "SWIFT" or "ATMs".
+func (s *splitter) named() bool {
+	return s.names && s.capital && s.begun && s.digits == 0 && s.letters > 2 && 2*s.uppers <= s.letters
 }
 
 // oneAlphabet reads Latin letters among Cyrillic ones as what they look like: "oператор".

@@ -26,7 +26,7 @@ func (g *grammar) machineAt(row []symbol, at int) verdict {
 				strange = true
 				continue
 			}
-			if row[j].is(never|before|after|said) || !row[j].is(fill|want|talk|get|to|person|weak|machine) {
+			if row[j].is(never|after|said) || row[j].qualifies() || !row[j].is(fill|want|talk|get|to|person|weak|machine) {
 				break
 			}
 		}
@@ -196,6 +196,9 @@ func (g *grammar) aloneIn(c clause, row []symbol) bool {
 	if len(row) > 9 || len(row) == 0 {
 		return false
 	}
+	for len(c) > 0 && unicode.Is(unicode.So, []rune(c[len(c)-1].text)[0]) { // a face behind the words
+		c = c[:len(c)-1]
+	}
 	persons, others, handed := 0, false, false
 	for i, s := range row {
 		handed = handed || s.is(over)
@@ -216,9 +219,6 @@ func (g *grammar) aloneIn(c clause, row []symbol) bool {
 		return true
 	}
 	from, to := 0, len(c)
-	for to > 0 && unicode.Is(unicode.So, []rune(c[to-1].text)[0]) { // a face behind the words
-		to--
-	}
 	for {
 		for end := to; end > from; end-- {
 			if g.whole(c[from:end], alone) {
