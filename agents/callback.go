@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 )
 
 // A call back is a promise with a number: the customer has hung up, or never phoned, and keeps the place in line. It is
@@ -139,8 +140,8 @@ func CallBegins(ctx context.Context, tx pgx.Tx, conversationID int64) error {
 // Tried is what follows a try that has reached nobody.
 type Tried struct {
 	CallBack
-	Next time.Time // the next try; zero: there is none
-	When string    // Next in words, for the customer
+	Next time.Time      // the next try; zero: there is none
+	When sentences.Said // Next in words, for the customer
 }
 
 // CallFailed notes that a try has reached nobody, in the transaction that puts the conversation back in line: it has its place
@@ -353,10 +354,10 @@ func CallTime(ctx context.Context, q channels.Querier, conversationID int64, cho
 }
 
 // CalledAt is a moment in the words for the customer of that conversation.
-func CalledAt(ctx context.Context, q channels.Querier, conversationID int64, at time.Time) (string, error) {
+func CalledAt(ctx context.Context, q channels.Querier, conversationID int64, at time.Time) (words sentences.Said, err error) {
 	h, err := hoursOf(ctx, q, conversationID)
 	if err != nil {
-		return "", err
+		return words, err
 	}
 	return h.hours.When(at, h.now), nil
 }

@@ -11,6 +11,7 @@ import (
 	_ "time/tzdata" // zones are the same on every machine, also on one without them
 
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 )
 
 // Hours is when a queue's people answer. The zero value is always open. Times are wall-clock times of Zone; they may
@@ -190,31 +191,31 @@ func (h Hours) Due(at time.Time, target time.Duration) time.Time {
 }
 
 // Back says in words by when something is owed, for somebody who reads it now: "tomorrow by 11:00, Berlin time".
-func (h Hours) Back(due, now time.Time) string { return h.inWords(due, now, "by") }
+func (h Hours) Back(due, now time.Time) sentences.Said {
+	return h.inWords("%s by %s, %s", due, now)
+}
 
 // When says in words when a moment is: "tomorrow at 11:00, Berlin time".
-func (h Hours) When(at, now time.Time) string { return h.inWords(at, now, "at") }
+func (h Hours) When(at, now time.Time) sentences.Said { return h.inWords("%s at %s, %s", at, now) }
 
-func (h Hours) inWords(due, now time.Time, by string) string {
+func (h Hours) inWords(moment string, due, now time.Time) sentences.Said {
 	loc := h.location()
 	due, now = due.In(loc), now.In(loc)
 	midnight := func(t time.Time) time.Time { return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC) }
-	day := ""
+	day := sentences.Say("on " + due.Weekday().String())
 	switch n := int(midnight(due).Sub(midnight(now)).Hours() / 24); {
 	case n == 0:
-		day = "today"
+		day = sentences.Say("today")
 	case n == 1:
-		day = "tomorrow"
-	case n < 7:
-		day = "on " + due.Weekday().String()
-	default:
-		day = "on " + due.Format("Monday, 2 January")
+		day = sentences.Say("tomorrow")
+	case n >= 7:
+		day = sentences.Say("%s, %s", day, sentences.Date(due))
 	}
-	zone := "UTC"
+	zone := sentences.Say("UTC")
 	if i := strings.LastIndex(h.Zone, "/"); i >= 0 {
-		zone = strings.ReplaceAll(h.Zone[i+1:], "_", " ") + " time"
+		zone = sentences.Say("%s time", strings.ReplaceAll(h.Zone[i+1:], "_", " "))
 	}
-	return fmt.Sprintf("%s %s %s, %s", day, by, due.Format("15:04"), zone)
+	return sentences.Say(moment, day, due.Format("15:04"), zone)
 }
 
 var (

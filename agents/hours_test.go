@@ -100,12 +100,16 @@ func TestDueAndBack(t *testing.T) {
 	} {
 		at := moment(t, c.at)
 		due := office.Due(at, 3*time.Minute)
-		if !due.Equal(moment(t, c.due)) || office.Back(due, at) != c.back {
-			t.Errorf("%s: due %s, %q", c.at, due.UTC().Format(time.RFC3339), office.Back(due, at))
+		if !due.Equal(moment(t, c.due)) || office.Back(due, at).In("en") != c.back {
+			t.Errorf("%s: due %s, %q", c.at, due.UTC().Format(time.RFC3339), office.Back(due, at).In("en"))
 		}
 	}
-	if got := (Hours{}).Back(moment(t, "2026-12-24T10:00:00Z"), moment(t, "2026-11-23T10:00:00Z")); got != "on Thursday, 24 December by 10:00, UTC" {
+	if got := (Hours{}).Back(moment(t, "2026-12-24T10:00:00Z"), moment(t, "2026-11-23T10:00:00Z")).In("en"); got != "on Thursday, 24 December by 10:00, UTC" {
 		t.Error(got)
+	}
+	berlin := office.When(moment(t, "2026-12-24T10:00:00Z"), moment(t, "2026-11-23T10:00:00Z")).In("de")
+	if berlin != "am Donnerstag, 2026-12-24 um 11:00 (Berlin)" {
+		t.Error(berlin)
 	}
 }
 

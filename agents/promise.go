@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 )
 
 // A promise is what we owe a customer who asked for a person: who, over which channel, until when. It is opened in the
@@ -59,20 +60,20 @@ const (
 
 // NobodyHere is what a customer is told who asks for a person when nobody answers, and when a person will; "" when
 // people answer now. due is the promise's.
-func NobodyHere(ctx context.Context, q channels.Querier, conversationID int64, due time.Time) (words string, err error) {
+func NobodyHere(ctx context.Context, q channels.Querier, conversationID int64, due time.Time) (words sentences.Said, err error) {
 	h, err := hoursOf(ctx, q, conversationID)
 	if err != nil {
-		return "", err
+		return words, err
 	}
 	state, _ := h.hours.Open(h.now)
 	if state == Open {
-		return "", nil
+		return words, nil
 	}
-	words = "Nobody is here right now."
+	words = sentences.Say("Nobody is here right now.")
 	if state == EmergencyOff && h.words != "" {
-		words = h.words
+		words = sentences.Say(h.words)
 	}
-	return words + " A person answers " + h.hours.Back(due, h.now) + ".", nil
+	return words.Then(sentences.Say("A person answers %s.", h.hours.Back(due, h.now))), nil
 }
 
 type queueHours struct {

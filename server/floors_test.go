@@ -29,6 +29,8 @@ var floors = map[string]int{
 	"channels/voice/dialogue": 7, // a caller's talk with the responder: ear, turn and mouth of one call
 	"channels/voice/trunks":   7, // carriers, numbers and the dial policy: above the legs, below the calls
 
+	"channels/sentences": 0, // what the house says to customers, in their language
+
 	"channels/voice/sipleg":     5, // one SIP leg of a call: a half floor between the wire's parts and the calls
 	"channels/voice/transcript": 5, // what people say in a call, written down
 	"channels/voice/mouth":      5, // what is said on a leg

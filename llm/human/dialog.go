@@ -1,7 +1,9 @@
 package human
 
 import (
+	"slices"
 	"strings"
+	"unicode"
 
 	"patchbay/channels"
 )
@@ -47,6 +49,21 @@ func Heard(dialog []Said, kind channels.Kind) Context {
 		}
 	}
 	return ctx
+}
+
+// Language is the one of some languages, by their codes, in which a customer writes; English when nothing speaks for
+// another, or most for one that is not among them. Lines that a mail quotes with > do not count.
+func Language(text string, among []string) string {
+	all := slices.DeleteFunc(words(own(text, channels.Email), false), func(w word) bool { return !strings.ContainsFunc(w.text, unicode.IsLetter) })
+	lib := books()
+	if slices.ContainsFunc(all, func(w word) bool { return !lib.speakers(w.text).has(lib.en.index) }) {
+		for _, g := range lib.languages(all) {
+			if slices.Contains(among, g.lang) {
+				return g.lang
+			}
+		}
+	}
+	return lib.en.lang
 }
 
 // Offered says whether text, a message of ours, offers a person, so that a bare "yes" to it is a wish: a question that

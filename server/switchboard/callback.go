@@ -10,18 +10,27 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 	"patchbay/server/bus"
 )
 
 // Call backs: the customer leaves the line and keeps the place; the same conversation waits on, with its promise open, and is
 // called by the telephone itself when an agent has accepted it. It is all in rows: who dies on the way costs a try at most.
 
+var (
+	wordsKeepPlace  = sentences.Say("You keep your place in line.")
+	wordsCallLonger = sentences.Say("It takes longer than usual. Shall we call you back?").Then(wordsKeepPlace)
+	wordsShallCall  = sentences.Say("Shall we call you?").Then(wordsKeepPlace)
+	wordsNoCall     = sentences.Say("We do not call you. You wait here, and keep your place.")
+	wordsPlaceKept  = sentences.Say("You have your place in line again.")
+	wordsAtTurn     = sentences.Say("when it is your turn")
+)
+
 const (
-	wordsCallLonger = "It takes longer than usual. Shall we call you back? You keep your place in line."
-	wordsCallSet    = "We call you at %s, %s. You keep your place in line."
-	wordsShallCall  = "Shall we call you? You keep your place in line."
-	wordsNoCall     = "We do not call you. You wait here, and keep your place."
-	wordsPlaceKept  = "You have your place in line again."
+	wordsCallSet    = "We call you at %s, %s."
+	wordsNotReached = "We called you at %s and did not reach you (%s)."
+	wordsCallAgain  = "We call again %s."
+	wordsYourMove   = "Write or call when it suits you: you keep your place."
 
 	sourceCall = "call_back" // the wish of who asks to be called
 
@@ -60,15 +69,15 @@ func (s *Switchboard) callMe(ctx context.Context, ch *change, in channels.Inboun
 	if err != nil {
 		return err
 	}
-	when := "when it is your turn"
+	when := wordsAtTurn
 	if at != nil {
 		if when, err = agents.CalledAt(ctx, ch.tx, ch.c.ID, *at); err != nil {
 			return err
 		}
 	}
-	words := fmt.Sprintf(wordsCallSet, in.To, when)
+	words := sentences.Say(wordsCallSet, in.To, when).Then(wordsKeepPlace)
 	if in.Channel == channels.Email {
-		ch.more = words + " " + wordsCorrect
+		ch.more = words.Then(wordsCorrect)
 	}
 	if err := s.toPeople(ctx, ch, sourceCall, channels.CodeWaiting, wordsWaiting); err != nil {
 		return err
@@ -88,7 +97,7 @@ func (s *Switchboard) callMe(ctx context.Context, ch *change, in channels.Inboun
 		}
 	}
 	ch.carded = true
-	ch.line(channels.CodeTried, fmt.Sprintf("Wants to be called at %s, %s. Keeps the place in line.", in.To, strings.Replace(when, "your", "their", 1)), channels.MessageData{DueAt: at})
+	ch.line(channels.CodeTried, fmt.Sprintf("Wants to be called at %s, %s. Keeps the place in line.", in.To, strings.Replace(when.In("en"), "your", "their", 1)), channels.MessageData{DueAt: at})
 	ch.standsAnew()
 	return ch.inOneMail(ctx, in, channels.CodeCallSet, words, channels.MessageData{DueAt: at})
 }
@@ -132,7 +141,7 @@ func (s *Switchboard) noCall(ctx context.Context, ch *change) error {
 }
 
 // offerCall asks the customer whether they want to be called; who writes mails is asked in the first answer (mailcall.go).
-func (s *Switchboard) offerCall(ctx context.Context, ch *change, words string, why channels.MessageData) error {
+func (s *Switchboard) offerCall(ctx context.Context, ch *change, words sentences.Said, why channels.MessageData) error {
 	cb, err := agents.OpenCallBack(ctx, ch.tx, ch.c.ID)
 	if err != nil || cb != nil || ch.c.Channel == channels.Email {
 		return err
@@ -250,10 +259,12 @@ func (s *Switchboard) notReached(ctx context.Context, ch *change, why string) er
 	if err != nil {
 		return err
 	}
-	words := fmt.Sprintf("We called you at %s and did not reach you (%s). We call again %s.", t.Number, why, t.When)
-	line := fmt.Sprintf("Not reached at %s: %s. Next try %s.", t.Number, why, t.When)
-	if t.GivenUp {
-		words = fmt.Sprintf("We called you at %s and did not reach you (%s). Write or call when it suits you: you keep your place.", t.Number, why)
+	words := sentences.Say(wordsNotReached, t.Number, sentences.Say(why))
+	line := fmt.Sprintf("Not reached at %s: %s. Next try %s.", t.Number, why, t.When.In("en"))
+	if !t.GivenUp {
+		words = words.Then(sentences.Say(wordsCallAgain, t.When))
+	} else {
+		words = words.Then(sentences.Say(wordsYourMove))
 		line = fmt.Sprintf("Not reached at %s: %s. That was the last try: a supervisor decides.", t.Number, why)
 		alarm, err := agents.GaveUp(ctx, ch.tx, ch.c.ID, t)
 		if err != nil {
@@ -296,7 +307,7 @@ func (s *Switchboard) callAgain(ctx context.Context, ch *change) error {
 }
 
 // tellInWriting tells a customer who can be written to.
-func (ch *change) tellInWriting(ctx context.Context, code, words string) error {
+func (ch *change) tellInWriting(ctx context.Context, code string, words sentences.Said) error {
 	var way channels.Kind
 	err := ch.tx.QueryRow(ctx, `select coalesce((select channel from messages where conversation_id = $1 and author = 'contact' and kind = 'text'
 		and channel <> 'voice' order by seq desc limit 1), (select 'chat' from visitors where conversation_id = $1 limit 1), '')`, ch.c.ID).Scan(&way)
@@ -306,7 +317,11 @@ func (ch *change) tellInWriting(ctx context.Context, code, words string) error {
 	if way == "" {
 		return nil
 	}
-	_, err = ch.send(ctx, &channels.Message{Author: channels.BySystem, Kind: channels.Happened, Channel: way, Body: words, Data: channels.MessageData{Code: code}})
+	lang, err := ch.language(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = ch.send(ctx, &channels.Message{Author: channels.BySystem, Kind: channels.Happened, Channel: way, Body: words.In(lang), Data: channels.MessageData{Code: code}})
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 )
 
 // Who does not want to wait leaves a message: spoken on the telephone, or written on the page with an address to answer to.
@@ -42,7 +43,11 @@ func (s *Switchboard) leaveMessage(ctx context.Context, ch *change, in channels.
 	if err := s.owe(ctx, ch); err != nil {
 		return err
 	}
-	words := fmt.Sprintf(wordsByMail, to.Value)
+	lang, err := ch.language(ctx)
+	if err != nil {
+		return err
+	}
+	words := sentences.Say(wordsByMail, to.Value).In(lang)
 	notice := &channels.Message{Author: channels.BySystem, Channel: channels.Chat, Kind: channels.Happened, Body: words,
 		Data: channels.MessageData{Code: channels.CodeMessageLeft}}
 	if in.ClientID != "" {

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 	"patchbay/llm"
+	"patchbay/llm/human"
 )
 
 // The responder's loop: one goroutine owns one conversation while the responder answers it. It lives only as long as
@@ -269,7 +271,7 @@ func (l *loop) ask(ctx context.Context, t llm.Turn, upTo int64, waits bool) (ans
 				l.speak(upTo, p, began, nil)
 			case byVoice: // that it takes a moment, the call says by itself
 			case p.Bridging && p.Text == "":
-				l.draft(wordsMoment, false)
+				l.draft(wordsMoment.In(human.Language(t.Question, sentences.Languages())), false)
 			default:
 				shown = p.Text
 				l.draft(shown, false)

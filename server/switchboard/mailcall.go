@@ -12,6 +12,7 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 	"patchbay/llm/human"
 )
 
@@ -19,13 +20,18 @@ import (
 // says that a person comes, and how to be called: by a reply with the number. It is read by plain code, called back to the
 // customer in words, and a later reply with another number changes it. The agent reads all of it anyway.
 
+var (
+	wordsHowCalled = sentences.Say("If you want to be called, answer this mail with your telephone number, with its area code: we call when it is your turn.")
+	wordsNoNumber  = sentences.Say("There is no telephone number in your mail that we could call.")
+	wordsOther     = sentences.Say("Answer this mail with another number, with its area code, to be called. A person answers your mail in any case.")
+	wordsOtherTime = sentences.Say("Answer this mail with your number and another time, or with the number alone.")
+	wordsCorrect   = sentences.Say("To change the number or the time, answer this mail.")
+)
+
 const (
-	wordsHowCalled = "If you want to be called, answer this mail with your telephone number, with its area code: we call when it is your turn."
-	wordsWhen      = " For a time of your choice write it below the number, like %s (%s)."
-	wordsNoNumber  = "There is no telephone number in your mail that we could call."
-	wordsOther     = "Answer this mail with another number, with its area code, to be called. A person answers your mail in any case."
-	wordsOtherTime = "Answer this mail with your number and another time, or with the number alone."
-	wordsCorrect   = "To change the number or the time, answer this mail."
+	wordsWhen = "For a time of your choice write it below the number, like %s (%s)."
+
+	reasonNoNumber = "no_number"
 
 	askTelephone = 2 * time.Second // a mail waits no longer for what the telephone says
 	numbersTried = 3
@@ -93,20 +99,20 @@ func (s *Switchboard) callByMail(ctx context.Context, ch *change, in channels.In
 	if number == "" && asked {
 		number = m.bare
 	}
-	words := ""
+	words, why := sentences.Said{}, channels.MessageData{}
 	switch {
 	case number != "":
 		wrong, err := s.calledByMail(ctx, ch, in, r, number)
-		if wrong == "" || err != nil {
+		if wrong.Nothing() || err != nil {
 			return true, err
 		}
 		words = wrong
 	case m.refused != "":
-		words = m.refused + " " + wordsOther
+		words = sentences.Say(m.refused).Then(wordsOther)
 	case answered, known: // said once; what else they write is the person's to answer
 		return false, nil
 	case asked:
-		words = wordsNoNumber + " " + wordsHowCalled
+		words, why.Reason = wordsNoNumber.Then(wordsHowCalled), reasonNoNumber
 	default:
 		if words, err = s.howCalled(ctx, ch); err != nil {
 			return false, err
@@ -116,15 +122,15 @@ func (s *Switchboard) callByMail(ctx context.Context, ch *change, in channels.In
 	if err := s.toPeople(ctx, ch, sourceCall, channels.CodeWaiting, wordsWaiting); err != nil {
 		return false, err
 	}
-	return true, ch.inOneMail(ctx, in, channels.CodeCallback, words, channels.MessageData{})
+	return true, ch.inOneMail(ctx, in, channels.CodeCallback, words, why)
 }
 
 // askedNumber: we have offered a call by mail and owe it still; answered: a reply without a number was told so; known: the number is.
 func (ch *change) askedNumber(ctx context.Context) (asked, answered, known bool, err error) {
 	err = ch.tx.QueryRow(ctx, `select p.source = $2 or exists (select from messages where conversation_id = $1 and channel = 'email' and data ->> 'code' = $3),
-			exists (select from messages where conversation_id = $1 and body like '%' || $4 || '%'), p.number <> ''
+			exists (select from messages where conversation_id = $1 and data ->> 'reason' = $4), p.number <> ''
 		from promises p where p.conversation_id = $1 and p.closed_at is null union all select false, false, false limit 1`,
-		ch.c.ID, sourceCall, channels.CodeCallback, wordsNoNumber).Scan(&asked, &answered, &known)
+		ch.c.ID, sourceCall, channels.CodeCallback, reasonNoNumber).Scan(&asked, &answered, &known)
 	if err != nil {
 		err = fmt.Errorf("asked for a number: %w", err)
 	}
@@ -132,35 +138,35 @@ func (ch *change) askedNumber(ctx context.Context) (asked, answered, known bool,
 }
 
 // calledByMail promises the call; wrong says in words why it cannot.
-func (s *Switchboard) calledByMail(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt, number string) (wrong string, err error) {
+func (s *Switchboard) calledByMail(ctx context.Context, ch *change, in channels.Inbound, r *channels.Receipt, number string) (wrong sentences.Said, err error) {
 	times, err := agents.CallTimes(ctx, ch.tx, ch.c.ID)
 	if err != nil {
-		return "", err
+		return wrong, err
 	}
 	in.To, in.At = number, timeIn(ownWords(in), zone(times.Zone), time.Now())
 	var known *channels.Error
 	if err = ch.mayPromise(ctx, number); errors.As(err, &known) {
-		return known.Text + " " + wordsOther, nil
+		return sentences.Say(known.Text).Then(wordsOther), nil
 	}
 	if err == nil && in.At != nil {
 		if _, err = agents.CallTime(ctx, ch.tx, ch.c.ID, in.At); errors.As(err, &known) {
-			return known.Text + " " + wordsOtherTime, nil
+			return sentences.Say(known.Text).Then(wordsOtherTime), nil
 		}
 	}
 	if err != nil {
-		return "", err
+		return wrong, err
 	}
-	return "", s.callMe(ctx, ch, in, r)
+	return wrong, s.callMe(ctx, ch, in, r)
 }
 
 // howCalled says how to be called, with a time that could be chosen as the example.
-func (s *Switchboard) howCalled(ctx context.Context, ch *change) (string, error) {
+func (s *Switchboard) howCalled(ctx context.Context, ch *change) (sentences.Said, error) {
 	times, err := agents.CallTimes(ctx, ch.tx, ch.c.ID)
 	if err != nil || len(times.Times) == 0 {
 		return wordsHowCalled, err
 	}
 	at := times.Times[min(len(times.Times)-1, 4)].In(zone(times.Zone))
-	return wordsHowCalled + fmt.Sprintf(wordsWhen, at.Format("2006-01-02 15:04"), at.Location()), nil
+	return wordsHowCalled.Then(sentences.Say(wordsWhen, at.Format("2006-01-02 15:04"), at.Location().String())), nil
 }
 
 func zone(name string) *time.Location {
@@ -172,12 +178,12 @@ func zone(name string) *time.Location {
 }
 
 // inOneMail tells the customer what was not told with the notice that a person comes: to who writes mails both are one.
-func (ch *change) inOneMail(ctx context.Context, in channels.Inbound, code, words string, data channels.MessageData) error {
+func (ch *change) inOneMail(ctx context.Context, in channels.Inbound, code string, words sentences.Said, data channels.MessageData) error {
 	if in.Channel == channels.Email {
-		if ch.more == "" {
+		if ch.more.Nothing() {
 			return nil
 		}
-		words, ch.more = ch.more, ""
+		words, ch.more = ch.more, sentences.Said{}
 	}
 	return ch.notice(ctx, code, words, data)
 }

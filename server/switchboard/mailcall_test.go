@@ -100,18 +100,18 @@ func TestCalledByMail(t *testing.T) {
 	}
 	id := mail("ole@example.com", 0, "Please call me", "The poles of order 4471223 are too long.")
 	f.state(id, channels.Waiting)
-	says(id, wordsWaiting, wordsHowCalled, "For a time of your choice write it below the number, like 20", "(UTC)")
+	says(id, wordsWaiting.In("en"), wordsHowCalled.In("en"), "For a time of your choice write it below the number, like 20", "(UTC)")
 	if got := f.source(id); got != sourceCall || number(id) != "" {
 		t.Errorf("promise by %s, number %q", got, number(id))
 	}
 	mail("ole@example.com", id, "Re: Please call me", "Yes please, any time")
-	says(id, wordsNoNumber, wordsHowCalled)
+	says(id, wordsNoNumber.In("en"), wordsHowCalled.In("en"))
 	mail("ole@example.com", id, "Re: Please call me", "Hello again?")
 	says(id) // said once
 	mail("ole@example.com", id, "Re: Please call me", "+49 900 1234567")
-	says(id, "are not allowed. "+wordsOther)
+	says(id, "are not allowed. "+wordsOther.In("en"))
 	mail("ole@example.com", id, "Re: Please call me", "Sure:\n+49 40 5551234\n> old words 040 999999999")
-	says(id, "We call you at +49405551234, when it is your turn. You keep your place in line. "+wordsCorrect)
+	says(id, "We call you at +49405551234, when it is your turn. You keep your place in line. "+wordsCorrect.In("en"))
 	mail("ole@example.com", id, "Re: Please call me", "Thank you!\n\nOle Bakke\nTel. +49 40 7770000")
 	says(id)
 	if number(id) != "+49405551234" {
@@ -126,11 +126,11 @@ func TestCalledByMail(t *testing.T) {
 
 	// with the number at once; somebody else's number; a time when nobody can be called
 	second := mail("mia@example.com", 0, "Skarv 2", "Please call me back at 0171 5550147")
-	says(second, wordsWaiting+" We call you at 01715550147, when it is your turn.")
+	says(second, wordsWaiting.In("en")+" We call you at 01715550147, when it is your turn.")
 	third := mail("eva@example.com", 0, "Skarv 2", "please call me at 0171 5550147")
-	says(third, wordsWaiting+" We are to call this number already. "+wordsOther)
+	says(third, wordsWaiting.In("en")+" We are to call this number already. "+wordsOther.In("en"))
 	mail("eva@example.com", third, "Re: Skarv 2", "20 12 34 56, 2020-01-01 10:00")
-	says(third, "That time has passed. "+wordsOtherTime)
+	says(third, "That time has passed. "+wordsOtherTime.In("en"))
 	mail("eva@example.com", third, "Re: Skarv 2", "20 12 34 56")
 	says(third, "We call you at 20123456, when it is your turn.")
 
@@ -148,7 +148,7 @@ func TestNobodyIsCalledByMail(t *testing.T) {
 	r := f.receive(channels.Inbound{Type: channels.Words, Channel: channels.Email, From: channels.Address{Kind: channels.Mail, Value: "ole@example.com"},
 		Subject: "Skarv 2", Body: "Please call me at 040 5551234"})
 	f.state(r.ConversationID, channels.Waiting)
-	if got := text(f, `select string_agg(body, ' | ') from messages where conversation_id = $1 and author = 'system' and not private`, r.ConversationID); got != wordsWaiting {
+	if got := text(f, `select string_agg(body, ' | ') from messages where conversation_id = $1 and author = 'system' and not private`, r.ConversationID); got != wordsWaiting.In("en") {
 		t.Errorf("told %q", got)
 	}
 	if count(f, `select count(*) from promises where closed_at is null and number = ''`) != 1 {

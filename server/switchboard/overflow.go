@@ -1,13 +1,13 @@
 package switchboard
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 )
 
 // What happens when a line takes too long. Every branch ends in a line: the conversation keeps its time, its place by it,
@@ -49,15 +49,16 @@ func (s *Switchboard) overflow(ctx context.Context, o agents.Overflowing) error 
 				ch.line(channels.CodeOverflow, "No call back was offered: "+cannot.Error(), why)
 				break
 			}
+			words := wordsCallLonger
 			if o.Words != "" {
-				why.Source = channels.OwnWords
+				why.Source, words = channels.OwnWords, sentences.Say(o.Words)
 			}
-			if err := s.offerCall(ctx, ch, cmp.Or(o.Words, wordsCallLonger), why); err != nil {
+			if err := s.offerCall(ctx, ch, words, why); err != nil {
 				return err
 			}
 			ch.line(channels.CodeOverflow, "The customer was offered a call back: "+o.Reason()+".", why)
 		default:
-			if err := ch.notice(ctx, channels.CodeLonger, o.Words, why); err != nil {
+			if err := ch.notice(ctx, channels.CodeLonger, sentences.Say(o.Words), why); err != nil {
 				return err
 			}
 			ch.line(channels.CodeOverflow, "The customer was told so: "+o.Reason()+".", why)
@@ -137,5 +138,5 @@ func (s *Switchboard) takeBack(ctx context.Context, ch *change, agentID int64, n
 	if call != nil {
 		return false, channels.Fail(channels.Conflict, name+" is in a call. Wait until it has ended.")
 	}
-	return true, s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "You are passed on to a colleague. You are first in line.")
+	return true, s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, sentences.Say("You are passed on to a colleague.").Then(wordsFirst))
 }

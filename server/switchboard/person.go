@@ -8,6 +8,7 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 )
 
 // What agents do. Every verb checks who has the conversation inside its transaction.
@@ -120,11 +121,11 @@ func (s *Switchboard) through(ctx context.Context, ch *change, agentID int64) er
 		}
 	}
 	first := firstName(name)
-	words := fmt.Sprintf(wordsThrough, first)
+	words := sentences.Say(wordsThrough, first)
 	if read, err := agents.HasRead(ctx, ch.tx, agentID, ch.c.ID); err != nil {
 		return err
 	} else if read {
-		words = fmt.Sprintf(wordsThroughRead, first)
+		words = sentences.Say(wordsThroughRead, first)
 	}
 	if err := ch.notice(ctx, channels.CodeThrough, words, channels.MessageData{AgentName: first}); err != nil {
 		return err
@@ -225,7 +226,7 @@ func (s *Switchboard) takeFromColleague(ctx context.Context, ch *change, agentID
 		return s.intoLine(ctx, ch)
 	}
 	s.release(ctx, ch)
-	return s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "A colleague takes over.")
+	return s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, sentences.Say("A colleague takes over."))
 }
 
 // release takes the agent who has the conversation out of its call, after the commit and before anybody is told that it waits:

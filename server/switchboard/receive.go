@@ -8,27 +8,34 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 )
 
 // returnWithin: a caller or chatter who comes back this soon after the end comes back to the same conversation.
 const returnWithin = 7 * 24 * time.Hour
 
 // Words of ours that stand in the timeline. Plain, and true with the model dead.
+var (
+	wordsHello      = sentences.Say("You are writing with an AI. For a person, use the button or just say so.")
+	wordsWaiting    = sentences.Say("We are getting a person.").Then(wordsGoAlong)
+	wordsGoAlong    = sentences.Say("Your messages go along.")
+	wordsModelAway  = sentences.Say("Our AI is not answering right now.")
+	wordsModelDown  = wordsModelAway.Then(wordsInLine)
+	wordsInLine     = sentences.Say("You are in line for a person.")
+	wordsBusy       = sentences.Say("Our AI is talking with as many people as it can.").Then(wordsInLine, wordsGoAlong)
+	wordsNoAnswer   = sentences.Say("I can't answer this.").Then(wordsWaiting)
+	wordsFirst      = sentences.Say("You are first in line.")
+	wordsBack       = sentences.Say("The connection to your agent was lost.").Then(wordsFirst)
+	wordsPassFailed = sentences.Say("Passing you on did not work.").Then(wordsFirst)
+	wordsSure       = sentences.Say("Would you like to talk to a person?")
+	wordsMoment     = sentences.Say("One moment, I am looking this up.")
+	wordsEnded      = sentences.Say("This conversation has ended. Write again at any time, it goes on right here.")
+)
+
 const (
-	wordsHello       = "You are writing with an AI. For a person, use the button or just say so."
 	wordsHelloCall   = "An automatic assistant answered. Key 0 gets a person."
-	wordsWaiting     = "We are getting a person. Your messages go along."
-	wordsModelAway   = "Our AI is not answering right now."
-	wordsModelDown   = wordsModelAway + " You are in line for a person."
-	wordsBusy        = "Our AI is talking with as many people as it can. You are in line for a person. Your messages go along."
-	wordsNoAnswer    = "I can't answer this. We are getting a person. Your messages go along."
-	wordsBack        = "The connection to your agent was lost. You are first in line."
-	wordsSure        = "Would you like to talk to a person?"
-	wordsMoment      = "One moment, I am looking this up."
-	wordsPassFailed  = "Passing you on did not work. You are first in line."
 	wordsThrough     = "You're through to %s."
 	wordsThroughRead = "You're through to %s, who has read your messages." // only when it is true
-	wordsEnded       = "This conversation has ended. Write again at any time, it goes on right here."
 )
 
 // Receive takes what a channel hands up. It returns after the commit; the receipt then is the truth.
@@ -187,6 +194,9 @@ func (s *Switchboard) words(ctx context.Context, ch *change, in channels.Inbound
 	wish, declined, err := s.readWish(ctx, ch, in)
 	if err != nil {
 		return err
+	}
+	if in.Channel != channels.Voice {
+		ch.said = ownWords(in)
 	}
 	automatic := in.Automatic
 	if ch.c.State == channels.New && !automatic && in.Channel != channels.Email {

@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 	"patchbay/llm"
 	"patchbay/llm/human"
 	"patchbay/server/bus"
@@ -89,8 +90,9 @@ type change struct {
 	undo  []func() // what is to be given back when there is no commit
 	late  error    // what went wrong after the commit, for who has asked
 
-	mail *callMail // what the mail that is received says about a call
-	more string    // to tell with the notice that a person comes
+	mail *callMail      // what the mail that is received says about a call
+	more sentences.Said // to tell with the notice that a person comes
+	said string         // the customer's words that are received, if they are in writing
 
 	entered bool // it has come into line here
 	carded  bool // the conversation is on its way to a person: its hand-over card is made at the end (card.go)
@@ -237,10 +239,29 @@ func (ch *change) line(code, words string, data channels.MessageData) {
 }
 
 // notice stores a line that the customer sees too and sends it.
-func (ch *change) notice(ctx context.Context, code, words string, data channels.MessageData) error {
+func (ch *change) notice(ctx context.Context, code string, words sentences.Said, data channels.MessageData) error {
+	lang, err := ch.language(ctx)
+	if err != nil {
+		return err
+	}
 	data.Code = code
-	_, err := ch.send(ctx, &channels.Message{Author: channels.BySystem, Kind: channels.Happened, Body: words, Data: data})
+	_, err = ch.send(ctx, &channels.Message{Author: channels.BySystem, Kind: channels.Happened, Body: words.In(lang), Data: data})
 	return err
+}
+
+// language is the one in which the customer writes, by their last words. On the telephone the call speaks its own sentences in
+// the caller's; what stands in its timeline is for the desk.
+func (ch *change) language(ctx context.Context) (string, error) {
+	if ch.c.Channel == channels.Voice {
+		return "en", nil
+	}
+	said := ""
+	err := ch.tx.QueryRow(ctx, `select coalesce(string_agg(body, E'\n'), '') from (select left(body, 500) as body from messages
+		where conversation_id = $1 and author = 'contact' and kind = 'text' order by seq desc limit 3) last`, ch.c.ID).Scan(&said)
+	if err != nil {
+		return "", fmt.Errorf("customer's language: %w", err)
+	}
+	return human.Language(ch.said+"\n"+said, sentences.Languages()), nil
 }
 
 func (ch *change) exec(ctx context.Context, what, sql string, args ...any) error {

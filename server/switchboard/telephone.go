@@ -6,6 +6,7 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 )
 
 // Calls: what agents do with them beyond answering, calling out and passing on, and how customers' begin and end. Voice carries it
@@ -135,7 +136,7 @@ func (s *Switchboard) Transfer(ctx context.Context, agentID, conversationID int6
 			}
 		}
 		s.release(ctx, ch)
-		return s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, "You are passed on to "+name+". You are first in line.")
+		return s.backInLine(ctx, ch, "transfer", channels.CodeTransfer, sentences.Say("You are passed on to %s.", name).Then(wordsFirst))
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"patchbay/agents"
 	"patchbay/channels"
+	"patchbay/channels/sentences"
 	"patchbay/llm"
 	"patchbay/llm/human"
 )
@@ -16,7 +17,11 @@ import (
 
 // askOnce: the recogniser is not sure. Code asks, the model is not asked; "yes" then is a wish.
 func (s *Switchboard) askOnce(ctx context.Context, ch *change) error {
-	if _, err := ch.send(ctx, &channels.Message{Author: channels.ByAI, Body: wordsSure, Data: channels.MessageData{Mode: llm.ModeQuote, Reason: reasonOffered}}); err != nil {
+	lang, err := ch.language(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := ch.send(ctx, &channels.Message{Author: channels.ByAI, Body: wordsSure.In(lang), Data: channels.MessageData{Mode: llm.ModeQuote, Reason: reasonOffered}}); err != nil {
 		return err
 	}
 	return ch.exec(ctx, "answered", `update conversations set answered_seq = customer_seq where id = $1`, ch.c.ID)
@@ -114,7 +119,7 @@ func ownWords(in channels.Inbound) string {
 
 // toPeople puts the conversation in line and opens the promise, in this transaction. It is idempotent: a second wish
 // while waiting changes nothing.
-func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, words string) error {
+func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code string, words sentences.Said) error {
 	if ch.c.State == channels.Agent {
 		return nil // a person has it
 	}
@@ -139,9 +144,9 @@ func (s *Switchboard) toPeople(ctx context.Context, ch *change, source, code, wo
 	if err != nil {
 		return err
 	}
-	if nobody != "" {
+	if !nobody.Nothing() {
 		if code == channels.CodeModelDown {
-			nobody = wordsModelAway + " " + nobody
+			nobody = wordsModelAway.Then(nobody)
 		}
 		code, words = channels.CodeNobodyHere, nobody
 	}
@@ -163,7 +168,7 @@ func (s *Switchboard) intoLine(ctx context.Context, ch *change) error {
 }
 
 // backInLine takes the conversation from its agent and puts it before all others, with the promise open again.
-func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, words string) error {
+func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code string, words sentences.Said) error {
 	had := ch.c.AgentID
 	if moved, err := ch.move(ctx, channels.Waiting); err != nil || !moved {
 		return err
@@ -181,9 +186,9 @@ func (s *Switchboard) backInLine(ctx context.Context, ch *change, source, code, 
 }
 
 // acknowledge tells the customer that a person comes.
-func (s *Switchboard) acknowledge(ctx context.Context, ch *change, code, words string, data channels.MessageData) error {
-	if ch.more != "" {
-		words, ch.more = words+" "+ch.more, ""
+func (s *Switchboard) acknowledge(ctx context.Context, ch *change, code string, words sentences.Said, data channels.MessageData) error {
+	if !ch.more.Nothing() {
+		words, ch.more = words.Then(ch.more), sentences.Said{}
 	}
 	if err := ch.notice(ctx, code, words, data); err != nil {
 		return err
