@@ -210,7 +210,7 @@ func (r *reading) mood() channels.CardLine {
 				}
 			}
 		}
-		for sentence := range sentences(bounded(m.Body, cardRunes)) {
+		for sentence := range sentencesOf(bounded(m.Body, cardRunes)) {
 			if shouts(sentence) {
 				note(moodUpset, "capitals", m)
 				break
@@ -328,7 +328,7 @@ func (r *reading) promised(f Facts) []channels.CardLine {
 		if m.Author != channels.ByAgent || m.Kind != channels.Text || len(lines) == cardPledges {
 			continue
 		}
-		for s := range sentences(m.Body) {
+		for s := range sentencesOf(m.Body) {
 			key := " " + strings.Join(tokens(s), " ") + " "
 			if slices.ContainsFunc(phrases("card", "pledge"), func(p phraseText) bool { return strings.Contains(key, " "+p.key+" ") }) {
 				lines = append(lines, channels.CardLine{Kind: channels.CardPromised, Text: quoted(s, cardQuoted), By: channels.ByAgent, Source: m.Data.AgentName, Seqs: []int64{m.Seq}})
@@ -357,7 +357,7 @@ func (r *reading) question() channels.CardLine {
 			break
 		}
 		open := m.Body
-		for s := range sentences(m.Body) {
+		for s := range sentencesOf(m.Body) {
 			if strings.ContainsAny(s, "?？؟") {
 				open = s
 			}
@@ -411,7 +411,7 @@ func requoted(text string, runes int) string {
 	return "“" + short(strings.Trim(text, "“”"), runes) + "”"
 }
 
-func sentences(text string) func(func(string) bool) {
+func sentencesOf(text string) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		var s splitter
 		for _, one := range append(s.add(text), s.flush()) {
@@ -423,7 +423,7 @@ func sentences(text string) func(func(string) bool) {
 }
 
 func firstSentence(text string) string {
-	for s := range sentences(text) {
+	for s := range sentencesOf(text) {
 		return s
 	}
 	return text

@@ -402,14 +402,14 @@ func (u *run) finish(err error) (Answer, error) {
 	var f *Failure
 	switch {
 	case err == nil && u.unknown && len(u.shown) == 0:
-		a.Text, a.Unknown = say(language(u.t.Question), "unknown"), true
+		a.Text, a.Unknown = saysUnknown.In(language(u.t.Question)), true
 		u.times.FirstSentence = time.Since(u.start)
 		u.emit(Progress{Text: a.Text})
 	case err == nil && u.handOver:
 		a.HandOver, a.Reason = true, "model"
 	case errors.As(err, &f) && f.Reason == "ungrounded" && len(u.shown) > 0:
 		// what was shown is true; the rest must come from a person, and the words say so
-		a.Text += " " + say(language(u.t.Question), "rest")
+		a.Text += " " + saysRest.In(language(u.t.Question))
 		a.HandOver, a.Reason = true, f.Reason
 		u.emit(Progress{Text: a.Text})
 		return a, nil

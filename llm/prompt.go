@@ -7,7 +7,8 @@ import (
 	"sync"
 
 	"patchbay/channels"
-	"patchbay/channels/voice/spoken"
+	"patchbay/channels/sentences"
+	"patchbay/llm/human"
 )
 
 //go:embed prompts/*.txt
@@ -114,15 +115,16 @@ func lines(name string) map[string]string {
 	return out
 }
 
-var ownWords = sync.OnceValue(func() map[string]string { return lines("say") })
+// What the house says by itself to a greeting, to thanks, to "are you human", and when it has no answer.
+var (
+	saysHello   = sentences.Say("Hello! I am an AI and answer from our own pages. What can I look up for you? If you would rather have a person, just say so.")
+	saysThanks  = sentences.Say("You're welcome. Is there anything else?")
+	saysAI      = sentences.Say("I am an AI, not a person. If you would like a person, just say so or use the button.")
+	saysUnknown = sentences.Say("I don't know that. Shall I get a person?")
+	saysRest    = sentences.Say("For the rest I have no source. I am getting a person.")
 
-// say is a sentence of ours in a language, English when we have none.
-func say(lang, what string) string {
-	if s := ownWords()[lang+"."+what]; s != "" {
-		return s
-	}
-	return ownWords()["en."+what]
-}
+	answers = map[string]sentences.Said{"hello": saysHello, "thanks": saysThanks, "ai": saysAI}
+)
 
 // heard maps a greeting, thanks or "are you human" to language and kind.
 var heard = sync.OnceValue(func() map[string][2]string {
@@ -139,11 +141,5 @@ var heard = sync.OnceValue(func() map[string][2]string {
 	return out
 })
 
-// ours are the languages of our own sentences.
-var ours = []string{"en", "de", "fr", "es", "it", "pt", "nl", "pl"}
-
 // language guesses; it only chooses the words of our own sentences.
-func language(text string) string {
-	lang, _ := spoken.Language(text, ours)
-	return lang
-}
+func language(text string) string { return human.Language(text, sentences.Languages()) }

@@ -226,7 +226,7 @@ func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), sta
 		return a, nil
 	}
 	if h, ok := heard()[strings.Join(tokens(bounded(t.Question, 200)), " ")]; ok {
-		return show(Answer{Text: say(h[0], h[1]), Mode: ModeQuote})
+		return show(Answer{Text: answers[h[1]].In(h[0]), Mode: ModeQuote})
 	}
 	passages, err := r.lookUp(ctx, t)
 	if ctx.Err() != nil {
@@ -235,7 +235,7 @@ func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), sta
 	if err != nil {
 		return Answer{}, &Failure{Reason: "knowledge", Err: err}
 	}
-	unknown := Answer{Text: say(language(t.Question), "unknown"), Mode: ModeQuote, Unknown: true}
+	unknown := Answer{Text: saysUnknown.In(language(t.Question)), Mode: ModeQuote, Unknown: true}
 	strong := len(passages) > 0 && passages[0].Strong()
 	asked := Answer{} // what the model's silence has cost
 	if len(r.gate.hosts) > 0 && len(passages) > 0 {

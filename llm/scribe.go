@@ -137,7 +137,7 @@ func (r *Responder) checked(text, told, instruction string) (kept, disposition s
 		lines = append(lines, strings.TrimSpace(line))
 	}
 	var good []string
-	for s := range sentences(strings.Join(lines, " ")) {
+	for s := range sentencesOf(strings.Join(lines, " ")) {
 		s = strings.TrimSpace(plain(s))
 		if s != "" && bearable(s, known, low) && !leaks(s, runs) && !strings.Contains(instruction, s) && !slices.Contains(good, s) {
 			good = append(good, s)

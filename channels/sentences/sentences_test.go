@@ -14,7 +14,7 @@ import (
 )
 
 // speakers are the packages that say something to customers.
-var speakers = []string{"../../agents", "../../server/switchboard"}
+var speakers = []string{"../../agents", "../../llm", "../../server/switchboard"}
 
 // TestEverySentence: each sentence that the code says stands in each language, with what it holds, and no other does.
 func TestEverySentence(t *testing.T) {
