@@ -60,10 +60,11 @@ const (
 	mine
 	name
 	tag
+	trade
 
 	// inRow are the classes that a clause is read into; the others are looked up as phrases.
 	inRow = want | talk | get | call | person | weak | title | to | fill | not | never | enough | machine | help | soft | ask | exist |
-		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self | refuse | reply | relative | mine | tag
+		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self | refuse | reply | relative | mine | tag | trade
 	// content are the classes that make a language out and that English lends to others.
 	content = talk | get | call | person | weak | machine
 )
@@ -74,7 +75,7 @@ var classNames = map[string]class{
 	"after": after, "before": before, "tongue": tongue, "but": but, "alone": alone, "maybe": maybe, "safety": safety, "yes": yes, "no": no,
 	"go on": goOn, "always": always, "until": until, "past": past, "whom": whom, "over": over, "hello": hello, "said": said, "here": here,
 	"hours": hours, "urge": urge | fill, "they": they | fill, "self": self | fill, "refuse": refuse,
-	"reply": reply | not, "relative": relative, "own": mine | self, "tag": tag,
+	"reply": reply | not, "relative": relative, "own": mine | self, "tag": tag, "trade": weak | trade,
 }
 
 // grammar is one language's phrases by first word, longest first, and by the stem of the first word.

@@ -80,7 +80,7 @@ func whoever(row []symbol) bool {
 			return false
 		case s.is(urge) && !s.is(hello):
 			hurry = true
-		case s.is(weak):
+		case s.is(weak) && !s.is(trade):
 			called = true
 		case !s.is(fill | hello):
 			return false
@@ -332,6 +332,8 @@ func (m mention) named() bool {
 		return true
 	case row[at].titled && m.cues&(exist|want|ask) != 0 && (m.exist == 0 || m.want == 0) && !m.r.open:
 		return true
+	case row[at].titled && m.l.to && m.l.cues&want != 0 && m.l.want == 0: // "ich möchte mit Herrn Weber über den Preis sprechen"
+		return true
 	case m.cues&want != 0 && m.want == 0 && at+2 < len(row) && row[at+1].is(fill) && (row[at+2].is(weak) || row[at+2].is(fill) && at+3 < len(row) && row[at+3].is(weak)):
 		return true
 	case m.cues&want != 0 && m.want < bridge && (helps(row, at) || m.behind&talk != 0) && !m.l.negated:
@@ -355,13 +357,15 @@ func (g *grammar) reached(m mention) verdict {
 		limit = 1.5
 	}
 	switch {
+	case s.is(trade) && !strong && (cues&talk == 0 && !m.l.to && !m.r.to || slices.ContainsFunc(row, symbol.appointment)): // "find me a dentist", "an appointment with the vet"
+		return verdict{}
 	case cues&(talk|get) != 0 && m.talk <= limit && !m.tongued:
 		return yesBecause("words", m.why())
 	case strong && cues&want != 0 && m.l.want == 0 && acts(row, at): // "must a manager sign"
 		return verdict{}
 	case strong && cues&want != 0 && (m.want == 0 || m.want <= 1 && !m.r.open && described(row, at)):
 		return yesBecause("words", m.why())
-	case s.is(weak) && m.l.cues&want != 0 && m.l.want == 0 && m.l.own && !m.l.negated && (lastIn(row, at) || relates(row, at)), // "I just want somebody", "I want somebody who can decide"
+	case s.is(weak) && !s.is(trade) && m.l.cues&want != 0 && m.l.want == 0 && m.l.own && !m.l.negated && (lastIn(row, at) || relates(row, at)), // "I just want somebody", "I want somebody who can decide"
 		cues&exist != 0 && m.exist == 0 && hasTongue(row) && relates(row, at): // "is there anyone who speaks Polish"
 		return yesBecause("words", m.why())
 	case strong && cues&exist != 0 && m.exist == 0 && (!m.r.open || m.behind&help != 0),
@@ -369,9 +373,9 @@ func (g *grammar) reached(m mention) verdict {
 		strong && m.l.cues&ask != 0 && m.l.exist == 0 && anyOf(row, urge) && !anyOf(row, hours|past|said): // "can a person please check it"
 		return yesBecause("presence", m.why())
 	case s.is(weak) && cues&help != 0 && helps(row, at) && (cues&(want|ask|exist) != 0 || g.right&help != 0 || at == 0 || row[at-1].is(fill)),
-		s.is(weak) && cues&help != 0 && (cues&want != 0 && m.want == 0 || cues&exist != 0 && m.exist == 0):
+		s.is(weak) && !s.is(trade) && cues&help != 0 && (cues&want != 0 && m.want == 0 || cues&exist != 0 && m.exist == 0):
 		return yesBecause("presence", m.why())
-	case s.is(weak) && cues&(exist|ask) != 0 && m.exist == 0 && (!m.r.open || cues&help != 0) || strong && cues&(talk|get|want) != 0 && !m.tongued:
+	case s.is(weak) && !s.is(trade) && cues&(exist|ask) != 0 && m.exist == 0 && (!m.r.open || cues&help != 0) || strong && cues&(talk|get|want) != 0 && !m.tongued:
 		return verdict{wish: Wish{Unsure: true, Rule: "near", Why: m.why()}}
 	}
 	return verdict{}

@@ -19,6 +19,9 @@ func (s symbol) is(c class) bool { return s.class&c != 0 }
 // qualifies says whether s makes another thing of the person behind it. An article does so with a name only.
 func (s symbol) qualifies() bool { return s.is(before) && !s.is(fill) }
 
+// appointment says whether s is a visit to arrange: soft alone, and neither help nor a machine that is.
+func (s symbol) appointment() bool { return s.is(soft) && !s.is(help|machine|call) }
+
 // rowWords bounds how much of one clause is read.
 const rowWords = 400
 
