@@ -181,6 +181,7 @@ func TestFamiliesFresh(t *testing.T) {
 		{"testdata/tune-seen.txt", true, 0.93, 0.025},
 		{"testdata/tune-visitors.txt", true, 0.95, 0.02},
 		{"testdata/tune-public.txt", true, 0.97, 0.02},
+		{"testdata/tune-campaign-b.txt", true, 0.97, 0.02},
 		{"testdata/heldout-last.txt", false, 0.86, goalAlarms},
 	} {
 		perLang, order, total := measure(t, samples(t, f.name), f.show)

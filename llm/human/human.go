@@ -247,8 +247,11 @@ func waits(speak []*grammar, c clause) bool {
 func (lib *library) tells(speak []*grammar, c clause) bool {
 	for _, g := range speak {
 		for from := max(0, len(c)-3); from < len(c); from++ {
-			if cl, n := g.match(c[from:], said|hello); from+n == len(c) && cl&said != 0 && cl&hello == 0 {
-				return true
+			if cl, n := g.match(c[from:], said|hello); n > 0 && from+n == len(c) { // the longest phrase decides: "I said:" leads to one's own words
+				if cl&said != 0 && cl&hello == 0 {
+					return true
+				}
+				break
 			}
 		}
 	}
