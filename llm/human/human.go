@@ -205,7 +205,7 @@ func (lib *library) read(speak []*grammar, text string) (found Wish, declined bo
 			quoted = parts[i]
 			continue
 		}
-		if parts[i] && waits(speak, c) {
+		if parts[i] && (begins(speak, c, until) || begins(speak, all[i+1], relative)) { // ", until an agent checks it"; "the agent, who sold it, left": the whole decides
 			continue
 		}
 		for _, g := range speak {
@@ -233,10 +233,10 @@ func (lib *library) read(speak []*grammar, text string) (found Wish, declined bo
 	return found, declined
 }
 
-// waits says whether a part of a sentence tells only how long: ", until an agent checks it", which its beginning decides.
-func waits(speak []*grammar, c clause) bool {
+// begins says whether a part of a sentence begins with a word of that class.
+func begins(speak []*grammar, c clause, with class) bool {
 	for _, g := range speak {
-		if _, n := g.match(c, until); n > 0 {
+		if _, n := g.match(c, with); n > 0 {
 			return true
 		}
 	}

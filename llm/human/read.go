@@ -110,6 +110,8 @@ type walk struct {
 	told    bool    // somebody said it
 	must    bool    // "I have to", which may be "do I have to"
 	to      bool    // "to", "with" stands between
+	with    bool    // "with" does
+	object  bool    // "me" does: somebody is to do something with the customer
 	own     bool    // the customer is who says it: "I", or a sentence that begins here
 }
 
@@ -170,7 +172,7 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 			}
 			continue
 		}
-		w.to = w.to || s.is(to)
+		w.to, w.with, w.object = w.to || s.is(to), w.with || s.is(with), w.object || s.is(object)
 		w.end = j
 	}
 	return w
@@ -342,7 +344,7 @@ func (m mention) named() bool {
 	if at > 0 && row[at-1].is(before) && m.cues&talk == 0 { // "give me a Mastercard": with an article it is a thing
 		return false
 	}
-	return m.cues&(talk|get) != 0 && m.talk == 0 && !m.tongued && (m.l.to || m.r.to || m.cues&get != 0)
+	return m.cues&(talk|get) != 0 && m.talk == 0 && !m.tongued && (m.l.to || m.r.to || row[at].cased || m.cues&get != 0)
 }
 
 // reached weighs the cues of a person without a name: talking to it, wanting it, asking whether one is there, wanting its help.
@@ -375,6 +377,8 @@ func (g *grammar) reached(m mention) verdict {
 	case s.is(weak) && cues&help != 0 && helps(row, at) && (cues&(want|ask|exist) != 0 || g.right&help != 0 || at == 0 || row[at-1].is(fill)),
 		s.is(weak) && !s.is(trade) && cues&help != 0 && (cues&want != 0 && m.want == 0 || cues&exist != 0 && m.exist == 0):
 		return yesBecause("presence", m.why())
+	case strong && !m.r.open && !m.l.negated && !m.tongued && (m.l.with && m.l.cues&want != 0 && m.l.own || m.l.object && m.l.to && m.l.cues&(want|ask) != 0):
+		return yesBecause("words", m.why()) // "I'd rather deal with real people", "can you patch me over to a colleague", whatever the verb is
 	case s.is(weak) && !s.is(trade) && cues&(exist|ask) != 0 && m.exist == 0 && (!m.r.open || cues&help != 0) || strong && cues&(talk|get|want) != 0 && !m.tongued:
 		return verdict{wish: Wish{Unsure: true, Rule: "near", Why: m.why()}}
 	}

@@ -11,6 +11,7 @@ type symbol struct {
 	class  class
 	text   string
 	titled bool    // a name with a title: "Mr Henderson"
+	cased  bool    // a name with an ending that leads to it: "Máriával", "மரியாவுடன்"
 	cost   float32 // how far an unknown word keeps its neighbours apart, in words
 }
 
@@ -57,8 +58,11 @@ func (lib *library) row(g *grammar, c clause) []symbol {
 				continue
 			}
 		}
-		if s.class == 0 && (c[i].name && g.lang != "de" || lib.isName(c[i].text)) {
-			s.class = name
+		if s.class == 0 {
+			var known bool
+			if known, s.cased = lib.isName(c[i].text); known || c[i].name && g.lang != "de" {
+				s.class = name
+			}
 		}
 		row = append(row, s)
 		i++
@@ -149,23 +153,23 @@ func (g *grammar) segments(w string) []symbol {
 	return row
 }
 
-// isName says whether w is a common first name, also with an ending of its language.
-func (lib *library) isName(w string) bool {
+// isName says whether w is a common first name, and whether it has an ending of its language.
+func (lib *library) isName(w string) (is, cased bool) {
 	if lib.names[w] {
-		return true
+		return true, false
 	}
 	n := utf8.RuneCountInString(w)
 	if n < 5 || n > 14 {
-		return false
+		return false, false
 	}
 	r := []rune(w)
 	for cut := 1; cut <= 3 && n-cut >= 4; cut++ {
 		stem := string(r[:n-cut])
 		if lib.names[stem] && n-cut >= 5 || r[0] > 0x370 && (lib.names[stem+"а"] || lib.names[stem+"я"]) {
-			return true
+			return true, true
 		}
 	}
-	return false
+	return false, false
 }
 
 // titled makes a person of our house of "Mr Henderson", "Herr Hoffmann", "田中さん", "शर्मा जी".
