@@ -126,6 +126,19 @@ func lastIn(row []symbol, at int) bool {
 	return true
 }
 
+// wishesThat says whether the clause is a wish that ends in the person: "chcem, aby sa na to pozrel človek".
+func wishesThat(row []symbol, at int) bool {
+	if !lastIn(row, at) {
+		return false
+	}
+	for i := range at {
+		if row[i].is(that) && (row[i].is(want) || i > 0 && row[i-1].is(want)) {
+			return !anyOf(row[:at], not|never|said|past|machine|enough|hours)
+		}
+	}
+	return false
+}
+
 // relates says whether a relative clause follows the person: "somebody who knows about it".
 func relates(row []symbol, at int) bool { return at+1 < len(row) && row[at+1].is(relative) }
 

@@ -63,10 +63,11 @@ const (
 	trade
 	with
 	object
+	that
 
 	// inRow are the classes that a clause is read into; the others are looked up as phrases.
 	inRow = want | talk | get | call | person | weak | title | to | fill | not | never | enough | machine | help | soft | ask | exist |
-		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self | refuse | reply | relative | mine | tag | trade | with | object
+		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self | refuse | reply | relative | mine | tag | trade | with | object | that
 	// content are the classes that make a language out and that English lends to others.
 	content = talk | get | call | person | weak | machine
 )
@@ -78,7 +79,7 @@ var classNames = map[string]class{
 	"go on": goOn, "always": always, "until": until, "past": past, "whom": whom, "over": over, "hello": hello, "said": said, "here": here,
 	"hours": hours, "urge": urge | fill, "they": they | fill, "self": self | fill, "refuse": refuse,
 	"reply": reply | not, "relative": relative, "own": mine | self, "tag": tag, "trade": weak | trade,
-	"with": with | to | fill, "me": object | fill,
+	"with": with | to | fill, "me": object | fill, "that": that,
 }
 
 // grammar is one language's phrases by first word, longest first, and by the stem of the first word.
@@ -261,6 +262,9 @@ func (g *grammar) widen() {
 		for i, p := range list {
 			if n := len(p.words); n > 1 && p.class&talk != 0 && (g.is(p.words[0], to) || g.is(p.words[n-1], to)) { // "prata med"
 				list[i].class |= to
+			}
+			if n := len(p.words); n > 1 && p.class&want != 0 && g.is(p.words[n-1], that) { // "chcem aby"
+				list[i].class |= that
 			}
 			if p.class&(exist|want|ask) == 0 || p.class&(not|never|no) != 0 || len(p.words) < 2 {
 				continue

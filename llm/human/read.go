@@ -377,6 +377,8 @@ func (g *grammar) reached(m mention) verdict {
 	case s.is(weak) && cues&help != 0 && helps(row, at) && (cues&(want|ask|exist) != 0 || g.right&help != 0 || at == 0 || row[at-1].is(fill)),
 		s.is(weak) && !s.is(trade) && cues&help != 0 && (cues&want != 0 && m.want == 0 || cues&exist != 0 && m.exist == 0):
 		return yesBecause("presence", m.why())
+	case strong && wishesThat(row, at):
+		return yesBecause("words", text(row, 0, at))
 	case strong && !m.r.open && !m.l.negated && !m.tongued && (m.l.with && m.l.cues&want != 0 && m.l.own || m.l.object && m.l.to && m.l.cues&(want|ask) != 0):
 		return yesBecause("words", m.why()) // "I'd rather deal with real people", "can you patch me over to a colleague", whatever the verb is
 	case s.is(weak) && !s.is(trade) && cues&(exist|ask) != 0 && m.exist == 0 && (!m.r.open || cues&help != 0) || strong && cues&(talk|get|want) != 0 && !m.tongued:
