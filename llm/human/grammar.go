@@ -109,11 +109,12 @@ type phrase struct {
 
 // library holds all grammars, and which languages know a word.
 type library struct {
-	all   []*grammar
-	en    *grammar
-	names map[string]bool
-	known map[string]langs
-	stem  map[string]langs
+	all    []*grammar
+	en     *grammar
+	names  map[string]bool
+	things map[string]bool // written with a capital, and nobody's name
+	known  map[string]langs
+	stem   map[string]langs
 }
 
 // langs is a set of languages by index.
@@ -136,7 +137,7 @@ var books = sync.OnceValue(readBooks)
 
 // readBooks reads all word books at once, one goroutine each.
 func readBooks() *library {
-	lib := &library{known: map[string]langs{}, stem: map[string]langs{}, names: map[string]bool{}}
+	lib := &library{known: map[string]langs{}, stem: map[string]langs{}, names: map[string]bool{}, things: map[string]bool{}}
 	entries, err := files.ReadDir("words")
 	if err != nil {
 		panic(err)
@@ -151,9 +152,9 @@ func readBooks() *library {
 		if err != nil {
 			panic(err)
 		}
-		if lang == "names" {
+		if list, ok := map[string]map[string]bool{"names": lib.names, "things": lib.things}[lang]; ok {
 			for n := range strings.FieldsSeq(string(data)) {
-				lib.names[strings.Join(fold(n), "")] = true
+				list[strings.Join(fold(n), "")] = true
 			}
 			continue
 		}

@@ -329,6 +329,9 @@ func (m mention) why() string { return text(m.row, min(m.at, m.l.end), max(m.at,
 func (m mention) named() bool {
 	row, at := m.row, m.at
 	around := m.l.cues | m.r.cues
+	if at > 0 && row[at-1].is(before) && m.cues&talk == 0 { // "give me a Mastercard": with an article it is a thing
+		return false
+	}
 	switch {
 	case around&(exist|ask) != 0 && present(row, at), anyOf(row, here) && anyOf(row, weak) && present(row, at):
 		return true
@@ -340,9 +343,6 @@ func (m mention) named() bool {
 		return true
 	case m.cues&want != 0 && m.want < bridge && (helps(row, at) || m.behind&talk != 0) && !m.l.negated:
 		return true
-	}
-	if at > 0 && row[at-1].is(before) && m.cues&talk == 0 { // "give me a Mastercard": with an article it is a thing
-		return false
 	}
 	return m.cues&(talk|get) != 0 && m.talk == 0 && !m.tongued && (m.l.to || m.r.to || row[at].cased || m.cues&get != 0)
 }

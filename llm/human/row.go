@@ -58,7 +58,7 @@ func (lib *library) row(g *grammar, c clause) []symbol {
 				continue
 			}
 		}
-		if s.class == 0 {
+		if s.class == 0 && !lib.things[c[i].text] {
 			var known bool
 			if known, s.cased = lib.isName(c[i].text); known || c[i].name && g.lang != "de" {
 				s.class = name
