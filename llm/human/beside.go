@@ -109,7 +109,7 @@ func acts(row []symbol, at int) bool {
 		return true
 	}
 	for _, s := range row[at+1:] {
-		if !s.is(fill) || s.is(never) {
+		if !s.is(fill) || s.is(never|urge) { // hurry ends it: "need human asap order 4411 broken"
 			return s.is(never) && !s.is(fill|said|hours|hello)
 		}
 	}

@@ -64,10 +64,11 @@ const (
 	with
 	object
 	that
+	yours
 
 	// inRow are the classes that a clause is read into; the others are looked up as phrases.
 	inRow = want | talk | get | call | person | weak | title | to | fill | not | never | enough | machine | help | soft | ask | exist |
-		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self | refuse | reply | relative | mine | tag | trade | with | object | that
+		after | before | tongue | but | always | until | past | whom | over | hello | said | here | hours | urge | they | self | refuse | reply | relative | mine | tag | trade | with | object | that | yours
 	// content are the classes that make a language out and that English lends to others.
 	content = talk | get | call | person | weak | machine
 )
@@ -79,7 +80,7 @@ var classNames = map[string]class{
 	"go on": goOn, "always": always, "until": until, "past": past, "whom": whom, "over": over, "hello": hello, "said": said, "here": here,
 	"hours": hours, "urge": urge | fill, "they": they | fill, "self": self | fill, "refuse": refuse,
 	"reply": reply | not, "relative": relative, "own": mine | self, "tag": tag, "trade": weak | trade,
-	"with": with | to | fill, "me": object | fill, "that": that,
+	"with": with | to | fill, "me": object | fill, "that": that, "your": yours | fill,
 }
 
 // grammar is one language's phrases by first word, longest first, and by the stem of the first word.

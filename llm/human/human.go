@@ -197,7 +197,6 @@ func (lib *library) also(speak []*grammar, c clause) []*grammar {
 // read returns the first wish of any clause, else the first doubt, and whether the customer takes a wish back.
 func (lib *library) read(speak []*grammar, text string) (found Wish, declined bool) {
 	vetoed := false // a part of this sentence says that nobody is wanted: the whole is not read against it
-	var last clause
 	quoted := false // what follows is what somebody else said or wrote
 	all, parts := clauses(text)
 	for i, c := range all {
@@ -214,9 +213,9 @@ func (lib *library) read(speak []*grammar, text string) (found Wish, declined bo
 				break
 			}
 		}
-		whole := len(last) > 0 && len(c) > len(last)
+		whole := !parts[i] && i > 0 && parts[i-1]
 		if whole && vetoed {
-			last, vetoed = nil, false
+			vetoed = false
 			continue
 		}
 		quoted = c[len(c)-1].lead && lib.tells(speak, c)
@@ -224,11 +223,10 @@ func (lib *library) read(speak []*grammar, text string) (found Wish, declined bo
 		if v.wish.Yes {
 			return v.wish, declined
 		}
-		vetoed = v.veto || vetoed && !whole
+		vetoed = parts[i] && (v.veto || vetoed)
 		if v.wish.Unsure && !found.Unsure {
 			found = v.wish
 		}
-		last = c
 	}
 	return found, declined
 }

@@ -67,7 +67,32 @@ func (lib *library) row(g *grammar, c clause) []symbol {
 		row = append(row, s)
 		i++
 	}
-	return titled(row)
+	return yourOwn(titled(row))
+}
+
+// yourOwn makes somebody of the unknown word in "talk to your florist", "to one of your geologists".
+func yourOwn(row []symbol) []symbol {
+	for i := range row {
+		if !row[i].is(yours) {
+			continue
+		}
+		end := i + 1
+		for end < len(row) && end < i+3 && row[end].class == 0 && row[end].cost == 1 && !strings.ContainsAny(row[end].text, "0123456789") {
+			end++
+		}
+		from := i - 1
+		for from > 0 && row[from].is(fill) && !row[from].is(to) {
+			from--
+		}
+		if end == i+1 || from < 0 || !row[from].is(to) || !row[from].is(talk) && (from == 0 || !row[from-1].is(talk)) {
+			continue
+		}
+		for j := i + 1; j < end; j++ {
+			row[j].cost = 0
+		}
+		row[end-1].class = weak
+	}
+	return row
 }
 
 // guess takes an unknown word for a known one with mistakes in it, or for several run together.
