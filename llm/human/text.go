@@ -253,6 +253,7 @@ func stripped(r rune) bool {
 	case r >= 0x0300 && r <= 0x036f, // Latin, Greek, Cyrillic accents
 		r >= 0x0591 && r <= 0x05c7,                           // Hebrew points
 		r >= 0x064b && r <= 0x065f, r == 0x0670, r == 0x0640, // Arabic vowels, hamza above, tatweel
+		r >= 0x055a && r <= 0x055c, r == 0x055e, // Armenian marks of stress, exclamation and question, which stand inside the word
 		r == 0x093c, r == 0x09bc, r == 0x0a3c, r == 0x0abc, r == 0x0b3c, r == 0x0cbc: // Indic nukta
 		return true
 	}
