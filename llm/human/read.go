@@ -359,7 +359,7 @@ func (g *grammar) reached(m mention) verdict {
 		limit = 1.5
 	}
 	switch {
-	case s.is(trade) && !strong && (cues&talk == 0 && !m.l.to && !m.r.to || slices.ContainsFunc(row, symbol.appointment)): // "find me a dentist", "an appointment with the vet"
+	case s.is(trade) && !strong && (cues&talk == 0 && !m.l.to && !m.r.to && !g.handsTo(row[:at]) || slices.ContainsFunc(row, symbol.appointment)): // "find me a dentist", "an appointment with the vet"
 		return verdict{}
 	case cues&(talk|get) != 0 && m.talk <= limit && !m.tongued:
 		return yesBecause("words", m.why())

@@ -104,6 +104,13 @@ func (g *grammar) overAt(row []symbol, at int) verdict {
 	return yesBecause("words", text(row, at, len(row)-1))
 }
 
+// handsTo says whether a row holds handing over that ends with the word that leads to somebody: "comunicar con".
+func (g *grammar) handsTo(row []symbol) bool {
+	return slices.ContainsFunc(row, func(s symbol) bool {
+		return s.is(get) && g.is(s.text[strings.LastIndexByte(s.text, ' ')+1:], to)
+	})
+}
+
 // leads says whether a phrase of handing over ends with the word that leads to its aim: "transfer me to".
 func (g *grammar) leads(s symbol) bool {
 	last := strings.LastIndexByte(s.text, ' ')
