@@ -184,6 +184,7 @@ func (w *walk) begin(row []symbol, j, step int, cost float32) {
 	w.cues |= s.class & (want | ask | get)
 	w.own = true
 	if s.is(want) {
+		w.cues |= s.class & talk // "cho tôi gặp", let me meet, in one phrase
 		w.want, w.end = min(w.want, cost), j
 	}
 	if s.is(get) {
