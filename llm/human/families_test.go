@@ -183,6 +183,7 @@ func TestFamiliesFresh(t *testing.T) {
 		{"testdata/tune-public.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-b.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-e.txt", true, 0.97, 0.02},
+		{"testdata/tune-quick.txt", true, 0.97, 0.02},
 		{"testdata/heldout-last.txt", false, 0.86, goalAlarms},
 	} {
 		perLang, order, total := measure(t, samples(t, f.name), f.show)
