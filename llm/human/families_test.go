@@ -182,6 +182,7 @@ func TestFamiliesFresh(t *testing.T) {
 		{"testdata/tune-visitors.txt", true, 0.95, 0.02},
 		{"testdata/tune-public.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-b.txt", true, 0.97, 0.02},
+		{"testdata/tune-campaign-c.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-e.txt", true, 0.97, 0.02},
 		{"testdata/tune-quick.txt", true, 0.97, 0.02},
 		{"testdata/heldout-last.txt", false, 0.86, goalAlarms},
