@@ -181,6 +181,7 @@ func TestFamiliesFresh(t *testing.T) {
 		{"testdata/tune-seen.txt", true, 0.93, 0.025},
 		{"testdata/tune-visitors.txt", true, 0.95, 0.02},
 		{"testdata/tune-public.txt", true, 0.97, 0.02},
+		{"testdata/tune-campaign-a.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-b.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-c.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-e.txt", true, 0.97, 0.02},
