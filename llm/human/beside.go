@@ -116,6 +116,26 @@ func acts(row []symbol, at int) bool {
 	return false
 }
 
+// fromHouse says whether nothing follows a name but where somebody works and what asks for them: "from claims, please", "from billing, is she there".
+func fromHouse(row []symbol, at int) bool {
+	strange, asked := 0, false
+	for i, s := range row[at+1:] {
+		switch {
+		case s.is(name) && i == 0:
+		case s.is(exist|here|want|ask|urge|hello) && !s.is(to):
+			asked = true
+		case s.is(never | not | said | past | hours):
+			return false
+		case s.is(fill | weak | person):
+		case s.class == 0:
+			strange++
+		default:
+			return false
+		}
+	}
+	return asked && strange <= 2
+}
+
 // lastIn says whether nothing follows the person but words that stand between, or hurry.
 func lastIn(row []symbol, at int) bool {
 	for _, s := range row[at+1:] {

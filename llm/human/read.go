@@ -340,6 +340,8 @@ func (m mention) named() bool {
 		return true
 	case row[at].titled && m.l.to && m.l.cues&want != 0 && m.l.want == 0: // "ich möchte mit Herrn Weber über den Preis sprechen"
 		return true
+	case row[at].titled && (at < 2 || row[at-2].is(fill|hello|want|ask|exist)) && fromHouse(row, at): // "Frau Berger aus der Schadenabteilung bitte"
+		return true
 	case m.cues&want != 0 && m.want == 0 && at+2 < len(row) && row[at+1].is(fill) && (row[at+2].is(weak) || row[at+2].is(fill) && at+3 < len(row) && row[at+3].is(weak)):
 		return true
 	case m.cues&want != 0 && m.want < bridge && (helps(row, at) || m.behind&talk != 0) && !m.l.negated:
