@@ -105,6 +105,7 @@ type walk struct {
 	refused bool    // "without", "I refuse"
 	gap     float32 // unknown words between the last cue and the negation
 	still   bool    // behind the negation comes what it forbids: "nicht sprechen"
+	next    bool    // the negation belongs to the next sentence: "a person I want to talk to, the money not came"
 	blocked bool    // by a telling or asking word right beside it
 	open    bool    // it goes on with words that belong to something else
 	told    bool    // somebody said it
@@ -114,6 +115,9 @@ type walk struct {
 	object  bool    // "me" does: somebody is to do something with the customer
 	own     bool    // the customer is who says it: "I", or a sentence that begins here
 }
+
+// verbLast says whether the verb stands last in this language, and its negation with it.
+func (g *grammar) verbLast() bool { return g.right&want != 0 && g.right&ask != 0 }
 
 // bridge is how many unknown words a cue may be away.
 const bridge = 2.5
@@ -131,6 +135,7 @@ func (g *grammar) walk(row []symbol, at, step int) (w walk) {
 			}
 			w.negated, w.refused, w.gap = true, s.is(refuse), cost-min(cued, w.wish)
 			w.still = j+1 < len(row) && row[j+1].is(want|talk|get|help)
+			w.next = step > 0 && g.verbLast() && w.cues&(want|get) != 0 && w.gap >= 1 && j+1 < len(row) && row[j+1].class == 0
 			w.end = j
 			return w
 		case s.is(self) && (step < 0 && (w.cues|s.class)&(want|ask|get) != 0 || step > 0 && w.cues&talk != 0 && !row[j-1].is(want|ask)):
@@ -253,7 +258,7 @@ type mention struct {
 func (g *grammar) personAt(row []symbol, at int) verdict {
 	l, r := g.walk(row, at, -1), g.walk(row, at, +1)
 	s := row[at]
-	if g.right&want != 0 && g.right&ask != 0 && (r.cues&(want|get) != 0 || r.cues&talk != 0 && g.right&not != 0) && !r.negated && !l.refused {
+	if g.verbLast() && (r.cues&(want|get) != 0 || r.cues&talk != 0 && g.right&not != 0) && !r.negated && !l.refused {
 		l.negated = false // where the verb stands last its negation does too: what is denied before is another sentence
 	}
 	if l.told || r.told && l.cues&(want|talk|get) == 0 || l.must && r.open {
@@ -263,7 +268,7 @@ func (g *grammar) personAt(row []symbol, at int) verdict {
 		return yesBecause("condition", text(row, 0, len(row)-1))
 	}
 	l.cues |= s.class & get
-	if l.forbids() && (r.cues&(want|get) == 0 || l.gap < 0.3) || r.negated && (l.cues&(want|talk|get) == 0 || r.still || r.cues&(want|talk|get) != 0 && r.gap == 0) {
+	if l.forbids() && (r.cues&(want|get) == 0 || l.gap < 0.3) || r.negated && !r.next && (l.cues&(want|talk|get) == 0 || r.still || r.cues&(want|talk|get) != 0 && r.gap == 0) {
 		return verdict{veto: s.is(person | weak)}
 	}
 	m := g.mention(row, at, l, r)

@@ -88,8 +88,10 @@ func (g *grammar) overAt(row []symbol, at int) verdict {
 	if g.leads(row[at]) && at+1 < len(row) && !row[at+1].is(not|after|machine|never) {
 		return yesBecause("words", text(row, at, len(row)-1))
 	}
-	for _, s := range row[at+1:] {
+	for i, s := range row[at+1:] {
 		switch {
+		case g.verbLast() && s.class == 0 && i+2 < len(row[at+1:]) && row[at+2+i].is(not) && row[at+3+i].class == 0: // another sentence: "the pension not came"
+			return yesBecause("words", text(row, 0, at))
 		case s.is(not | after | machine | never):
 			return verdict{veto: s.is(not)}
 		case s.is(to):
