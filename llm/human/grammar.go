@@ -1,6 +1,7 @@
 package human
 
 import (
+	"cmp"
 	"embed"
 	"slices"
 	"strings"
@@ -91,6 +92,9 @@ type grammar struct {
 	prefixes []string
 	letters  *strings.Replacer   // how the language is written without its own letters: ä as ae, х as h
 	folded   map[string][]string // words as written -> as read, while the book is read
+	filed    []phrase            // in the book's order, while it is read
+	place    map[string]int      // where in filed a phrase stands
+	alone    map[string]class    // phrases of one word
 	first    map[string][]phrase
 	stems    map[string][]phrase
 	near     map[string]typo // what is left of a word without one letter -> the word
@@ -209,7 +213,7 @@ func (lib *library) speakers(w string) langs {
 
 func newGrammar(lang string, index int) *grammar {
 	return &grammar{
-		lang: lang, index: index, folded: map[string][]string{}, first: map[string][]phrase{}, stems: map[string][]phrase{},
+		lang: lang, index: index, folded: map[string][]string{}, place: map[string]int{}, alone: map[string]class{}, first: map[string][]phrase{}, stems: map[string][]phrase{},
 		near: map[string]typo{}, skeleton: map[string]bool{},
 	}
 }
@@ -254,8 +258,23 @@ func (g *grammar) parse(data string) {
 			}
 		}
 	}
-	g.folded = nil
+	g.sort()
 	g.widen()
+	g.folded, g.filed, g.place = nil, nil, nil
+}
+
+// sort files what was read by its first word: the longest phrase is asked first, and of two one without an open ending.
+func (g *grammar) sort() {
+	slices.SortStableFunc(g.filed, func(a, b phrase) int {
+		return cmp.Or(cmp.Compare(len(b.words), len(a.words)), cmp.Compare(open(a.words), open(b.words)))
+	})
+	for _, p := range g.filed {
+		if s, ok := strings.CutSuffix(p.words[0], "*"); ok {
+			g.stems[s] = append(g.stems[s], p)
+		} else {
+			g.first[p.words[0]] = append(g.first[p.words[0]], p)
+		}
+	}
 }
 
 // widen gives what asks for somebody the roles of the words it holds: "is anybody", "is there", "could someone".
@@ -329,41 +348,31 @@ func (g *grammar) add(item string, c class) {
 	if c&want != 0 && slices.ContainsFunc(all, func(w string) bool { return g.is(w, self) }) {
 		c |= self
 	}
-	key, index := all[0], g.first
-	if s, ok := strings.CutSuffix(key, "*"); ok {
-		key, index = s, g.stems
+	key := strings.Join(all, " ")
+	if len(all) == 1 {
+		g.alone[key] |= c
 	}
-	list := index[key]
-	for i := range list {
-		if slices.Equal(list[i].words, all) {
-			list[i].class |= c
-			return
-		}
+	if at, known := g.place[key]; known {
+		g.filed[at].class |= c
+		return
 	}
-	at := 0
-	for at < len(list) && (len(list[at].words) > len(all) || len(list[at].words) == len(all) && (!open(list[at].words) || open(all))) {
-		at++
-	}
-	index[key] = slices.Insert(list, at, phrase{all, c})
+	g.place[key] = len(g.filed)
+	g.filed = append(g.filed, phrase{all, c})
 	if c&(person|talk|machine|get) != 0 && len(all) == 1 {
-		g.spell(key, c)
+		g.spell(strings.TrimSuffix(key, "*"), c)
 	}
 }
 
-// open says whether a phrase leaves an ending open; one that does not is asked first.
-func open(words []string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { return strings.HasSuffix(w, "*") })
+// open says 1 for a phrase that leaves an ending open, else 0.
+func open(words []string) int {
+	if slices.ContainsFunc(words, func(w string) bool { return strings.HasSuffix(w, "*") }) {
+		return 1
+	}
+	return 0
 }
 
 // is says whether w alone has been filed with class c.
-func (g *grammar) is(w string, c class) bool {
-	for _, p := range g.first[w] {
-		if len(p.words) == 1 && p.class&c != 0 {
-			return true
-		}
-	}
-	return false
-}
+func (g *grammar) is(w string, c class) bool { return g.alone[w]&c != 0 }
 
 // match returns the longest phrase with one of the classes that words begin with, and how many words it is.
 func (g *grammar) match(words clause, c class) (class, int) {
