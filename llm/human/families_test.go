@@ -185,6 +185,7 @@ func TestFamiliesFresh(t *testing.T) {
 		{"testdata/tune-campaign-b.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-c.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-e.txt", true, 0.97, 0.02},
+		{"testdata/tune-campaign-i.txt", true, 0.97, 0.02},
 		{"testdata/tune-quick.txt", true, 0.97, 0.02},
 		{"testdata/heldout-last.txt", false, 0.86, goalAlarms},
 	} {
