@@ -110,7 +110,7 @@ func acts(row []symbol, at int) bool {
 	}
 	for _, s := range row[at+1:] {
 		if !s.is(fill) || s.is(never|urge) { // hurry ends it: "need human asap order 4411 broken"
-			return s.is(never) && !s.is(fill|said|hours|hello)
+			return s.is(never) && !s.is(fill|said|hours|hello|past)
 		}
 	}
 	return false
