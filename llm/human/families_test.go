@@ -186,6 +186,7 @@ func TestFamiliesFresh(t *testing.T) {
 		{"testdata/tune-campaign-c.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-e.txt", true, 0.97, 0.02},
 		{"testdata/tune-campaign-i.txt", true, 0.97, 0.02},
+		{"testdata/tune-campaign-g.txt", true, 0.97, 0.02},
 		{"testdata/tune-quick.txt", true, 0.97, 0.02},
 		{"testdata/heldout-last.txt", false, 0.86, goalAlarms},
 	} {
