@@ -31,6 +31,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"patchbay/channels"
+	"patchbay/llm/human"
 )
 
 // Config is what a Responder needs; durations and Places that are zero get their defaults.
@@ -131,6 +132,7 @@ type Responder struct {
 
 // New builds a Responder; it opens no connection.
 func New(cfg Config) (*Responder, error) {
+	human.Load() // they tell the customer's language: the first one does not wait for the books
 	fill := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
 			*d = def
@@ -235,7 +237,6 @@ func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), sta
 	if err != nil {
 		return Answer{}, &Failure{Reason: "knowledge", Err: err}
 	}
-	unknown := Answer{Text: saysUnknown.In(language(t.Question)), Mode: ModeQuote, Unknown: true}
 	strong := len(passages) > 0 && passages[0].Strong()
 	asked := Answer{} // what the model's silence has cost
 	if len(r.gate.hosts) > 0 && len(passages) > 0 {
@@ -251,7 +252,7 @@ func (r *Responder) answer(ctx context.Context, t Turn, emit func(Progress), sta
 		}
 	}
 	if !strong {
-		return show(unknown)
+		return show(Answer{Text: saysUnknown.In(language(t.Question)), Mode: ModeQuote, Unknown: true})
 	}
 	best := passages[0]
 	asked.Text, asked.Sources, asked.Mode = best.Body, []channels.Source{best.source()}, ModeQuote
