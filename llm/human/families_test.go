@@ -176,7 +176,7 @@ func TestFamiliesTuned(t *testing.T) {
 	type bar struct{ recall, alarms float64 }
 	usual := bar{0.96, 0.02}
 	others := map[string]bar{
-		"tune-callers.txt": {0.95, 0.03}, "tune-fresh.txt": {0.95, 0.02}, "tune-retired.txt": {0.91, 0.02}, "tune-rounds.txt": {0.94, 0.02},
+		"tune-callers.txt": {0.95, 0.03}, "tune-campaign-f.txt": {0.87, 0.02}, "tune-fresh.txt": {0.95, 0.02}, "tune-retired.txt": {0.91, 0.02}, "tune-rounds.txt": {0.94, 0.02},
 		"tune-seen.txt": {0.93, 0.025}, "tune-strangers.txt": {0.97, 0.03}, "tune-visitors.txt": {0.95, 0.02},
 	}
 	names, err := filepath.Glob("testdata/tune*.txt")
